@@ -1,0 +1,1 @@
+"""Engines: each executes the stages of a plan."""

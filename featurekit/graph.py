@@ -1,0 +1,172 @@
+"""Typed nodes: what a spec means once its names and types are resolved.
+
+A node is immutable and knows its type, its inputs, its canonical text and a fingerprint of all
+that determines its values. Two nodes with the same fingerprint are the same computation, so
+common sub-expressions are found by looking the fingerprint up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from featurekit.spec.expression import Attribute, Call, Expression, Literal, Name
+from featurekit.transforms.base import FullPassOperation, Operation
+from featurekit.transforms.statistics import Statistic
+from featurekit.types import Type
+
+__all__ = [
+    "AggregateNode", "ColumnNode", "LiteralNode", "Node", "OperationNode", "StatisticRequest",
+    "topological",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """The root of nodes; equal when their fingerprints are.
+
+    Args:
+        type: The type of its values.
+        expression: Its text in the spec's language, derived columns and features spelled out.
+    """
+
+    type: Type
+    expression: Expression
+    fingerprint: str = field(init=False, repr=False)
+    level: int = field(init=False, repr=False)
+    """How many passes over the training rows must be done before its values can be computed."""
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(repr(self._identity()).encode()).hexdigest()
+        object.__setattr__(self, "fingerprint", digest)
+        object.__setattr__(self, "level", self._level())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes whose values this one reads."""
+        return ()
+
+    @property
+    def text(self) -> str:
+        """The canonical text of the computation."""
+        return self.expression.text
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (type(self).__name__, str(self.type), self.expression.text)
+
+    def _level(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnNode(Node):
+    """A column that is read from the source of the examples."""
+
+    name: str
+
+    @classmethod
+    def of(cls, name: str, type: Type) -> ColumnNode:
+        """Return the node of a source column."""
+        return cls(type, Name(name), name)
+
+
+@dataclass(frozen=True, eq=False)
+class LiteralNode(Node):
+    """A constant."""
+
+    value: Any
+
+    @classmethod
+    def of(cls, value: Any, type: Type) -> LiteralNode:
+        """Return the node of a constant of a type."""
+        return cls(type, Literal(value, type), value)
+
+
+@dataclass(frozen=True, eq=False)
+class AggregateNode(Node):
+    """One output of an aggregation over past rows."""
+
+    aggregation: str
+    name: str
+
+    @classmethod
+    def of(cls, aggregation: str, name: str, type: Type) -> AggregateNode:
+        """Return the node of an aggregation's output."""
+        return cls(type, Attribute(aggregation, name), aggregation, name)
+
+
+@dataclass(frozen=True, eq=False)
+class OperationNode(Node):
+    """An operation applied to nodes."""
+
+    operation: Operation
+    sources: tuple[Node, ...]
+
+    @classmethod
+    def of(cls, operation: Operation, inputs: tuple[Node, ...], type: Type) -> OperationNode:
+        """Return the node of an operation over inputs whose types are already coerced."""
+        text = Call(operation, tuple(entry.expression for entry in inputs))
+        return cls(type, text, operation, inputs)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.sources
+
+    @property
+    def statistics(self) -> tuple[StatisticRequest, ...]:
+        """What a full-pass operation must know about the training rows; else nothing."""
+        if not isinstance(self.operation, FullPassOperation):
+            return ()
+        types = tuple(entry.type for entry in self.sources)
+        return tuple(
+            StatisticRequest(statistic, self.sources[0])
+            for statistic in self.operation.statistics(types)
+        )
+
+    def _identity(self) -> tuple[Any, ...]:
+        operation = (type(self.operation).__name__, self.operation)
+        return (operation, str(self.type), *(entry.fingerprint for entry in self.sources))
+
+    def _level(self) -> int:
+        below = max((entry.level for entry in self.sources), default=0)
+        return below + isinstance(self.operation, FullPassOperation)
+
+
+@dataclass(frozen=True)
+class StatisticRequest:
+    """A statistic of a node's values over the training rows."""
+
+    statistic: Statistic
+    node: Node
+
+    @property
+    def text(self) -> str:
+        """A readable, unique name: `quantiles(log1p(distance), parts=10)`."""
+        settings = "".join(
+            f", {name}={value!r}"
+            for name, value in vars(self.statistic).items()
+            if value != type(self.statistic).__dataclass_fields__[name].default
+        )
+        return f"{type(self.statistic).__name__.lower()}({self.node.text}{settings})"
+
+
+def topological(roots: Iterable[Node]) -> Iterator[Node]:
+    """Yield every node below the roots once, inputs before the nodes that read them."""
+    seen: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((entry, False) for entry in reversed(node.inputs) if entry not in seen)

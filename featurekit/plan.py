@@ -1,0 +1,193 @@
+"""From a typed graph to stages, and to words, data and pictures that explain them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from featurekit.errors import SpecError, SpecErrors
+from featurekit.graph import AggregateNode, ColumnNode, Node, OperationNode, StatisticRequest, topological
+from featurekit.resolve import Resolved
+from featurekit.transforms.base import Reach
+from featurekit.types import Type
+
+__all__ = ["Plan", "Route", "Step", "make_plan"]
+
+
+class Route(enum.Enum):
+    """Where a piece of a feature runs in production."""
+
+    SOURCE = "source"
+    TENSORFLOW = "TensorFlow"
+    BEAM = "tf.Transform on Beam"
+    BIGQUERY = "BigQuery"
+
+
+_ROUTES = {Reach.ROW: Route.TENSORFLOW, Reach.DATASET: Route.BEAM, Reach.HISTORY: Route.BIGQUERY}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One piece of a feature between two borders of reach.
+
+    Args:
+        route: Where it runs in production.
+        engine: What runs it in this plan.
+        level: The pass over the training rows that it waits for.
+        operations: Its operations, the innermost first.
+        reason: Why it runs there.
+    """
+
+    route: Route
+    engine: str
+    level: int
+    operations: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do, in order.
+
+    Args:
+        resolved: The typed graph.
+        levels: The statistics of each pass over the training rows.
+        engine: The engine that fits statistics and writes examples.
+        saved_model: Whether the row graph is exported to TensorFlow.
+    """
+
+    resolved: Resolved
+    levels: tuple[tuple[StatisticRequest, ...], ...]
+    engine: str = "local"
+    saved_model: bool = True
+
+    @property
+    def features(self) -> Mapping[str, Node]:
+        """The node of each feature."""
+        return self.resolved.features
+
+    @cached_property
+    def statistics(self) -> tuple[StatisticRequest, ...]:
+        """The statistics of all levels."""
+        return tuple(request for level in self.levels for request in level)
+
+    @cached_property
+    def serving_inputs(self) -> dict[str, Type]:
+        """The source columns that features read, with their types: what serving must be given."""
+        return self.resolved.inputs(*self.features.values())
+
+    @cached_property
+    def steps(self) -> dict[str, tuple[Step, ...]]:
+        """The pieces of each feature, the first to run first."""
+        return {name: _steps(node, self.engine) for name, node in self.features.items()}
+
+    def explain(self) -> str:
+        """Return the plan as a table for a terminal."""
+        from featurekit.explain import as_table
+
+        return as_table(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain data."""
+        from featurekit.explain import as_dict
+
+        return as_dict(self)
+
+    def to_mermaid(self) -> str:
+        """Return the plan as Mermaid flowchart text."""
+        from featurekit.explain import as_mermaid
+
+        return as_mermaid(self)
+
+    def to_svg(self) -> str:
+        """Return the plan as an SVG picture."""
+        from featurekit.explain import as_svg
+
+        return as_svg(self)
+
+
+def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = True) -> Plan:
+    """Cut a typed graph into levels of statistics and routes.
+
+    Statistics of the same node are asked for once, and each in the earliest pass in which its
+    input can be computed.
+    """
+    levels: dict[int, dict[StatisticRequest, None]] = {}
+    for node in topological(resolved.features.values()):
+        if isinstance(node, OperationNode):
+            for request in node.statistics:
+                levels.setdefault(request.node.level, {})[request] = None
+    # A level may hold no statistic of its own (impute with a constant): it is then no pass at all.
+    ordered = tuple(tuple(levels[level]) for level in sorted(levels))
+    return Plan(resolved, ordered, engine, saved_model)
+
+
+def refuse_aggregations(resolved: Resolved) -> None:
+    """Refuse, by name, features that need aggregations, which no engine can run yet.
+
+    Raises:
+        SpecErrors: One problem per feature.
+    """
+    problems = []
+    for name, node in resolved.features.items():
+        used = sorted({n.text for n in topological([node]) if isinstance(n, AggregateNode)})
+        if used:
+            where = resolved.spec.place("features", name)
+            problems.append(SpecError(
+                f"{', '.join(used)}: running aggregations is not available yet",
+                where=": ".join(filter(None, (where, f"feature {name!r}"))),
+                hint="check and plan already type it; leave the feature out to run the others",
+            ))  # fmt: skip
+    if problems:
+        raise SpecErrors(problems)
+
+
+def _route(node: Node) -> Route:
+    if isinstance(node, OperationNode):
+        return _ROUTES[node.operation.reach]
+    return Route.BIGQUERY if isinstance(node, AggregateNode) else Route.SOURCE
+
+
+def _steps(root: Node, engine: str) -> tuple[Step, ...]:
+    """Group the nodes below a feature by the route and the pass they belong to."""
+    pieces: dict[tuple[int, int, Route], list[Node]] = {}
+    for node in topological([root]):
+        route = _route(node)
+        if isinstance(node, (OperationNode, AggregateNode)):
+            order = {Route.BIGQUERY: 0, Route.BEAM: 1, Route.TENSORFLOW: 2}[route]
+            pieces.setdefault((node.level, order, route), []).append(node)
+    if not pieces:
+        column = root.text
+        reason = f"the column {column} is used as it is" if isinstance(root, ColumnNode) else "a constant"
+        return (Step(Route.TENSORFLOW, _engine(Route.TENSORFLOW, engine), 0, (), reason),)
+    out = []
+    for (level, _, route), nodes in sorted(pieces.items(), key=lambda item: item[0][:2]):
+        names = tuple(
+            node.operation.name() if isinstance(node, OperationNode) else node.text for node in nodes
+        )
+        out.append(Step(route, _engine(route, engine), level, names, _reason(route, nodes)))
+    return tuple(out)
+
+
+def _engine(route: Route, engine: str) -> str:
+    return "Polars" if engine == "local" else route.value
+
+
+def _reason(route: Route, nodes: list[Node]) -> str:
+    if route is Route.BIGQUERY:
+        return f"{nodes[0].text} summarises past rows"
+    if route is Route.TENSORFLOW:
+        return "sees one row; also in the SavedModel"
+    named = [
+        f"{type(request.statistic).__name__.lower()} of {request.node.text}"
+        for node in nodes
+        if isinstance(node, OperationNode)
+        for request in node.statistics
+    ]
+    if not named:
+        return "no statistics needed"
+    shown = ", ".join(dict.fromkeys(named))
+    return f"needs {shown} over the training rows"

@@ -1,0 +1,1 @@
+"""The spec: frozen objects, the expression language, and reading and writing both."""

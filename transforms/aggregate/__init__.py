@@ -1,0 +1,2 @@
+"""Aggregations over past rows of a source."""
+

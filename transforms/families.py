@@ -1,0 +1,313 @@
+"""What families of operations share: typing rules, and the float64-then-round discipline."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from featurekit.transforms.base import (
+    Input,
+    RowOperation,
+    check,
+    number_parameter,
+    polars_dtype,
+    tensorflow_dtype,
+    tf,
+)
+from featurekit.types import (
+    BOOL,
+    DURATION,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    NUMBER,
+    SCALAR,
+    STRING,
+    Type,
+    TypeSet,
+    common_number,
+)
+
+__all__ = [
+    "AMOUNT", "CommonNumber", "CommonType", "Comparison", "Cyclic", "Extreme", "FloatFunction",
+    "Ordering", "SameType", "common_type", "constant_of", "float_of", "polars_constant", "polars_per_row",
+    "polars_quotient", "polars_rounded", "tensorflow_constant", "tensorflow_per_row",
+    "tensorflow_quotient", "tensorflow_rounded",
+]  # fmt: skip
+
+AMOUNT = TypeSet("a number or a duration", frozenset({INT64, FLOAT32, FLOAT64, DURATION}))
+
+_TURN = 2 * math.pi
+_LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
+
+
+def float_of(types: Sequence[Type]) -> Type:
+    """Return the float type of a computation over numbers: float64 only where one is float64."""
+    return FLOAT64 if FLOAT64 in types else FLOAT32
+
+
+def common_type(types: Sequence[Type]) -> Type:
+    """Return the type that alternatives are cast to: a number type, or the one they all have.
+
+    Raises:
+        ValueError: The types have nothing in common.
+    """
+    if all(entry.is_number for entry in types):
+        return common_number(tuple(types))
+    if len(set(types)) == 1:
+        return types[0]
+    names = " and ".join(dict.fromkeys(map(str, types)))
+    raise ValueError(f"{names} have no common type")
+
+
+def constant_of(name: str, value: object, of: Type) -> bool | int | float | str:
+    """Return a constant parameter as a value of a column's type.
+
+    Args:
+        name: The parameter's name, for the message.
+        value: What the spec gave.
+        of: A number, string or boolean type.
+
+    Raises:
+        ValueError: The value is of another type, or does not fit.
+    """
+    if of.is_number:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{name} must be a number for a column of {of}, got {value!r}")
+        if of == INT64:
+            whole = value == value and abs(value) != float("inf") and value == int(value)
+            check(
+                whole and -(2**63) <= value < 2**63,
+                f"{name} must be a whole number of 64 bits for a column of int64, got {value!r}",
+            )
+            return int(value)
+        most = _LARGEST_FLOAT32 if of == FLOAT32 else sys.float_info.max
+        check(abs(value) <= most, f"{name} does not fit in a {of}: {value!r}")
+        return float(value)
+    kind = {STRING: str, BOOL: bool}.get(of)
+    if kind is None:
+        raise ValueError(f"{name} cannot be given for a column of {of}")
+    if not isinstance(value, kind):
+        article = "a string" if of == STRING else "a boolean"
+        raise ValueError(f"{name} must be {article} for a column of {of}, got {value!r}")
+    return value
+
+
+def polars_constant(value: object, of: Type) -> pl.Expr:
+    """Return a constant of a type."""
+    return pl.lit(value, dtype=polars_dtype(of))
+
+
+def tensorflow_constant(value: object, of: Type) -> Any:
+    """Return a constant of a type."""
+    return tf.constant(value, tensorflow_dtype(of))
+
+
+def polars_rounded(value: pl.Expr, to: Type) -> pl.Expr:
+    """Round a float64 result to the float type that the operation declares."""
+    return value if to == FLOAT64 else value.cast(polars_dtype(to))
+
+
+def tensorflow_rounded(value: Any, to: Type) -> Any:
+    """Round a float64 result to the float type that the operation declares."""
+    return tf.cast(value, tensorflow_dtype(to))
+
+
+def polars_per_row(y: pl.Expr, x: pl.Expr) -> pl.Expr:
+    """Return y as one value per row of x, null where x is: to Polars no constant any more.
+
+    A constant operand takes a shortcut that rounds otherwise: `x / 49.0` is `x * (1 / 49.0)`, so
+    that 49 / 49 is not 1, and `x ** 0.5` is a square root, which differs at -inf.
+    """
+    return pl.when(x.is_not_null()).then(y)
+
+
+def tensorflow_per_row(y: Any, x: Any) -> Any:
+    """Return y as one value per row of x, to keep Grappler from the same shortcuts."""
+    return tf.broadcast_to(y, tf.shape(x))
+
+
+def polars_quotient(x: pl.Expr, y: pl.Expr) -> pl.Expr:
+    """Return x / y in float64, correctly rounded even where y is a constant."""
+    return x / polars_per_row(y, x)
+
+
+def tensorflow_quotient(x: Any, y: Any) -> Any:
+    """Return x / y in float64, correctly rounded even where y is a constant.
+
+    Grappler turns the division by a constant into a product, but leaves `divide_no_nan` alone.
+    """
+    return tf.where(tf.equal(y, 0.0), x / y, tf.math.divide_no_nan(x, y))
+
+
+@dataclass(frozen=True)
+class FloatFunction(RowOperation):
+    """A function of numbers computed in float64: subclasses give `_polars` and `_tensorflow`."""
+
+    inputs = (Input("x", NUMBER),)
+
+    def output_type(self, types: tuple[Type, ...]) -> Type:
+        return float_of(types)
+
+    def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
+        wide = [value.cast(pl.Float64) for value in inputs]
+        return polars_rounded(self._polars(*wide), float_of(types))
+
+    def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        wide = [tf.cast(value, tf.float64) for value in inputs]
+        return tensorflow_rounded(self._tensorflow(*wide), float_of(types))
+
+    def _polars(self, *inputs: pl.Expr) -> pl.Expr:
+        raise TypeError(f"{type(self).__name__} has no Polars implementation")
+
+    def _tensorflow(self, *inputs: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")
+
+
+@dataclass(frozen=True)
+class CommonNumber(RowOperation):
+    """An operation whose number inputs are cast to one common type, which is also the result's."""
+
+    inputs = (Input("x", NUMBER), Input("y", NUMBER))
+
+    def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
+        return (common_number(types),) * len(types)
+
+    def output_type(self, types: tuple[Type, ...]) -> Type:
+        return types[0]
+
+
+@dataclass(frozen=True)
+class SameType(RowOperation):
+    """An operation of one input whose result has the input's type."""
+
+    inputs = (Input("x", NUMBER),)
+
+    def output_type(self, types: tuple[Type, ...]) -> Type:
+        return types[0]
+
+
+@dataclass(frozen=True)
+class CommonType(RowOperation):
+    """An operation whose result is one of its inputs, all cast to their common type."""
+
+    inputs = (Input("x", SCALAR),)
+    variadic = True
+    least_inputs = 2
+
+    def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
+        return (common_type(types),) * len(types)
+
+    def output_type(self, types: tuple[Type, ...]) -> Type:
+        return types[0]
+
+
+@dataclass(frozen=True)
+class Extreme(CommonType):
+    """The least or the greatest of its inputs: subclasses say which of two comes before.
+
+    Built from comparisons, so that of 0.0 and -0.0 every engine keeps the earlier input.
+    """
+
+    def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
+        best = inputs[0]
+        for entry in inputs[1:]:
+            best = pl.when(self._before(entry, best)).then(entry).otherwise(best)
+        if types[0].is_float:
+            # To Polars NaN is the greatest number, so that the comparisons alone may drop it.
+            nan = pl.any_horizontal([entry.is_nan() for entry in inputs])
+            best = pl.when(nan).then(polars_constant(float("nan"), types[0])).otherwise(best)
+        return pl.when(pl.all_horizontal([entry.is_not_null() for entry in inputs])).then(best)
+
+    def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        best = inputs[0]
+        for entry in inputs[1:]:
+            before = self._before(entry, best)
+            if types[0].is_float:
+                before = tf.logical_or(before, tf.math.is_nan(entry))
+            best = tf.where(before, entry, best)
+        return best
+
+    def _before(self, x: Any, y: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} does not say which of two comes before")
+
+
+@dataclass(frozen=True)
+class Comparison(RowOperation):
+    """A comparison of two values of one kind: subclasses give `_compare`.
+
+    Numbers of two types are compared in float64, so that an integer is not rounded to float32.
+    """
+
+    inputs = (Input("x", SCALAR), Input("y", SCALAR))
+
+    def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
+        x, y = types
+        if x == y:
+            return types
+        if x.is_number and y.is_number:
+            return (FLOAT64, FLOAT64)
+        raise ValueError(f"{x} and {y} cannot be compared")
+
+    def output_type(self, types: tuple[Type, ...]) -> Type:
+        return BOOL
+
+    def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
+        x, y = inputs
+        result = self._compare(x, y)
+        if types[0].is_float:
+            # To Polars NaN equals itself and is the greatest number, so it can make a comparison
+            # true only from the greater side; a null on the other side keeps the result null.
+            lesser, greater = self._sides(x, y)
+            result = result & ~(greater.is_nan() & lesser.is_not_null())
+        return result
+
+    def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return self._compare(*inputs)
+
+    def _compare(self, x: Any, y: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} does not compare")
+
+    def _sides(self, x: Any, y: Any) -> tuple[Any, Any]:
+        return x, y
+
+
+@dataclass(frozen=True)
+class Ordering(Comparison):
+    """A comparison by order, of numbers or of times."""
+
+    def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
+        for of, plural in ((STRING, "strings"), (BOOL, "booleans")):
+            if types == (of, of):
+                raise ValueError(f"{plural} are not ordered; == and != compare them")
+        return super().coerce(types)
+
+
+@dataclass(frozen=True)
+class Cyclic(FloatFunction):
+    """A wave of x with a period; subclasses give it as a function of the angle."""
+
+    period: float
+
+    def __post_init__(self) -> None:
+        number_parameter("period", self.period)
+        check(self.period > 0, f"period must be greater than 0, got {self.period!r}")
+
+    def _polars(self, x: pl.Expr) -> pl.Expr:  # type: ignore[override]
+        turns = polars_quotient(x, pl.lit(float(self.period)))
+        return self._polars_wave((turns - turns.floor()) * _TURN)
+
+    def _tensorflow(self, x: Any) -> Any:  # type: ignore[override]
+        turns = tensorflow_quotient(x, tf.constant(float(self.period), tf.float64))
+        return self._tensorflow_wave((turns - tf.floor(turns)) * _TURN)
+
+    def _polars_wave(self, angle: pl.Expr) -> pl.Expr:
+        raise TypeError(f"{type(self).__name__} has no Polars implementation")
+
+    def _tensorflow_wave(self, angle: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")

@@ -1,0 +1,31 @@
+"""What operations that look up words in fitted counts share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from featurekit.transforms.base import tf
+
+__all__: list[str] = []  # Helpers: the package exports what its modules list here.
+
+
+def word_index(x: pl.Expr, words: Sequence[str]) -> pl.Expr:
+    """Return the position of each string among distinct words; null where it is none of them.
+
+    The lookup of an enumeration streams in flat memory; `replace_strict` does not.
+    """
+    return x.cast(pl.Enum(words), strict=False).to_physical()
+
+
+def word_table(words: Sequence[str], values: Sequence[float], unknown: float, dtype: Any) -> Any:
+    """Return a TensorFlow table from words to values, `unknown` for any other string.
+
+    The empty string, never a word, has an entry because TensorFlow refuses empty tables.
+    """
+    entries = tf.lookup.KeyValueTensorInitializer(
+        tf.constant(["", *words], tf.string), tf.constant([unknown, *values], dtype)
+    )
+    return tf.lookup.StaticHashTable(entries, tf.constant(unknown, dtype))

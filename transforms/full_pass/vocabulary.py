@@ -1,0 +1,109 @@
+"""`vocabulary(x)`: the index of a word among the frequent words of the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from featurekit.transforms.base import (
+    Example,
+    FullPassOperation,
+    Input,
+    integer_parameter,
+    tf,
+)
+from featurekit.transforms.full_pass._words import word_index, word_table
+from featurekit.transforms.hashing import farmhash_bucket, tensorflow_farmhash_bucket
+from featurekit.transforms.statistics import Statistic, WordCounts
+from featurekit.types import INT64, KEY, STRING, Type
+
+__all__ = ["Vocabulary"]
+
+
+@dataclass(frozen=True)
+class Vocabulary(FullPassOperation):
+    """Index of a word in the vocabulary of the training rows, the most frequent word first.
+
+    Ties go by descending byte order. Empty strings are not words. Integers and booleans are their
+    decimal text, `true` and `false`.
+
+    Args:
+        x: A string, an integer or a boolean.
+        top_k: Keep so many words at most; all by default.
+        frequency_threshold: Keep only words seen at least so often.
+        oov_buckets: How many indices after the vocabulary's share the words outside of it.
+        default: The index of a word outside of the vocabulary, where there are no `oov_buckets`.
+
+    Returns:
+        int64, one per row: 0 for the most frequent word, and `default` for one that is not in the
+        vocabulary, or `size + FarmHash64(x) mod oov_buckets`, unsigned. Null where x is null.
+
+    Raises:
+        SpecError: A parameter is not an integer, or too small.
+        DataError: Without `top_k`, there are too many distinct words.
+
+    Source: `tft.compute_and_apply_vocabulary` of tensorflow-transform 1.21, `default_value` and
+        `num_oov_buckets` under shorter names.
+    """
+
+    top_k: int | None = None
+    frequency_threshold: int = 0
+    oov_buckets: int = 0
+    default: int = -1
+
+    inputs = (Input("x", KEY),)
+    examples = (
+        Example("vocabulary(x)", {"x": ["b", "a", "b", "c", None]}, [0, 2, 0, 1, None]),
+        Example("vocabulary(x, top_k=1)", {"x": [9, 10, 10, None]}, [-1, 0, 0, None]),
+        Example(
+            "vocabulary(x, top_k=1, oov_buckets=3)",
+            {"x": ["b", "b", "a", "q", None]},
+            [0, 0, 1, 3, None],
+        ),
+        Example("vocabulary(x, frequency_threshold=2, default=7)", {"x": ["u", "v"]}, [7, 7]),
+    )
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None:
+            integer_parameter("top_k", self.top_k, 1)
+        integer_parameter("frequency_threshold", self.frequency_threshold, 0)
+        integer_parameter("oov_buckets", self.oov_buckets, 0)
+        integer_parameter("default", self.default, -(2**63), 2**63 - 1)
+
+    def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
+        return (STRING,)
+
+    def output_type(self, types: tuple[Type, ...]) -> Type:
+        return INT64
+
+    def statistics(self, types: tuple[Type, ...]) -> tuple[Statistic, ...]:
+        return (WordCounts(self.top_k, self.frequency_threshold),)
+
+    def polars(
+        self, inputs: Sequence[pl.Expr], types: Sequence[Type], fitted: Sequence[Any]
+    ) -> pl.Expr:
+        (x,), words = inputs, fitted[0].words
+        index = word_index(x, words).cast(pl.Int64)
+        if self.oov_buckets:
+            # Known words are masked, for hashing is slow.
+            unknown = pl.when(index.is_null()).then(x)
+            return pl.coalesce(index, farmhash_bucket(unknown, self.oov_buckets) + len(words))
+        return pl.when(x.is_not_null()).then(index.fill_null(self.default))
+
+    def tensorflow_resource(self, types: Sequence[Type], fitted: Sequence[Any]) -> Any:
+        words = fitted[0].words
+        unknown = -1 if self.oov_buckets else self.default
+        return word_table(words, range(len(words)), unknown, tf.int64)
+
+    def tensorflow(
+        self, inputs: Sequence[Any], types: Sequence[Type], fitted: Sequence[Any], resource: Any
+    ) -> Any:
+        (x,) = inputs
+        index = resource.lookup(x)
+        if not self.oov_buckets:
+            return index
+        hashed = tensorflow_farmhash_bucket(x, self.oov_buckets) + len(fitted[0].words)
+        return tf.where(index < 0, hashed, index)

@@ -1,0 +1,77 @@
+"""`x % y`: the remainder of a division, with the sign of the divisor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from featurekit.transforms.base import Example, tf
+from featurekit.transforms.families import IntegerDivision, polars_quotient, polars_rounded
+from featurekit.types import INT64, Type
+
+__all__ = ["Modulo"]
+
+
+@dataclass(frozen=True)
+class Modulo(IntegerDivision):
+    """Remainder of x divided by y, between 0 and y and of y's sign, as Python's `%`.
+
+    Args:
+        x: A number.
+        y: A number.
+
+    Returns:
+        The common type of x and y. Of integers null where y is 0; of floats NaN where y is 0 or x
+        is infinite, and x itself (or y, where the signs differ) where y is infinite. Null where x
+        or y is null.
+
+    Note:
+        Floats are computed as `x - y * floor(x / y)` in float64, then rounded. For float32 that
+        is exact up to the last rounding while `|x / y| < 2**29`; from `2**53` on it is 0.
+
+    Source: Python's language reference, section 6.7, "Binary arithmetic operations".
+    """
+
+    operator = "%"
+    examples = (
+        Example("x % y", {"x": [7, -7, 7, -7, 1], "y": [2, 2, -2, -2, 0]}, [1, 1, -1, -1, None]),
+        Example("x % 2.5", {"x": [6.0, -1.0, None]}, [1.0, 1.5, None]),
+        Example(
+            "x % y",
+            {"x": [1.0, math.inf, 3.0, -3.0], "y": [0.0, 2.0, math.inf, math.inf]},
+            [math.nan, math.nan, 3.0, math.inf],
+        ),
+    )
+
+    def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
+        x, y = inputs
+        if types[0] == INT64:
+            return x % y
+        x, y = x.cast(pl.Float64), y.cast(pl.Float64)
+        quotient = polars_quotient(x, y).floor()
+        rest = x - y * quotient
+        rest = pl.when((rest != 0) & ((rest < 0) != (y < 0))).then(rest + y).otherwise(rest)
+        rest = pl.when(quotient.abs().is_between(_TOO_FAR, _FINITE)).then(y * 0.0).otherwise(rest)
+        same = pl.when((x != 0) & ((x < 0) != (y < 0))).then(y).otherwise(x)
+        rest = pl.when(y.is_infinite() & x.is_finite()).then(same).otherwise(rest)
+        return polars_rounded(rest, types[0])
+
+    def _tensorflow_integers(self, x: Any, y: Any) -> Any:
+        return tf.math.floormod(x, tf.where(tf.equal(y, -1), tf.ones_like(y), y))
+
+    def _tensorflow_floats(self, x: Any, y: Any) -> Any:
+        quotient = tf.math.floordiv(x, y)
+        rest = x - y * quotient
+        differ = tf.logical_and(tf.not_equal(rest, 0.0), tf.not_equal(rest < 0.0, y < 0.0))
+        rest = tf.where(differ, rest + y, rest)
+        size = tf.abs(quotient)
+        far = tf.logical_and(size >= _TOO_FAR, size <= _FINITE)
+        rest = tf.where(far, y * 0.0, rest)
+        differ = tf.logical_and(tf.not_equal(x, 0.0), tf.not_equal(x < 0.0, y < 0.0))
+        same = tf.where(differ, y, x)
+        bounded = tf.logical_and(tf.math.is_inf(y), tf.math.is_finite(x))
+        return tf.where(bounded, same, rest)
