@@ -37,11 +37,17 @@ class Node:
     fingerprint: str = field(init=False, repr=False)
     level: int = field(init=False, repr=False)
     """How many passes over the training rows must be done before its values can be computed."""
+    depth: int = field(init=False, repr=False)
+    """How deep its text is nested."""
+    size: int = field(init=False, repr=False)
+    """How many names, constants and calls its text is made of: what is shared counts each time."""
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256(repr(self._identity()).encode()).hexdigest()
         object.__setattr__(self, "fingerprint", digest)
         object.__setattr__(self, "level", self._level())
+        object.__setattr__(self, "depth", 1 + max((entry.depth for entry in self.inputs), default=0))
+        object.__setattr__(self, "size", 1 + sum(entry.size for entry in self.inputs))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Node) and self.fingerprint == other.fingerprint

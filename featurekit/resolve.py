@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from featurekit.availability import Moment, moment
 from featurekit.errors import FeatureKitError, LeakageError, SpecError, SpecErrors, closest
 from featurekit.graph import AggregateNode, ColumnNode, LiteralNode, Node, OperationNode, topological
-from featurekit.spec.expression import Attribute, Call, Expression, Literal, Name
+from featurekit.spec.expression import MAX_DEPTH, Attribute, Call, Expression, Literal, Name
 from featurekit.spec.objects import Column, FrozenMapping, Spec
 from featurekit.transforms.base import FullPassOperation, Operation
 from featurekit.transforms.catalogue import operations
@@ -24,6 +24,9 @@ from featurekit.types import (
 )
 
 __all__ = ["Resolved", "Typer", "aggregate_type", "resolve"]
+
+MAX_PARTS = 5_000
+"""A node's text spells out what it uses: features that double each other would grow without end."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,14 @@ class Typer:
             isinstance(node, (ColumnNode, AggregateNode)) for node in topological(inputs)
         ):
             raise SpecError(f"{operation.name()} of a constant has no meaning")
-        return self.intern(OperationNode.of(operation, inputs, output))
+        node = OperationNode.of(operation, inputs, output)
+        if node.depth > MAX_DEPTH or node.size > MAX_PARTS:
+            raise SpecError(
+                f"with the features and derived columns that it uses spelled out, the expression is "
+                f"nested {node.depth} deep and has {node.size:,} parts; at most {MAX_DEPTH} and {MAX_PARTS:,} are allowed",
+                hint="compute a part of it before FeatureKit, as a column of the data",
+            )
+        return self.intern(node)
 
     def cast(self, node: Node, to: Type, what: str) -> Node:
         """Return a node of another type; constants are converted at once."""

@@ -12,6 +12,7 @@ import polars as pl
 
 from featurekit.transforms.base import (
     Input,
+    Masked,
     RowOperation,
     check,
     number_parameter,
@@ -21,6 +22,7 @@ from featurekit.transforms.base import (
 )
 from featurekit.types import (
     BOOL,
+    BOOLEAN,
     DURATION,
     FLOAT32,
     FLOAT64,
@@ -35,9 +37,9 @@ from featurekit.types import (
 
 __all__ = [
     "AMOUNT", "CommonNumber", "CommonType", "Comparison", "Cyclic", "Extreme", "FloatFunction",
-    "Ordering", "SameType", "common_type", "constant_of", "float_of", "polars_constant", "polars_per_row",
-    "polars_quotient", "polars_rounded", "tensorflow_constant", "tensorflow_per_row",
-    "tensorflow_quotient", "tensorflow_rounded",
+    "IntegerDivision", "Logical", "Ordering", "SameType", "common_type", "constant_of",
+    "float_of", "polars_constant", "polars_per_row", "polars_quotient", "polars_rounded",
+    "tensorflow_constant", "tensorflow_per_row", "tensorflow_quotient", "tensorflow_rounded",
 ]  # fmt: skip
 
 AMOUNT = TypeSet("a number or a duration", frozenset({INT64, FLOAT32, FLOAT64, DURATION}))
@@ -183,6 +185,34 @@ class CommonNumber(RowOperation):
 
 
 @dataclass(frozen=True)
+class IntegerDivision(CommonNumber):
+    """What a division makes whole: null for integers divided by zero, IEEE 754 for floats.
+
+    Subclasses give `_tensorflow_integers`, whose divisor is never 0, and `_tensorflow_floats`,
+    which computes in float64.
+    """
+
+    null_rule = "null where any input is null, and where an integer is divided by 0"
+
+    def tensorflow_masked(self, inputs: Sequence[Masked], types: Sequence[Type]) -> Masked:
+        x, y = inputs
+        valid = tf.logical_and(x.valid, y.valid)
+        if types[0] != INT64:
+            wide = [tf.cast(entry.values, tf.float64) for entry in inputs]
+            return Masked(tensorflow_rounded(self._tensorflow_floats(*wide), types[0]), valid)
+        zero = tf.equal(y.values, 0)
+        divisor = tf.where(zero, tf.ones_like(y.values), y.values)
+        values = self._tensorflow_integers(x.values, divisor)
+        return Masked(values, tf.logical_and(valid, tf.logical_not(zero)))
+
+    def _tensorflow_integers(self, x: Any, y: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")
+
+    def _tensorflow_floats(self, x: Any, y: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")
+
+
+@dataclass(frozen=True)
 class SameType(RowOperation):
     """An operation of one input whose result has the input's type."""
 
@@ -286,6 +316,18 @@ class Ordering(Comparison):
             if types == (of, of):
                 raise ValueError(f"{plural} are not ordered; == and != compare them")
         return super().coerce(types)
+
+
+@dataclass(frozen=True)
+class Logical(RowOperation):
+    """A connection of two or more booleans."""
+
+    inputs = (Input("x", BOOLEAN),)
+    variadic = True
+    least_inputs = 2
+
+    def output_type(self, types: tuple[Type, ...]) -> Type:
+        return BOOL
 
 
 @dataclass(frozen=True)

@@ -271,8 +271,8 @@ class _Order:
         """Float bits read as integers order like the floats, once negatives are flipped."""
         sign = pl.lit(1 << (self.bits - 1), dtype=self.unsigned)
         if self.of in (FLOAT32, FLOAT64):
-            # Adding zero turns -0.0 into 0.0, so that the two count as one value.
-            bits = (x + pl.lit(0.0, dtype=pl.Float32 if self.bits == 32 else pl.Float64)).reinterpret(dtype=self.unsigned)
+            # -0.0 becomes 0.0, so that the two count as one value (Polars drops the addition of 0).
+            bits = pl.when(x != 0).then(x).otherwise(x.abs()).reinterpret(dtype=self.unsigned)
             return pl.when(bits >= sign).then(bits ^ pl.lit((1 << self.bits) - 1, dtype=self.unsigned)).otherwise(bits ^ sign)
         return x.reinterpret(dtype=pl.UInt64) ^ sign
 

@@ -34,6 +34,9 @@ SPLIT = "split"
 TRAIN = "train"
 _HASH_RESOLUTION = 1_000_000
 _ROW_GROUP = 131_072
+BLOCK = 65_536
+_SAMPLED_BLOCKS = 8
+_SAMPLED_ROWS = 512
 
 
 @dataclass
@@ -45,12 +48,14 @@ class Census:
         without_label: Rows left out because their label is null.
         splits: Rows of each split.
         nan: NaN values that were read as missing, by column.
+        blocks: Rows written for each block of `BLOCK` input rows, by block and split.
     """
 
     rows: int = 0
     without_label: int = 0
     splits: dict[str, int] = field(default_factory=dict)
     nan: dict[str, int] = field(default_factory=dict)
+    blocks: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
 def lower(frame: pl.LazyFrame, outputs: Mapping[str, Node], fitted: Fitted) -> pl.LazyFrame:
@@ -250,7 +255,8 @@ def _census_questions(
         groups.append(pl.col(SPLIT))
     questions = [table.frame.select(aggregates)]
     if groups:
-        questions.append(rows.select(groups).group_by(pl.all()).len())
+        block = (pl.col("~row") // BLOCK).alias("block")
+        questions.append(rows.with_row_index("~row").select(*groups, block).group_by(pl.all()).len())
     return questions
 
 
@@ -272,6 +278,10 @@ def _take_census(
     }
     if len(answers) == 1:
         census.splits = {TRAIN: census.rows}
+        census.blocks = {
+            (block, TRAIN): min(BLOCK, census.rows - block * BLOCK)
+            for block in range(-(-census.rows // BLOCK))
+        }
         return
     for group in answers[1].iter_rows(named=True):
         if not group.get("labelled", True):
@@ -283,6 +293,7 @@ def _take_census(
                 f"{group['len']:,} rows have no value in the split column", where=f"source {table.name!r}"
             )
         census.splits[split] = census.splits.get(split, 0) + group["len"]
+        census.blocks[group["block"], split] = group["len"]
     order = {TRAIN: 0, "eval": 1, "test": 2}
     census.splits = dict(sorted(census.splits.items(), key=lambda item: (order.get(item[0], 3), item[0])))
     if not census.splits:
@@ -339,7 +350,7 @@ def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
         with polars_errors(table.name):
             counts = table.frame.select(aggregates).collect(engine="streaming")
         raise_on(counts.row(0, named=True), checks, table.name)
-    return lower(rows, outputs, fitted).select(outputs)
+    return lower(rows, outputs, fitted).select(list(outputs))
 
 
 def write_examples(
@@ -372,6 +383,47 @@ def write_examples(
             )
     for split in census.splits:
         assert (folder / f"{SPLIT}={split}").is_dir()
+
+
+def sample(
+    plan: Plan, table: Table, folder: Path, census: Census
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return some rows as serving would be given them, and what was written for them.
+
+    Args:
+        plan: The plan of the run.
+        table: The opened source.
+        folder: The folder of the written examples.
+        census: What was counted while they were fitted.
+
+    Returns:
+        The serving inputs and the features of the same rows: the first rows of some blocks of the
+        input, spread evenly.
+    """
+    resolved = plan.resolved
+    rows, _ = typed_rows(table, resolved)
+    rows = with_split(rows, resolved)
+    last = (census.rows - 1) // BLOCK
+    chosen = sorted({last * i // (_SAMPLED_BLOCKS - 1) for i in range(_SAMPLED_BLOCKS)})
+    each = _SAMPLED_ROWS // len(chosen)
+    files = {split: _scan_split(folder, split) for split in census.splits}
+    inputs: list[pl.LazyFrame] = []
+    written: list[pl.LazyFrame] = []
+    with polars_errors(str(folder)):
+        for block in chosen:
+            found = rows.slice(block * BLOCK, each).collect()
+            if resolved.label is not None:
+                found = found.filter(pl.col(LABEL).is_not_null())
+            for split in census.splits:
+                part = found if SPLIT not in found.columns else found.filter(pl.col(SPLIT) == split)
+                start = sum(n for (b, s), n in census.blocks.items() if s == split and b < block)
+                inputs.append(part.lazy().select(list(plan.serving_inputs)))
+                written.append(files[split].slice(start, part.height).select(list(resolved.features)))
+        return pl.concat(inputs).collect(), pl.concat(written).collect()
+
+
+def _scan_split(folder: Path, split: str) -> pl.LazyFrame:
+    return pl.scan_parquet(sorted((folder / f"{SPLIT}={split}").glob("*.parquet")))
 
 
 def _sink(rows: pl.LazyFrame, target: Any) -> None:

@@ -359,9 +359,10 @@ class Spec:
                     f"source {name!r} is a table in memory and cannot be written",
                     hint="write the table to Parquet and give its path",
                 )
-        return self._plain()
+        return self.as_plain()
 
-    def _plain(self) -> dict[str, Any]:
+    def as_plain(self) -> dict[str, Any]:
+        """Return the spec as plain data; a table in memory is left out."""
         data = plain(self)
         order = ("name", "description", "sources", "examples", "aggregations", "features")
         return {key: data[key] for key in order if key in data}
@@ -390,7 +391,7 @@ class Spec:
     @property
     def fingerprint(self) -> str:
         """A hash of everything compared: equal specs have equal fingerprints."""
-        text = json.dumps(self._plain(), sort_keys=True)
+        text = json.dumps(self.as_plain(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

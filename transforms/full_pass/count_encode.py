@@ -43,7 +43,7 @@ class CountEncode(FullPassOperation):
         SpecError: A parameter has the wrong type or is too small.
         DataError: There are too many distinct values (with `normalize`, before the threshold).
 
-    Source: `CountEncoder` of category_encoders 2.6, unseen values as 0.
+    Note: With `normalize` the count is divided in float64 by the sum of all counts, then rounded.
     """
 
     normalize: bool = False
@@ -98,7 +98,9 @@ class CountEncode(FullPassOperation):
         return resource.lookup(inputs[0])
 
     def _numbers(self, fitted: WordCountsValue) -> list[float]:
-        kept = [count if count >= self.frequency_threshold else 0 for count in fitted.counts]
+        kept: list[float] = [
+            count if count >= self.frequency_threshold else 0 for count in fitted.counts
+        ]
         total = sum(fitted.counts)
         return [count / total for count in kept] if self.normalize else kept
 

@@ -76,8 +76,9 @@ class Impute(FullPassOperation):
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        known = ", ".join(_STRATEGIES)
         check(self.strategy in _STRATEGIES,
-              f"strategy must be one of {', '.join(_STRATEGIES)}, got {self.strategy!r}")  # fmt: skip
+              f"strategy must be one of {known}, got {self.strategy!r}")  # fmt: skip
         check(isinstance(self.indicator, bool),
               f"indicator must be True or False, got {self.indicator!r}")  # fmt: skip
         if self.strategy == "constant":

@@ -92,5 +92,7 @@ class OneHotVocabulary(FullPassOperation):
     def _width(self, fitted: Sequence[Any]) -> int:
         width = len(fitted[0].words) + self.oov_buckets
         if width == 0:
-            raise EmptyColumn("the vocabulary is empty: a one-hot vector of it would have no elements")
+            raise EmptyColumn(
+                "the vocabulary is empty: a one-hot vector of it would have no elements"
+            )
         return width

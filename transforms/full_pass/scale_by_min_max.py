@@ -70,7 +70,8 @@ class ScaleByMinMax(FullPassOperation):
         self, inputs: Sequence[pl.Expr], types: Sequence[Type], fitted: Sequence[Any]
     ) -> pl.Expr:
         wide = inputs[0].cast(pl.Float32).cast(pl.Float64)
-        return self._scaled(wide, fitted, lambda value: value.exp()).cast(pl.Float32)
+        scaled: pl.Expr = self._scaled(wide, fitted, pl.Expr.exp)
+        return scaled.cast(pl.Float32)
 
     def tensorflow(
         self, inputs: Sequence[Any], types: Sequence[Type], fitted: Sequence[Any], resource: Any

@@ -46,7 +46,8 @@ class Vocabulary(FullPassOperation):
         DataError: Without `top_k`, there are too many distinct words.
 
     Source: `tft.compute_and_apply_vocabulary` of tensorflow-transform 1.21, `default_value` and
-        `num_oov_buckets` under shorter names.
+        `num_oov_buckets` under shorter names. An empty vocabulary has size 0 here; there it holds
+        a placeholder.
     """
 
     top_k: int | None = None

@@ -34,7 +34,9 @@ class ZScore(LinearScaling):
     """
 
     examples = (
-        Example("zscore(x)", {"x": [1.0, 2.0, 3.0, None]}, [-math.sqrt(1.5), 0, math.sqrt(1.5), None]),
+        Example(
+            "zscore(x)", {"x": [1.0, 2.0, 3.0, None]}, [-math.sqrt(1.5), 0, math.sqrt(1.5), None]
+        ),
         Example("zscore(x)", {"x": [0, 0, 0, 4]}, [-1 / math.sqrt(3)] * 3 + [math.sqrt(3)]),
         Example("zscore(x)", {"x": [0.1, 0.1, None, 0.1]}, [0, 0, None, 0]),
     )

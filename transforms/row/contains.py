@@ -67,8 +67,6 @@ class Contains(RowOperation):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         wanted = (
-            escaped(self.pattern)
-            if self.literal
-            else regular_expression(self.pattern).tensorflow
+            escaped(self.pattern) if self.literal else regular_expression(self.pattern).tensorflow
         )
         return tf.strings.regex_full_match(inputs[0], f"(?s:.*?)(?:{wanted})(?s:.*)")

@@ -45,9 +45,9 @@ class Cross(RowOperation):
         Example(
             "cross(a, b, buckets=1000)",
             {"a": ["JFK", "JFK", None], "b": ["LAX", None, "LAX"]},
-            [0, None, None],
+            [173, None, None],
         ),
-        Example("cross(a, b, a, buckets=10)", {"a": ["", "x"], "b": [1, 2]}, [0, 0]),
+        Example("cross(a, b, a, buckets=10)", {"a": ["", "x"], "b": [1, 2]}, [9, 8]),
     )
 
     def __post_init__(self) -> None:

@@ -33,7 +33,9 @@ class Divide(FloatFunction):
     inputs = (Input("x", NUMBER), Input("y", NUMBER))
     operator = "/"
     examples = (
-        Example("x / y", {"x": [1, -1, 0, None], "y": [4, 0, 0, 0]}, [0.25, -math.inf, math.nan, None]),
+        Example(
+            "x / y", {"x": [1, -1, 0, None], "y": [4, 0, 0, 0]}, [0.25, -math.inf, math.nan, None]
+        ),
         Example("x / 49", {"x": [49.0, math.inf, None]}, [1.0, math.inf, None]),
     )
 

@@ -9,14 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from featurekit.transforms.base import Example
+from featurekit.transforms.base import Example, tf
 from featurekit.transforms.families import (
     IntegerDivision,
     polars_quotient,
     polars_rounded,
-    tensorflow_rounded,
 )
-from featurekit.transforms.base import tf
 from featurekit.types import INT64, Type
 
 __all__ = ["FloorDivide"]
@@ -35,8 +33,7 @@ class FloorDivide(IntegerDivision):
         float64, rounded, so that `x // 0` is infinite or NaN. Null where x or y is null.
 
     Note:
-        Python gives NaN for `inf // 1.0` and -1.0 for `-1.0 // inf`; this gives inf and 0.0, as
-        NumPy's `floor(x / y)` does.
+        Python gives NaN for `inf // 1.0` and -1.0 for `-1.0 // inf`; this gives inf and -0.0.
     """
 
     operator = "//"

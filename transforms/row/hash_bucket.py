@@ -40,8 +40,8 @@ class HashBucket(RowOperation):
     examples = (
         # FarmHash64("abc") is 2640714258260161385 in the documentation of PyPI's pyfarmhash.
         Example("hash_bucket(x, 1000)", {"x": ["abc", None]}, [385, None]),
-        Example("hash_bucket(x, 10)", {"x": ["", "Hello"]}, [4, 2]),
-        Example("hash_bucket(x, 10)", {"x": [42, None]}, [0, None]),
+        Example("hash_bucket(x, 10)", {"x": ["", "Hello"]}, [3, 1]),
+        Example("hash_bucket(x, 10)", {"x": [42, None]}, [6, None]),
     )
 
     def __post_init__(self) -> None:

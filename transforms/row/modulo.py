@@ -15,6 +15,9 @@ from featurekit.types import INT64, Type
 
 __all__ = ["Modulo"]
 
+_FAR = 2.0**53
+"""From this quotient on, x has no digits left below y."""
+
 
 @dataclass(frozen=True)
 class Modulo(IntegerDivision):
@@ -31,7 +34,8 @@ class Modulo(IntegerDivision):
 
     Note:
         Floats are computed as `x - y * floor(x / y)` in float64, then rounded. For float32 that
-        is exact up to the last rounding while `|x / y| < 2**29`; from `2**53` on it is 0.
+        is exact up to the last rounding while `|x / y| < 2**29`; from
+        `|x / y| >= 2**53` on it is 0.
 
     Source: Python's language reference, section 6.7, "Binary arithmetic operations".
     """
@@ -53,11 +57,11 @@ class Modulo(IntegerDivision):
             return x % y
         x, y = x.cast(pl.Float64), y.cast(pl.Float64)
         quotient = polars_quotient(x, y).floor()
-        rest = x - y * quotient
-        rest = pl.when((rest != 0) & ((rest < 0) != (y < 0))).then(rest + y).otherwise(rest)
-        rest = pl.when(quotient.abs().is_between(_TOO_FAR, _FINITE)).then(y * 0.0).otherwise(rest)
-        same = pl.when((x != 0) & ((x < 0) != (y < 0))).then(y).otherwise(x)
-        rest = pl.when(y.is_infinite() & x.is_finite()).then(same).otherwise(rest)
+        far = (quotient.abs() >= _FAR) & x.is_finite() & (y != 0)
+        rest = pl.when(far).then(y * 0.0).otherwise(x - y * quotient)
+        rest = pl.when(y.is_infinite() & x.is_finite()).then(x).otherwise(rest)
+        wrong = (rest != 0) & ((rest < 0) != (y < 0))
+        rest = pl.when(wrong).then(rest + y).otherwise(rest)
         return polars_rounded(rest, types[0])
 
     def _tensorflow_integers(self, x: Any, y: Any) -> Any:
@@ -65,13 +69,9 @@ class Modulo(IntegerDivision):
 
     def _tensorflow_floats(self, x: Any, y: Any) -> Any:
         quotient = tf.math.floordiv(x, y)
-        rest = x - y * quotient
-        differ = tf.logical_and(tf.not_equal(rest, 0.0), tf.not_equal(rest < 0.0, y < 0.0))
-        rest = tf.where(differ, rest + y, rest)
-        size = tf.abs(quotient)
-        far = tf.logical_and(size >= _TOO_FAR, size <= _FINITE)
-        rest = tf.where(far, y * 0.0, rest)
-        differ = tf.logical_and(tf.not_equal(x, 0.0), tf.not_equal(x < 0.0, y < 0.0))
-        same = tf.where(differ, y, x)
-        bounded = tf.logical_and(tf.math.is_inf(y), tf.math.is_finite(x))
-        return tf.where(bounded, same, rest)
+        finite = tf.math.is_finite(x)
+        far = (tf.abs(quotient) >= _FAR) & finite & tf.not_equal(y, 0.0)
+        rest = tf.where(far, y * 0.0, x - y * quotient)
+        rest = tf.where(tf.math.is_inf(y) & finite, x, rest)
+        wrong = tf.not_equal(rest, 0.0) & tf.not_equal(rest < 0.0, y < 0.0)
+        return tf.where(wrong, rest + y, rest)

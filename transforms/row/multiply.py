@@ -38,7 +38,9 @@ class Multiply(RowOperation):
     examples = (
         Example("x * y", {"x": [3, -2, None], "y": [5, None, 1]}, [15, None, None]),
         Example("x * 0.5", {"x": [3.0, -math.inf, None]}, [1.5, -math.inf, None]),
-        Example("n * 90m", {"n": [2, -1, None]}, [timedelta(hours=3), -timedelta(minutes=90), None]),
+        Example(
+            "n * 90m", {"n": [2, -1, None]}, [timedelta(hours=3), -timedelta(minutes=90), None]
+        ),
     )
 
     def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:

@@ -45,9 +45,7 @@ class SplitPart(RowOperation):
     inputs = (Input("x", TEXT),)
     null_rule = "null where x is null or has no part at the index"
     examples = (
-        Example(
-            "split_part(x, '-', 1)", {"x": ["a-b-c", "a", "a-", None]}, ["b", None, "", None]
-        ),
+        Example("split_part(x, '-', 1)", {"x": ["a-b-c", "a", "a-", None]}, ["b", None, "", None]),
         Example("split_part(x, '::', -1)", {"x": ["a::b", "", "a:::b"]}, ["b", "", ":b"]),
     )
 

@@ -1,0 +1,259 @@
+"""What a run leaves on disk, and how it gets there whole or not at all.
+
+```
+manifest.json         spec and hash, versions, inputs, rows, plan, timings, parity certificate
+statistics.json       every fitted statistic, by a readable name
+vocabularies/*.txt    words, one per line, the most frequent first
+examples/split=*/     Parquet, in the order of the input (and TFRecord on request)
+transform_fn/         the SavedModel; transformed_metadata/ its schema
+```
+
+A folder is written beside its target under a temporary name, flushed to disk, and renamed. What
+stood there before is only removed after that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from featurekit.errors import DataError, EngineError, FeatureKitError, UsageError
+from featurekit.graph import StatisticRequest
+from featurekit.plan import Plan, make_plan
+from featurekit.resolve import resolve
+from featurekit.spec.objects import Spec
+from featurekit.transforms.statistics import WordCountsValue, statistic_value
+from featurekit.types import parse_type
+
+__all__ = ["MANIFEST", "new_folder", "read_manifest", "read_plan", "read_statistics", "versions",
+           "write_json", "write_statistics"]  # fmt: skip
+
+MANIFEST = "manifest.json"
+STATISTICS = "statistics.json"
+VOCABULARIES = "vocabularies"
+FORMAT = 1
+
+
+@contextmanager
+def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder that becomes `target` when the block ends without an error.
+
+    Args:
+        target: Where the result goes. An existing run is replaced only with `overwrite`, and
+            nothing but a run (or an empty folder) is ever replaced.
+        overwrite: Whether an existing run may be replaced.
+
+    Raises:
+        UsageError: The target cannot be written, or holds something else.
+        EngineError: The disk is full or fails.
+    """
+    check_target(target, overwrite)
+    parent = target.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=parent))
+    except OSError as error:
+        raise UsageError(f"cannot write here: {error.strerror}", where=str(target),
+                         hint="choose another --out") from None  # fmt: skip
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        _flush(temporary)
+        _replace(temporary, target)
+    except OSError as error:
+        if error.errno == 28:
+            raise EngineError("the disk is full", where=str(target), hint="free space and run again") from None
+        raise EngineError(f"writing failed: {error.strerror or error}", where=str(target)) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Refuse a target that may not be written, before any work is done.
+
+    Raises:
+        UsageError: See `new_folder`.
+    """
+    where = str(target)
+    if target.is_symlink():
+        raise UsageError("the output folder is a link", where=where, hint="give the folder that it points to")
+    if target.exists():
+        if not target.is_dir():
+            raise UsageError("the output is a file, not a folder", where=where)
+        if any(target.iterdir()):
+            if not (target / MANIFEST).is_file():
+                raise UsageError("the output folder exists and holds something else than a run",
+                                 where=where, hint="choose a new folder")  # fmt: skip
+            if not overwrite:
+                raise UsageError("the output folder holds a run already", where=where,
+                                 hint="--overwrite replaces it, when the new one is complete")  # fmt: skip
+    parent = target.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{str(parent)!r} is not a folder one can write to", where=where, hint="choose another --out")
+
+
+def _flush(folder: Path) -> None:
+    """fsync every file and folder below, the innermost first."""
+    for root, _, files in os.walk(folder, topdown=False):
+        for entry in (*(Path(root) / name for name in files), Path(root)):
+            handle = os.open(entry, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Put a finished folder in the place of an older one; the older one stays until it is done."""
+    if not target.exists():
+        temporary.rename(target)
+    else:
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+        target.rename(aside / "run")
+        try:
+            temporary.rename(target)
+        except OSError:
+            (aside / "run").rename(target)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    handle = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write data as JSON that a person can read and a diff can compare."""
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def statistics_to_dict(fitted: Mapping[StatisticRequest, Any]) -> dict[str, Any]:
+    """Return fitted statistics as plain data, by their readable names."""
+    return {
+        request.text: {"kind": type(request.statistic).__name__, **asdict(value)}
+        for request, value in fitted.items()
+    }
+
+
+def statistics_from_dict(data: Mapping[str, Any], plan: Plan) -> dict[StatisticRequest, Any]:
+    """Return fitted statistics for the requests of a plan.
+
+    Raises:
+        DataError: One is missing.
+    """
+    fitted = {}
+    for request in plan.statistics:
+        entry = data.get(request.text)
+        if entry is None:
+            raise DataError(f"the statistic {request.text} is missing", where=STATISTICS)
+        values = dict(entry)
+        fitted[request] = statistic_value(values.pop("kind"), values)
+    return fitted
+
+
+def write_statistics(folder: Path, fitted: Mapping[StatisticRequest, Any]) -> None:
+    """Write `statistics.json`, and the words of vocabularies as text files beside it."""
+    data: dict[str, Any] = {}
+    used: set[str] = set()
+    for request, value in fitted.items():
+        entry = {"kind": type(request.statistic).__name__, **asdict(value)}
+        if isinstance(value, WordCountsValue):
+            (folder / VOCABULARIES).mkdir(exist_ok=True)
+            name = _file_name(request.text, used)
+            lines = "".join(f"{_escape(word)}\n" for word in value.words)
+            (folder / VOCABULARIES / name).write_text(lines, "utf-8", newline="")
+            entry["words"] = {"file": f"{VOCABULARIES}/{name}"}
+        data[request.text] = entry
+    write_json(folder / STATISTICS, data)
+
+
+def _file_name(text: str, used: set[str]) -> str:
+    stem = "".join(c if c.isascii() and c.isalnum() else "_" for c in text).strip("_")[:100]
+    name, number = f"{stem}.txt", 1
+    while name.lower() in used:
+        number += 1
+        name = f"{stem}_{number}.txt"
+    used.add(name.lower())
+    return name
+
+
+def _escape(word: str) -> str:
+    return word.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _unescape(line: str) -> str:
+    plain = {"n": "\n", "r": "\r"}
+    return re.sub(r"\\(.)", lambda match: plain.get(match[1], match[1]), line)
+
+
+def read_statistics(folder: Path, plan: Plan) -> dict[StatisticRequest, Any]:
+    """Read `statistics.json` and the vocabularies back.
+
+    Raises:
+        DataError: A file is missing or not what was written.
+    """
+    data = _read_json(folder / STATISTICS)
+    try:
+        for entry in data.values():
+            if isinstance(entry.get("words"), dict):
+                text = (folder / entry["words"]["file"]).read_bytes().decode("utf-8")
+                entry["words"] = [_unescape(line) for line in text.split("\n")[:-1]]
+        return statistics_from_dict(data, plan)
+    except FeatureKitError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"the statistics cannot be read: {error}", where=str(folder / STATISTICS)) from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read: {error}", where=str(path), hint="the run is incomplete or damaged") from None
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a run.
+
+    Raises:
+        DataError: There is no run, or it was written by a newer version.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise DataError("there is no run here (no manifest.json)", where=str(folder),
+                        hint="featurekit run SPEC --out DIR makes one")  # fmt: skip
+    manifest = _read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise DataError("the manifest has a format that this version does not read", where=str(folder))
+    return manifest
+
+
+def read_plan(manifest: Mapping[str, Any], base: Path | None = None) -> Plan:
+    """Rebuild the plan of a run from its manifest, without looking at any source."""
+    spec = Spec.from_dict(manifest["spec"], base)
+    types = {name: parse_type(text) for name, text in manifest["columns"].items()}
+    return make_plan(resolve(spec, types))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a run's numbers depend on."""
+    out = {"python": platform.python_version()}
+    for package in ("featurekit", "polars", "pyarrow", "tensorflow", "tensorflow-metadata"):
+        try:
+            out[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return out

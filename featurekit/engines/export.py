@@ -1,0 +1,243 @@
+"""Building and verifying the SavedModel, each in a process of its own.
+
+TensorFlow takes seconds to import, so both processes are started before the data is read and wait
+for their job on standard input; the verifying one has never seen the model before it loads it.
+Jobs and answers are one line of JSON each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, cast
+
+import polars as pl
+
+from featurekit.errors import EngineError, ParityError
+from featurekit.types import BOOL, Kind, Type, parse_type
+
+__all__ = ["Worker"]
+
+TOLERANCE = 1e-6
+"""Floats of the SavedModel and of the examples may differ by so much, relative."""
+
+
+class Worker:
+    """A process that has TensorFlow ready and does one job.
+
+    Use it as a context manager: the process is ended on the way out, whatever happened.
+    """
+
+    def __init__(self) -> None:
+        root = str(Path(__file__).absolute().parents[2])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            **os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3",
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }  # fmt: skip
+        self._errors = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from featurekit.engines.export import main; main()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment,
+        )  # fmt: skip
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            try:
+                cast(IO[bytes], stream).close()
+            except BrokenPipeError:
+                continue
+
+    def start(self, job: Mapping[str, Any]) -> None:
+        """Hand the job over and return at once."""
+        stream = cast(IO[bytes], self._process.stdin)
+        try:
+            stream.write(json.dumps(job).encode() + b"\n")
+            stream.flush()
+        except BrokenPipeError:
+            raise self._failure() from None
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for the answer to the job.
+
+        Raises:
+            EngineError: The process failed.
+        """
+        line = cast(IO[bytes], self._process.stdout).readline()
+        if not line:
+            raise self._failure()
+        answer = cast("dict[str, Any]", json.loads(line))
+        if "error" in answer:
+            raise EngineError(answer["error"], where="TensorFlow")
+        return answer
+
+    def _failure(self) -> EngineError:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        last = lines[-1] if lines else f"it ended with status {self._process.returncode}"
+        return EngineError(f"the TensorFlow process failed: {last}", where="TensorFlow",
+                           hint="--no-tensorflow leaves the SavedModel out")  # fmt: skip
+
+
+def main() -> None:
+    """Do one job: the body of a worker process."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever prints goes to standard error, the answer alone to standard output
+    import tensorflow  # noqa: F401  (the slow part, done while the caller reads its data)
+
+    line = sys.stdin.readline()
+    if not line:
+        return
+    job = json.loads(line)
+    try:
+        result = _build(job) if job["task"] == "build" else _verify(job)
+    except Exception as error:  # the caller gets it as an error of its own
+        result = {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
+    answers.write(json.dumps(result) + "\n")
+    answers.flush()
+    os._exit(0)
+
+
+def _build(job: Mapping[str, Any]) -> dict[str, Any]:
+    from featurekit.artifact import read_plan, read_statistics
+    from featurekit.engines.tensorflow import refused_examples, save
+
+    folder = Path(job["folder"])
+    plan = read_plan(job["manifest"])
+    save(plan, read_statistics(folder, plan), folder)
+    return {"serving_examples": refused_examples(plan.serving_inputs) or "exported"}
+
+
+def _verify(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Load the SavedModel and compare what it gives for sampled rows with the written examples."""
+    import tensorflow as tf
+
+    inputs = pl.read_parquet(job["inputs"])
+    expected = pl.read_parquet(job["expected"])
+    types = {name: parse_type(text) for name, text in job["columns"].items()}
+    loaded = tf.saved_model.load(job["model"])
+    certificate: dict[str, Any] = {"rows": inputs.height, "tolerance": TOLERANCE, "signatures": {}}
+    for name, signature in sorted(loaded.signatures.items()):
+        if name == "serving_default":
+            texts = [pl.col(column) == "" for column, of in types.items() if of.kind is Kind.STRING]
+            # An empty text stands for null there, so such rows say nothing about it.
+            keep = inputs.select(~pl.any_horizontal(pl.lit(False), *texts).fill_null(False)).to_series()
+            rows, wanted = inputs.filter(keep), expected.filter(keep)
+            answer = signature(**_dense(rows, types)) if rows.height else {}
+        else:
+            rows, wanted = inputs, expected
+            answer = signature(examples=tf.constant(_examples(rows, types)))
+        certificate["signatures"][name] = _compare(answer, wanted) if rows.height else {"rows": 0}
+    return certificate
+
+
+def _wire(values: pl.Series, of: Type) -> pl.Series:
+    if of == BOOL:
+        return values.cast(pl.Int64)
+    return values.dt.timestamp("us") if of.kind is Kind.TIMESTAMP else values.to_physical()
+
+
+def _dense(rows: pl.DataFrame, types: Mapping[str, Type]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    from featurekit.engines.tensorflow import MISSING_INTEGER, serving_name
+
+    out = {}
+    for name, of in types.items():
+        values = _wire(rows[name], of)
+        if of.kind is Kind.STRING:
+            filled: Any = values.fill_null("").to_list()
+        else:
+            filled = values.fill_null(float("nan") if of.is_float else MISSING_INTEGER).to_numpy()
+        out[serving_name(name)] = tf.constant(filled)
+    return out
+
+
+def _examples(rows: pl.DataFrame, types: Mapping[str, Type]) -> list[bytes]:
+    import tensorflow as tf
+
+    columns = {name: _wire(rows[name], of).to_list() for name, of in types.items()}
+    out = []
+    for position in range(rows.height):
+        example = tf.train.Example()
+        for name, of in types.items():
+            value = columns[name][position]
+            if value is None:
+                continue
+            feature = example.features.feature[name]
+            if of.kind is Kind.STRING:
+                feature.bytes_list.value.append(value.encode())
+            elif of.is_float:
+                feature.float_list.value.append(value)
+            else:
+                feature.int64_list.value.append(value)
+        out.append(example.SerializeToString())
+    return out
+
+
+def _compare(answer: Mapping[str, Any], expected: pl.DataFrame) -> dict[str, Any]:
+    """Compare cell by cell: integers and texts exactly, floats within the tolerance."""
+    import numpy as np
+
+    from featurekit.engines.tensorflow import MISSING_INTEGER
+
+    largest = 0.0
+    mismatches: list[dict[str, Any]] = []
+    for name in expected.columns:
+        got = answer[name].numpy()
+        wanted = expected[name]
+        if wanted.dtype == pl.String:
+            texts = np.array([(text or "").encode() for text in wanted.to_list()], dtype=object)
+            wrong = got.astype(object) != texts
+        elif wanted.dtype.is_integer():
+            wrong = got != wanted.fill_null(MISSING_INTEGER).to_numpy()
+        else:
+            width = got.shape[1] if got.ndim > 1 else 1
+            rows = [[None] * width if row is None else row for row in wanted.to_list()] if got.ndim > 1 else wanted.to_list()
+            values = np.array(rows, dtype=np.float64).reshape(got.shape)
+            with np.errstate(invalid="ignore", over="ignore"):
+                close = np.isclose(got, values, rtol=TOLERANCE, atol=1e-30, equal_nan=True)
+                apart = np.abs(got - values) / np.maximum(np.abs(values), 1e-30)
+            finite = np.isfinite(got) & np.isfinite(values)
+            if finite.any():
+                largest = max(largest, float(apart[finite].max()))
+            wrong = ~close if got.ndim == 1 else ~close.all(axis=1)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            shown = got[row].decode("utf-8", "replace") if isinstance(got[row], bytes) else got[row].tolist()
+            mismatches.append({"feature": name, "rows": int(wrong.sum()), "model": repr(shown),
+                               "examples": repr(wanted[row])})  # fmt: skip
+    return {"rows": expected.height, "largest_relative_difference": largest, "mismatches": mismatches}
+
+
+def require_parity(certificate: Mapping[str, Any]) -> None:
+    """Refuse a SavedModel that does not give what the examples hold.
+
+    Raises:
+        ParityError: Names the features, with a value of each side.
+    """
+    found = [
+        f"feature {entry['feature']!r} in {entry['rows']} of {result['rows']} rows of {signature} "
+        f"(model {entry['model']}, examples {entry['examples']})"
+        for signature, result in certificate["signatures"].items()
+        for entry in result.get("mismatches", ())
+    ]
+    if found:
+        raise ParityError(
+            "the SavedModel does not give what the examples hold: " + "; ".join(found),
+            hint="nothing was written; please report this with the spec",
+        )

@@ -1,0 +1,226 @@
+"""The TensorFlow route: row graphs with frozen statistics as one SavedModel.
+
+The module has one graph, traced once, and three ways into it:
+
+- `serving_default`: dense columns of shape [batch], where NaN, the empty string and the smallest
+  int64 stand for null; timestamps are microseconds since 1970, booleans are 0 and 1;
+- `serving_examples`: serialised `tf.Example`s, where an absent (or empty) feature is null;
+- `transform_fn`: what `tft.TFTransformOutput` calls, with the same inputs as `serving_default`.
+
+Outputs are named like the features; a null leaves as it would enter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from featurekit.errors import EngineError
+from featurekit.graph import ColumnNode, LiteralNode, Node, OperationNode, topological
+from featurekit.plan import Plan
+from featurekit.transforms.base import FullPassOperation, Masked, RowOperation, tensorflow_dtype, tf
+from featurekit.types import BOOL, FLOAT64, INT64, Kind, Type
+
+__all__ = ["build_module", "output_schema", "save", "serving_name"]
+
+MISSING_INTEGER = -(2**63)
+TRANSFORM_FN = "transform_fn"
+METADATA = "transformed_metadata"
+
+
+def serving_name(column: str) -> str:
+    """Return a column's name as a signature input: what is not a word character becomes `_`."""
+    return re.sub(r"\W", "_", column)
+
+
+def wire_type(of: Type) -> Type:
+    """Return the type that a column travels as: booleans and times are integers."""
+    return INT64 if of.kind in (Kind.BOOL, Kind.TIMESTAMP, Kind.DURATION) else of
+
+
+def refused_examples(inputs: Mapping[str, Type]) -> str | None:
+    """Say why `serving_examples` cannot be offered, or `None`: a tf.Example holds no float64."""
+    wide = [name for name, of in inputs.items() if of == FLOAT64]
+    if not wide:
+        return None
+    return f"tf.Example carries float32 only, and {', '.join(wide)} is declared float64"
+
+
+def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
+    """Return a `tf.Module` with the graph and its signatures.
+
+    Args:
+        plan: The plan of the features.
+        fitted: The fitted statistics.
+
+    Returns:
+        A module with `transform_fn`, and `signatures` by name.
+    """
+    module = tf.Module(name="featurekit")
+    inputs = plan.serving_inputs
+    names = {column: serving_name(column) for column in inputs}
+    if len(set(names.values())) < len(names):
+        raise EngineError(
+            f"columns {', '.join(sorted(names))} cannot be told apart as signature inputs",
+            hint="rename one: columns: {new_name: {column: 'name in the data'}}",
+        )
+    nodes = list(topological(plan.features.values()))
+    resources = {node: table for node in nodes if (table := _resource(node, fitted)) is not None}
+    module.tables = list(resources.values())
+    signature = {
+        names[column]: tf.TensorSpec([None], tensorflow_dtype(wire_type(of)), name=names[column])
+        for column, of in inputs.items()
+    }
+
+    def graph(columns: Mapping[str, Masked]) -> dict[str, Any]:
+        made: dict[Node, Masked] = {}
+        batch = tf.shape(next(iter(columns.values())).values)
+        for node in nodes:
+            made[node] = _masked(node, columns, made, fitted, resources, batch)
+        return {name: _output(made[node], node.type) for name, node in plan.features.items()}
+
+    @tf.function(input_signature=[signature])
+    def transform_fn(inputs_: Mapping[str, Any]) -> dict[str, Any]:
+        return graph({c: _from_dense(inputs_[names[c]], of) for c, of in inputs.items()})
+
+    @tf.function(input_signature=[signature])
+    def serving_default(inputs_: Mapping[str, Any]) -> dict[str, Any]:
+        return transform_fn(inputs_)
+
+    module.transform_fn = transform_fn
+    module.signatures_ = {"serving_default": serving_default.get_concrete_function()}
+    if refused_examples(inputs) is None:
+        parsing = {
+            column: tf.io.RaggedFeature(tensorflow_dtype(wire_type(of))) for column, of in inputs.items()
+        }
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def serving_examples(examples: Any) -> dict[str, Any]:
+            parsed = tf.io.parse_example(examples, parsing)
+            return graph({c: _from_ragged(parsed[c], of) for c, of in inputs.items()})
+
+        module.signatures_["serving_examples"] = serving_examples.get_concrete_function()
+    return module
+
+
+def save(plan: Plan, fitted: Mapping[Any, Any], folder: Path) -> None:
+    """Write `transform_fn/` and `transformed_metadata/` below a folder.
+
+    Raises:
+        EngineError: TensorFlow cannot build or write the model; names the feature where it can.
+    """
+    module = build_module(plan, fitted)
+    try:
+        tf.saved_model.save(module, str(folder / TRANSFORM_FN), signatures=module.signatures_)
+    except (OSError, tf.errors.OpError) as error:
+        raise EngineError(f"the SavedModel cannot be written: {error}", where=str(folder)) from None
+    from google.protobuf import text_format
+
+    metadata = folder / METADATA
+    metadata.mkdir()
+    schema = output_schema(plan, fitted)
+    (metadata / "schema.pbtxt").write_text(text_format.MessageToString(schema))
+
+
+def output_schema(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
+    """Return the features as a TensorFlow Metadata schema: dense, one value or vector each."""
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    schema = schema_pb2.Schema()
+    for name, node in plan.features.items():
+        of = fitted_type(node, fitted)
+        feature = schema.feature.add(name=name)
+        if of.kind is Kind.STRING:
+            feature.type = schema_pb2.BYTES
+        else:
+            feature.type = schema_pb2.FLOAT if of.is_float else schema_pb2.INT
+        feature.presence.min_fraction = 1.0
+        feature.shape.SetInParent()
+        if of.width is not None:
+            feature.shape.dim.add(size=of.width)
+    return schema
+
+
+def fitted_type(node: Node, fitted: Mapping[Any, Any]) -> Type:
+    """Return a node's type once statistics are known: vectors have their width then."""
+    if isinstance(node, OperationNode) and isinstance(node.operation, FullPassOperation):
+        types = tuple(entry.type for entry in node.sources)
+        values = [fitted[request] for request in node.statistics]
+        return node.operation.fitted_type(types, values)
+    return node.type
+
+
+def _resource(node: Node, fitted: Mapping[Any, Any]) -> Any:
+    if not isinstance(node, OperationNode) or not isinstance(node.operation, FullPassOperation):
+        return None
+    values = [fitted[request] for request in node.statistics]
+    return node.operation.tensorflow_resource([entry.type for entry in node.sources], values)
+
+
+def _masked(
+    node: Node,
+    columns: Mapping[str, Masked],
+    made: Mapping[Node, Masked],
+    fitted: Mapping[Any, Any],
+    resources: Mapping[Node, Any],
+    batch: Any,
+) -> Masked:
+    match node:
+        case ColumnNode(name=name):
+            return columns[name]
+        case LiteralNode(value=value, type=of):
+            constant = tf.constant(value, tensorflow_dtype(of))
+            return Masked(tf.fill(batch, constant), tf.ones(batch, tf.bool))
+        case OperationNode(operation=operation, sources=sources):
+            inputs = [made[entry] for entry in sources]
+            types = [entry.type for entry in sources]
+            with tf.name_scope(operation.name()):
+                if isinstance(operation, FullPassOperation):
+                    values = [fitted[request] for request in node.statistics]
+                    return operation.tensorflow_masked(inputs, types, values, resources.get(node))
+                assert isinstance(operation, RowOperation)
+                return operation.tensorflow_masked(inputs, types)
+    raise AssertionError(f"{node} was not refused by the planner")
+
+
+def _missing(of: Type) -> Any:
+    if of.is_float:
+        return tf.constant(float("nan"), tensorflow_dtype(of))
+    if of.kind is Kind.STRING:
+        return tf.constant("", tf.string)
+    return tf.constant(MISSING_INTEGER, tf.int64)
+
+
+def _from_dense(values: Any, of: Type) -> Masked:
+    wire = wire_type(of)
+    if wire.is_float:
+        valid = tf.logical_not(tf.math.is_nan(values))
+    else:
+        valid = tf.not_equal(values, _missing(wire))
+    return Masked(_from_wire(values, of), valid)
+
+
+def _from_ragged(column: Any, of: Type) -> Masked:
+    """The first value of each row; rows without a value are null, NaN is null too."""
+    wire = wire_type(of)
+    filled = tf.concat([column.values, [_missing(wire)]], axis=0)
+    present = column.row_lengths() > 0
+    starts = tf.cast(column.row_starts(), tf.int64)
+    nothing = tf.cast(tf.shape(column.values, out_type=tf.int64)[0], tf.int64)
+    values = tf.gather(filled, tf.where(present, starts, nothing))
+    if wire.is_float:
+        present = tf.logical_and(present, tf.logical_not(tf.math.is_nan(values)))
+    elif wire == INT64:
+        present = tf.logical_and(present, tf.not_equal(values, MISSING_INTEGER))
+    return Masked(_from_wire(values, of), present)
+
+
+def _from_wire(values: Any, of: Type) -> Any:
+    return tf.not_equal(values, tf.constant(0, tf.int64)) if of == BOOL else values
+
+
+def _output(column: Masked, of: Type) -> Any:
+    valid = column.valid if of.width is None else tf.expand_dims(column.valid, -1)
+    return tf.where(valid, column.values, _missing(Type(of.kind)))

@@ -1,0 +1,180 @@
+"""A plan in words: a table for a terminal, and plain data for machines."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from featurekit.graph import StatisticRequest
+from featurekit.picture import as_mermaid, as_svg
+from featurekit.plan import Plan, Route, Step
+from featurekit.types import Type
+
+__all__ = ["as_dict", "as_mermaid", "as_svg", "as_table"]
+
+WIDTH = 116
+"""So many characters wide is the table; terminals of 120 show it whole."""
+
+_HEAD = ("feature", "type", "pass", "route in production", "engine now", "operations", "reason")
+_NARROWEST = {"feature": 16, "operations": 12, "reason": 24}
+_LONGEST = 200
+
+
+def as_table(plan: Plan, width: int = WIDTH) -> str:
+    """Return a plan as text: passes and inputs first, then one row per piece of each feature.
+
+    Args:
+        plan: The plan.
+        width: Characters per line.
+
+    Returns:
+        Lines without trailing spaces or a final newline.
+    """
+    rows = [
+        (name if position == 0 else "", str(plan.features[name].type) if position == 0 else "",
+         _waits(plan, step), step.route.value, step.engine, ", ".join(step.operations) or "-",
+         textwrap.shorten(step.reason, _LONGEST, placeholder=" ..."))
+        for name, steps in plan.steps.items()
+        for position, step in enumerate(steps)
+    ]  # fmt: skip
+    return "\n".join([*_summary(plan, width), "", *_table(_HEAD, rows, width), *_remarks(plan, width)])
+
+
+def as_dict(plan: Plan) -> dict[str, Any]:
+    """Return a plan as data that JSON can write, the same for the same spec.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        The spec's name and fingerprint, the columns read, the passes over the data with their
+        statistics, and the type, expression and pieces of each feature.
+    """
+    resolved = plan.resolved
+    spec = resolved.spec
+    statistics = [
+        {"pass": number, "statistics": [_statistic(request) for request in level]}
+        for number, level in enumerate(plan.levels or ((),), 1)
+    ]
+    return {
+        "name": spec.name,
+        "spec": spec.fingerprint,
+        "engine": plan.engine,
+        "saved_model": plan.saved_model,
+        "source": spec.examples.source,
+        "inputs": _types(resolved.inputs()),
+        "serving_inputs": _types(plan.serving_inputs),
+        "keys": list(resolved.keys),
+        "label": None if spec.examples.label is None else spec.examples.label.text,
+        "passes": [*statistics, {"pass": len(statistics) + 1, "writes": "examples"}],
+        "features": {
+            name: {
+                "type": str(plan.features[name].type),
+                "expression": spec.features[name].expr.text,
+                "steps": [_step(plan, step) for step in steps],
+            }
+            for name, steps in plan.steps.items()
+        },
+    }
+
+
+def _types(columns: dict[str, Type]) -> dict[str, str]:
+    return {name: str(of) for name, of in columns.items()}
+
+
+def _statistic(request: StatisticRequest) -> dict[str, Any]:
+    settings = {entry.name: getattr(request.statistic, entry.name) for entry in fields(request.statistic)}
+    return {"statistic": _kind(request), "of": request.node.text, **({"settings": settings} if settings else {})}
+
+
+def _step(plan: Plan, step: Step) -> dict[str, Any]:
+    return {
+        "route": step.route.value,
+        "engine": step.engine,
+        "after_pass": _pass(plan, step),
+        "operations": list(step.operations),
+        "reason": step.reason,
+    }
+
+
+def _pass(plan: Plan, step: Step) -> int:
+    """Return the pass whose statistics a piece waits for, 0 for none."""
+    return sum(level[0].node.level < step.level for level in plan.levels)
+
+
+def _waits(plan: Plan, step: Step) -> str:
+    number = _pass(plan, step)
+    if not number:
+        return "-"
+    return str(number) if step.route is Route.BEAM else f"after {number}"
+
+
+def _kind(request: StatisticRequest) -> str:
+    return type(request.statistic).__name__.lower()
+
+
+def _summary(plan: Plan, width: int) -> Iterator[str]:
+    resolved = plan.resolved
+    examples = resolved.spec.examples
+    source = resolved.spec.sources[examples.source]
+    where = source.path or source.table or "a table in memory"
+    saved = "with" if plan.saved_model else "without"
+    yield f"{resolved.spec.name}: {_count(len(plan.features), 'feature')}, engine {plan.engine}, {saved} a SavedModel"
+    columns = ", ".join(f"{name} {of}" for name, of in resolved.inputs().items())
+    number = _count(len(resolved.inputs()), "column")
+    yield from _field("inputs", f"{number} of {examples.source} ({where}): {columns}", width)
+    if resolved.keys:
+        yield from _field("keys", ", ".join(resolved.keys), width)
+    if examples.label is not None:
+        yield from _field("label", examples.label.text, width)
+    levels = plan.levels or ((),)
+    yield from _field("passes", f"{len(levels) + 1} over the data", width)
+    for number, level in enumerate(levels, 1):
+        work = [] if number > 1 else ["count and check all rows"]
+        if level:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(map(_kind, level)).items())
+            work.append(f"fit {_count(len(level), 'statistic')} on the train rows ({kinds})")
+        yield from _field("", f"{number}. {'; '.join(work)}", width)
+    yield from _field("", f"{len(levels) + 1}. write the examples", width)
+
+
+def _field(label: str, text: str, width: int) -> Iterator[str]:
+    indent = " " * 10
+    lines = textwrap.wrap(text, width, initial_indent=f"  {label:<8}", subsequent_indent=indent,
+                          max_lines=4, placeholder=" ...", break_on_hyphens=False)  # fmt: skip
+    yield from (line.rstrip() for line in lines)
+
+
+def _remarks(plan: Plan, width: int) -> Iterator[str]:
+    waiting = [name for name, steps in plan.steps.items() if any(s.route is Route.BIGQUERY for s in steps)]
+    if waiting:
+        text = f"Aggregations cannot be run yet: {_count(len(waiting), 'feature')} ({', '.join(waiting)})."
+        yield ""
+        yield from textwrap.wrap(text, width, max_lines=3, placeholder=" ...")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Lay cells out in columns, wrapping the widest ones until a line fits."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    least = [_NARROWEST.get(name, wide) for name, wide in zip(head, widths, strict=True)]
+    spare = width - 2 * (len(head) - 1)
+    while sum(widths) > spare and any(wide > low for wide, low in zip(widths, least, strict=True)):
+        # The column that wraps least per character: the widest above its minimum.
+        chosen = max(range(len(head)), key=lambda i: widths[i] if widths[i] > least[i] else 0)
+        widths[chosen] -= 1
+    for row in (head, ["-" * wide for wide in widths], *rows):
+        yield from _lines(row, widths)
+
+
+def _lines(row: Iterable[str], widths: Sequence[int]) -> Iterator[str]:
+    cells = [textwrap.wrap(cell, wide, break_on_hyphens=False) for cell, wide in zip(row, widths, strict=True)]
+    for number in range(max(map(len, cells))):
+        parts = (cell[number] if number < len(cell) else "" for cell in cells)
+        yield "  ".join(part.ljust(wide) for part, wide in zip(parts, widths, strict=True)).rstrip()

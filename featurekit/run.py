@@ -1,0 +1,313 @@
+"""The main job: one spec in, one artifact out; and the artifact opened again."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from featurekit import artifact
+from featurekit.engines import local
+from featurekit.engines.export import Worker, require_parity
+from featurekit.errors import DataError, UsageError, require
+from featurekit.plan import Plan, make_plan, refuse_aggregations
+from featurekit.resolve import Resolved, resolve
+from featurekit.sources import Table, column_types, open_table
+from featurekit.spec.objects import Spec
+from featurekit.spec.yaml import load_spec
+from featurekit.training import ExampleSet
+from featurekit.types import Type
+
+__all__ = ["Progress", "Run", "check", "open_run", "plan", "run"]
+
+EXAMPLES = "examples"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run is doing: stage `done + 1` of `stages`."""
+
+    done: int
+    stages: int
+    text: str
+
+
+def check(spec: Spec | str | Path) -> Resolved:
+    """Read the types of a spec's columns and prove that everything in it fits.
+
+    Raises:
+        SpecErrors: All problems together.
+        DataError: The data whose types are needed cannot be read.
+    """
+    spec = _spec(spec)
+    types, _ = _types(spec)
+    return resolve(spec, types)
+
+
+def plan(spec: Spec | str | Path, engine: str = "local", saved_model: bool = True) -> Plan:
+    """Return what a run of the spec would do, without reading rows.
+
+    Raises:
+        SpecErrors: All problems of the spec together.
+        DataError: The data whose types are needed cannot be read.
+    """
+    return make_plan(check(spec), engine, saved_model)
+
+
+def run(
+    spec: Spec | str | Path,
+    out: str | Path,
+    *,
+    tensorflow: bool | None = None,
+    overwrite: bool = False,
+    tfrecord: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Fit all statistics, write the examples and the SavedModel, and publish them as one folder.
+
+    Args:
+        spec: The spec, or the path of its file.
+        out: The folder to write. It appears when everything in it is complete, or not at all.
+        tensorflow: Whether to export the SavedModel; by default where TensorFlow is installed.
+        overwrite: Whether a run that stands at `out` may be replaced.
+        tfrecord: Whether to write the examples as TFRecord too (needs TensorFlow).
+        progress: Told when a stage begins.
+
+    Returns:
+        The run, opened.
+
+    Raises:
+        SpecErrors: The spec has problems.
+        DataError: The data is not what the spec says.
+        ParityError: The SavedModel does not give what the examples hold.
+        UsageError: `out` cannot be written.
+    """
+    started = time.monotonic()
+    spec = _spec(spec)
+    target = Path(out).absolute()
+    artifact.check_target(target, overwrite)
+    installed = importlib.util.find_spec("tensorflow") is not None
+    if tensorflow or tfrecord:
+        require("tensorflow", "tensorflow", "the SavedModel" if tensorflow else "TFRecord")
+    export = installed if tensorflow is None else tensorflow
+    with ExitStack() as stack:
+        made, table = _prepare(spec, export)
+        builder = stack.enter_context(Worker()) if export else None
+        verifier = stack.enter_context(Worker()) if export else None
+        tell = _Teller(progress, 2 + 2 * export + tfrecord + max(1, len(made.levels)))
+        folder = stack.enter_context(artifact.new_folder(target, overwrite))
+        fitted, census = local.fit(made, table, tell.stage)
+        tell.lap("fit")
+        artifact.write_statistics(folder, fitted)
+        manifest = _manifest(made, table, census)
+        if builder is not None:
+            builder.start({"task": "build", "folder": str(folder), "manifest": manifest})
+        tell.stage("writing the examples")
+        local.write_examples(made, fitted, table, folder / EXAMPLES, census)
+        tell.lap("write_examples")
+        if builder is not None and verifier is not None:
+            _certify(builder, verifier, made, table, census, folder, manifest, tell)
+        else:
+            manifest["saved_model"] = {"exported": False, "reason": _reason(installed)}
+        if tfrecord:
+            from featurekit.engines.tfrecord import write_tfrecords
+
+            tell.stage("writing TFRecord files")
+            write_tfrecords(folder / EXAMPLES)
+            tell.lap("write_tfrecord")
+        tell.stage("publishing")
+        manifest["seconds"] = {**tell.laps, "total": round(time.monotonic() - started, 3)}
+        artifact.write_json(folder / artifact.MANIFEST, manifest)
+    return open_run(target)
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a finished run.
+
+    Raises:
+        DataError: There is no run, or it cannot be read.
+    """
+    path = Path(folder)
+    return Run(path, artifact.read_manifest(path))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its examples, its frozen statistics, and its manifest.
+
+    Args:
+        path: Its folder.
+        manifest: What `manifest.json` says.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan that was carried out."""
+        return artifact.read_plan(self.manifest)
+
+    @cached_property
+    def statistics(self) -> Mapping[Any, Any]:
+        """The fitted statistics."""
+        return artifact.read_statistics(self.path, self.plan)
+
+    @property
+    def spec(self) -> Spec:
+        """The spec that was run."""
+        return self.plan.resolved.spec
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features, in the order of the spec."""
+        return tuple(self.plan.features)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(self.manifest["rows"]["splits"])
+
+    @property
+    def saved_model(self) -> Path | None:
+        """The folder of the SavedModel, or `None` when it was not exported."""
+        return self.path / "transform_fn" if self.manifest["saved_model"]["exported"] else None
+
+    def examples(self, split: str = "train") -> ExampleSet:
+        """Return the examples of a split, to be read as pandas, Polars, Arrow or tf.data.
+
+        Raises:
+            UsageError: There is no such split.
+        """
+        if split not in self.splits:
+            raise UsageError(f"there is no split {split!r}", where=str(self.path),
+                             hint=f"the splits are {', '.join(self.splits)}")  # fmt: skip
+        folder = self.path / EXAMPLES / f"{local.SPLIT}={split}"
+        resolved = self.plan.resolved
+        return ExampleSet(folder, tuple(resolved.keys), self.features, resolved.label is not None)
+
+    def apply(self, table: Any) -> Any:
+        """Transform new rows with the frozen statistics; no TensorFlow is needed.
+
+        Args:
+            table: A pandas, Polars or Arrow table with the columns that the features read.
+
+        Returns:
+            A table of the same kind: the keys that are there, and all features.
+
+        Raises:
+            DataError: A column is missing, or holds what the spec does not allow.
+        """
+        from featurekit.serving import apply
+
+        return apply(self.plan, self.statistics, table)
+
+
+class _Teller:
+    """Counts stages for the progress callback and takes the time of each."""
+
+    def __init__(self, progress: Callable[[Progress], None] | None, stages: int) -> None:
+        self.progress, self.stages, self.done = progress, stages, 0
+        self.laps: dict[str, float] = {}
+        self.since = time.monotonic()
+
+    def stage(self, text: str) -> None:
+        if self.progress is not None:
+            self.progress(Progress(self.done, self.stages, text))
+        self.done += 1
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self.since, 3)
+        self.since = now
+
+
+def _spec(spec: Spec | str | Path) -> Spec:
+    return spec if isinstance(spec, Spec) else load_spec(spec)
+
+
+def _types(spec: Spec) -> tuple[dict[str, Type], dict[str, dict[str, Type]]]:
+    """Read the types of the examples' source, and of the sources that aggregations need."""
+    main = spec.examples.source
+    needed = {entry.source for entry in spec.aggregations.values()} | {main}
+    types: dict[str, dict[str, Type]] = {}
+    for name in needed & set(spec.sources):
+        source = spec.sources[name]
+        try:
+            types[name] = column_types(open_table(name, source, spec.base), source)
+        except DataError:
+            declared = {
+                column: entry.type for column, entry in source.columns.items()
+                if entry.type is not None and entry.expr is None
+            }  # fmt: skip
+            # Data that is not there yet can still be planned for, where the spec says all types.
+            if len(declared) < sum(entry.expr is None for entry in source.columns.values()) or not declared:
+                raise
+            types[name] = declared
+    return types.pop(main, {}), types
+
+
+def _prepare(spec: Spec, export: bool) -> tuple[Plan, Table]:
+    resolved = check(spec)
+    refuse_aggregations(resolved)
+    source = spec.sources[spec.examples.source]
+    return make_plan(resolved, "local", export), open_table(spec.examples.source, source, spec.base)
+
+
+def _manifest(made: Plan, table: Table, census: local.Census) -> dict[str, Any]:
+    resolved = made.resolved
+    return {
+        "format": artifact.FORMAT,
+        "name": resolved.spec.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "spec": resolved.spec.as_plain(),
+        "spec_sha256": resolved.spec.fingerprint,
+        "columns": {name: str(of) for name, of in resolved.types.items()},
+        "versions": artifact.versions(),
+        "inputs": {table.name: table.fingerprint()},
+        "rows": {
+            "read": census.rows,
+            "without_label": census.without_label,
+            "written": sum(census.splits.values()),
+            "splits": census.splits,
+            "nan_read_as_missing": census.nan,
+        },
+        "plan": made.to_dict(),
+    }
+
+
+def _certify(
+    builder: Worker, verifier: Worker, made: Plan, table: Table, census: local.Census, folder: Path,
+    manifest: dict[str, Any], tell: _Teller,
+) -> None:  # fmt: skip
+    """Wait for the SavedModel, and have another process compare it with the written examples."""
+    inputs, written = local.sample(made, table, folder / EXAMPLES, census)
+    tell.stage("building the SavedModel")
+    built = builder.answer()
+    tell.lap("build_saved_model")
+    tell.stage("checking the SavedModel in a fresh process")
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {"inputs": f"{scratch}/inputs.parquet", "expected": f"{scratch}/expected.parquet"}
+        inputs.write_parquet(files["inputs"])
+        written.write_parquet(files["expected"])
+        columns = {name: str(of) for name, of in made.serving_inputs.items()}
+        model = str(folder / "transform_fn")
+        verifier.start({"task": "verify", "model": model, "columns": columns, **files})
+        certificate = verifier.answer()
+    require_parity(certificate)
+    manifest["saved_model"] = {"exported": True, "serving_examples": built["serving_examples"]}
+    manifest["parity"] = certificate
+    tell.lap("certify")
+
+
+def _reason(installed: bool) -> str:
+    return "not asked for" if installed else "TensorFlow is not installed"
+
+

@@ -1,0 +1,113 @@
+"""`make_timestamp(year, month, day, hour, minute, zone="UTC")`: a timestamp from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from featurekit.transforms.base import Example, Input, Masked, RowOperation, tf
+from featurekit.transforms.calendar_parts import (
+    MICROS_PER_DAY,
+    MICROS_PER_HOUR,
+    MICROS_PER_MINUTE,
+    check_zone,
+    civil_from_days,
+    days_from_civil,
+    tensorflow_utc,
+)
+from featurekit.types import INTEGER, TIMESTAMP, Type
+
+__all__ = ["MakeTimestamp"]
+
+
+@dataclass(frozen=True)
+class MakeTimestamp(RowOperation):
+    """Timestamp of a date and a time of day, as calendars and clocks of a zone show them.
+
+    Args:
+        year: An integer from 1 to 9999.
+        month: An integer from 1 to 12.
+        day: An integer from 1 to the last day of the month.
+        hour: An integer from 0 to 23.
+        minute: An integer from 0 to 59.
+        zone: The time zone of the parts, an IANA name such as "Europe/Berlin".
+
+    Returns:
+        timestamp, one per row. A time that the clock shows twice is the earlier of the two. Null
+        where any part is null or outside its range, and where the clock skips that time.
+
+    Raises:
+        SpecError: `zone` is not a known name.
+    """
+
+    zone: str = "UTC"
+
+    inputs = (
+        Input("year", INTEGER),
+        Input("month", INTEGER),
+        Input("day", INTEGER),
+        Input("hour", INTEGER),
+        Input("minute", INTEGER),
+    )
+    null_rule = "null where any input is null or the parts are no time of the zone"
+    examples = (
+        Example(
+            "make_timestamp(y, m, d, 12, 30)",
+            {"y": [2024, 2023, None, 1969], "m": [2, 2, 1, 12], "d": [29, 29, 1, 31]},
+            [
+                datetime(2024, 2, 29, 12, 30, tzinfo=UTC),
+                None,
+                None,
+                datetime(1969, 12, 31, 12, 30, tzinfo=UTC),
+            ],
+        ),
+        Example(
+            "make_timestamp(2024, m, d, h, 30, zone='Europe/Berlin')",
+            {"m": [1, 3, 10, 13, 1], "d": [1, 31, 27, 1, 1], "h": [0, 2, 2, 0, 24]},
+            [
+                datetime(2023, 12, 31, 23, 30, tzinfo=UTC),
+                None,
+                datetime(2024, 10, 27, 0, 30, tzinfo=UTC),
+                None,
+                None,
+            ],
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        check_zone(self.zone)
+
+    def output_type(self, types: tuple[Type, ...]) -> Type:
+        return TIMESTAMP
+
+    def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
+        micros, valid = _local_micros(*inputs)
+        local = pl.when(valid).then(micros).cast(pl.Datetime("us"))
+        if self.zone == "UTC":
+            return local.dt.replace_time_zone("UTC")
+        placed = local.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null")
+        return placed.dt.convert_time_zone("UTC")
+
+    def tensorflow_masked(self, inputs: Sequence[Masked], types: Sequence[Type]) -> Masked:
+        local, valid = _local_micros(*(part.values for part in inputs))
+        micros, exists = tensorflow_utc(local, self.zone)
+        for part in inputs:
+            valid = tf.logical_and(valid, part.valid)
+        return Masked(micros, tf.logical_and(valid, exists))
+
+
+def _local_micros(year: Any, month: Any, day: Any, hour: Any, minute: Any) -> tuple[Any, Any]:
+    """Return microseconds since 1970 on the local clock, and whether the parts are in range."""
+    days = days_from_civil(year, month, day)
+    # A date that does not exist comes back as another one.
+    _, same_month, same_day = civil_from_days(days)
+    valid = (
+        (year >= 1) & (year <= 9999)
+        & (month == same_month) & (day == same_day)
+        & (hour >= 0) & (hour <= 23) & (minute >= 0) & (minute <= 59)
+    )  # fmt: skip
+    return days * MICROS_PER_DAY + hour * MICROS_PER_HOUR + minute * MICROS_PER_MINUTE, valid

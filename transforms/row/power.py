@@ -1,0 +1,48 @@
+"""`x ** y`: x to the power of y."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from featurekit.transforms.base import Example, Input, tf
+from featurekit.transforms.families import FloatFunction, polars_per_row, tensorflow_per_row
+from featurekit.types import NUMBER
+
+__all__ = ["Power"]
+
+
+@dataclass(frozen=True)
+class Power(FloatFunction):
+    """x to the power of y, always a float.
+
+    Args:
+        x: A number, the base.
+        y: A number, the exponent.
+
+    Returns:
+        float32 (float64 if x or y is float64), one per row, computed in float64 and rounded. NaN
+        for a negative base with a fractional exponent; `x ** 0` and `1 ** y` are 1, even for NaN.
+        Null where x or y is null.
+
+    Source: IEEE 754-2019, section 9.2.1, `pow`.
+    """
+
+    inputs = (Input("x", NUMBER), Input("y", NUMBER))
+    operator = "**"
+    examples = (
+        Example(
+            "x ** y", {"x": [2, -2, 0, None], "y": [10, 3, -1, 0]}, [1024.0, -8.0, math.inf, None]
+        ),
+        Example("x ** 0.5", {"x": [9.0, -4.0, -math.inf, None]}, [3.0, math.nan, math.inf, None]),
+        Example("power(x, 0)", {"x": [5.0, math.inf, 0.0]}, [1.0, 1.0, 1.0]),
+    )
+
+    def _polars(self, x: pl.Expr, y: pl.Expr) -> pl.Expr:  # type: ignore[override]
+        return x.pow(polars_per_row(y, x))
+
+    def _tensorflow(self, x: Any, y: Any) -> Any:  # type: ignore[override]
+        return tf.pow(x, tensorflow_per_row(y, x))

@@ -1,0 +1,56 @@
+"""`quarter(t, zone="UTC")`: the quarter of the year."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from featurekit.transforms.base import Example
+from featurekit.transforms.calendar_parts import MICROS_PER_DAY, TimePart, civil_from_days
+
+__all__ = ["Quarter"]
+
+
+@dataclass(frozen=True)
+class Quarter(TimePart):
+    """Quarter of the year.
+
+    Args:
+        t: A timestamp.
+        zone: The time zone whose calendar is asked, an IANA name such as "Europe/Berlin".
+
+    Returns:
+        int64 from 1 to 4, one per row. Null where t is null.
+
+    Raises:
+        SpecError: `zone` is not a known name.
+    """
+
+    examples = (
+        Example(
+            "quarter(t)",
+            {
+                "t": [
+                    datetime(2024, 3, 31, tzinfo=UTC),
+                    datetime(2024, 4, 1, tzinfo=UTC),
+                    datetime(1969, 12, 31, tzinfo=UTC),
+                    None,
+                ]
+            },
+            [1, 2, 4, None],
+        ),
+        Example(
+            "quarter(t, zone='America/New_York')",
+            {"t": [datetime(2024, 4, 1, 3, 59, tzinfo=UTC), datetime(2024, 4, 1, 4, tzinfo=UTC)]},
+            [1, 2],
+        ),
+    )
+
+    def _polars(self, local: pl.Expr) -> pl.Expr:
+        return local.dt.quarter()
+
+    def _tensorflow(self, micros: Any) -> Any:
+        return (civil_from_days(micros // MICROS_PER_DAY)[1] + 2) // 3
