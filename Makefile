@@ -9,6 +9,7 @@ FLIGHTS := examples/flights
 RUN := runs/flights
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+export NO_MKDOCS_2_WARNING ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,13 +22,15 @@ help: ## this list
 # `make test` installs all that `make demo` needs, and more.
 DEMO := $(or $(wildcard $(VENV)/test.installed),$(VENV)/demo.installed)
 
-demo: $(DEMO) ## features of 336,776 flights: checked, planned, run, and a model trained on them
-	$(PY) $(FLIGHTS)/prepare.py
+demo: $(FLIGHTS)/data/flights.parquet ## features of 336,776 flights, and a model trained on them
 	$(VENV)/bin/featurekit run $(FLIGHTS)/flights.yaml --out $(RUN) --overwrite
 	$(PY) $(FLIGHTS)/train_sklearn.py $(RUN)
 	@echo
 	@echo "The run is in $(RUN): examples/ holds the features, saved_model/ serves them."
 	@echo "Next: $(VENV)/bin/featurekit plan $(FLIGHTS)/flights.yaml"
+
+$(FLIGHTS)/data/flights.parquet: $(FLIGHTS)/prepare.py | $(DEMO)
+	$(PY) $<
 
 test: $(VENV)/test.installed ## all tests
 	$(PY) -m pytest
@@ -50,7 +53,7 @@ lock: $(VENV)/test.installed ## the newest versions that fit, into requirements.
 	mv requirements.lock.new requirements.lock
 
 clean: ## remove what the other targets made, except .venv
-	rm -rf build dist site runs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build dist site runs $(FLIGHTS)/data .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \

@@ -4,9 +4,11 @@ import json
 import re
 import sys
 
-print("# Every package that `make test` installs, pinned. Made by `make lock`; not edited by hand.")
 found = (entry["metadata"] for entry in json.load(sys.stdin)["install"])
 pins = {re.sub(r"[-_.]+", "-", entry["name"]).lower(): entry["version"] for entry in found}
 del pins["featurekit"]
-for name, version in sorted(pins.items()):
-    print(f"{name}=={version}")
+lines = [
+    "# Every package that `make test` installs, pinned. Made by `make lock`; not edited by hand."
+]
+lines += (f"{name}=={version}" for name, version in sorted(pins.items()))
+sys.stdout.write("\n".join(lines) + "\n")

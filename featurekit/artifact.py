@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,16 +28,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from featurekit.errors import DataError, EngineError, FeatureKitError, UsageError
+from featurekit.errors import DataError, FeatureKitError, UsageError
 from featurekit.graph import StatisticRequest
 from featurekit.plan import Plan, make_plan
 from featurekit.resolve import resolve
+from featurekit.sources import polars_errors
 from featurekit.spec.objects import Spec
 from featurekit.transforms.statistics import WordCountsValue, statistic_value
 from featurekit.types import parse_type
 
-__all__ = ["MANIFEST", "new_folder", "read_manifest", "read_plan", "read_statistics", "versions",
-           "write_json", "write_statistics"]  # fmt: skip
+__all__ = ["MANIFEST", "check_file_target", "new_file", "new_folder", "read_manifest", "read_plan",
+           "read_statistics", "versions", "write_json", "write_statistics"]  # fmt: skip
 
 MANIFEST = "manifest.json"
 STATISTICS = "statistics.json"
@@ -67,15 +69,57 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
                          hint="choose another --out") from None  # fmt: skip
     try:
         temporary.chmod(0o755)
-        yield temporary
-        _flush(temporary)
-        _replace(temporary, target)
-    except OSError as error:
-        if error.errno == 28:
-            raise EngineError("the disk is full", where=str(target), hint="free space and run again") from None
-        raise EngineError(f"writing failed: {error.strerror or error}", where=str(target)) from None
+        with polars_errors(str(target), writing=True):
+            yield temporary
+            _flush(temporary)
+            _replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def new_file(target: Path, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary path that becomes the file `target` when the block ends without an error.
+
+    Args:
+        target: Where the file goes; of a link, the file that it points to.
+        overwrite: Whether a file that stands there may be replaced; it keeps its permissions.
+
+    Raises:
+        UsageError: The target cannot be written.
+        EngineError: The disk is full or fails.
+    """
+    check_file_target(target, overwrite)
+    final = target.resolve()
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
+        os.close(handle)
+    except OSError as error:
+        raise UsageError(f"cannot write here: {error.strerror}", where=str(target)) from None
+    temporary = Path(name)
+    try:
+        with polars_errors(str(target), writing=True):
+            yield temporary
+            temporary.chmod(stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o644)
+            _sync(temporary)
+            temporary.replace(final)
+            _sync(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_file_target(target: Path, overwrite: bool) -> None:
+    """Refuse a file that may not be written, before any work is done.
+
+    Raises:
+        UsageError: See `new_file`.
+    """
+    if target.is_dir():
+        raise UsageError("the output is a folder, not a file", where=str(target))
+    if target.exists() and not overwrite:
+        raise UsageError("the file exists already", where=str(target), hint="--overwrite replaces it")
+    if not target.resolve().parent.is_dir():
+        raise UsageError("there is no folder to write it to", where=str(target), hint="make the folder first")
 
 
 def check_target(target: Path, overwrite: bool) -> None:
@@ -108,11 +152,15 @@ def _flush(folder: Path) -> None:
     """fsync every file and folder below, the innermost first."""
     for root, _, files in os.walk(folder, topdown=False):
         for entry in (*(Path(root) / name for name in files), Path(root)):
-            handle = os.open(entry, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            _sync(entry)
+
+
+def _sync(entry: Path) -> None:
+    handle = os.open(entry, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _replace(temporary: Path, target: Path) -> None:
@@ -129,11 +177,7 @@ def _replace(temporary: Path, target: Path) -> None:
             raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    handle = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _sync(target.parent)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -135,7 +135,7 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
     for number, level in enumerate(levels, 1):
         work = [] if number > 1 else ["count and check all rows"]
         if level:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(map(_kind, level)).items())
+            kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(map(_kind, level)).items())
             work.append(f"fit {_count(len(level), 'statistic')} on the train rows ({kinds})")
         yield from _field("", f"{number}. {'; '.join(work)}", width)
     yield from _field("", f"{len(levels) + 1}. write the examples", width)

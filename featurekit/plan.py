@@ -82,7 +82,7 @@ class Plan:
     @cached_property
     def steps(self) -> dict[str, tuple[Step, ...]]:
         """The pieces of each feature, the first to run first."""
-        return {name: _steps(node, self.engine, self.saved_model) for name, node in self.features.items()}
+        return {name: _steps(node, self.engine) for name, node in self.features.items()}
 
     def explain(self) -> str:
         """Return the plan as a table for a terminal."""
@@ -151,7 +151,7 @@ def _route(node: Node) -> Route:
     return Route.BIGQUERY if isinstance(node, AggregateNode) else Route.SOURCE
 
 
-def _steps(root: Node, engine: str, saved_model: bool) -> tuple[Step, ...]:
+def _steps(root: Node, engine: str) -> tuple[Step, ...]:
     """Group the nodes below a feature by the route and the pass they belong to."""
     pieces: dict[tuple[int, int, Route], list[Node]] = {}
     for node in topological([root]):
@@ -161,14 +161,14 @@ def _steps(root: Node, engine: str, saved_model: bool) -> tuple[Step, ...]:
             pieces.setdefault((node.level, order, route), []).append(node)
     if not pieces:
         column = root.text
-        reason = f"the column {column} is used as it is" if isinstance(root, ColumnNode) else "a constant"
+        reason = f"the column {column} as it is" if isinstance(root, ColumnNode) else "a constant"
         return (Step(Route.TENSORFLOW, _engine(Route.TENSORFLOW, engine), 0, (), reason),)
     out = []
     for (level, _, route), nodes in sorted(pieces.items(), key=lambda item: item[0][:2]):
         names = tuple(
             node.operation.name() if isinstance(node, OperationNode) else node.text for node in nodes
         )
-        out.append(Step(route, _engine(route, engine), level, names, _reason(route, nodes, saved_model)))
+        out.append(Step(route, _engine(route, engine), level, names, _reason(route, nodes)))
     return tuple(out)
 
 
@@ -176,11 +176,11 @@ def _engine(route: Route, engine: str) -> str:
     return "Polars" if engine == "local" else route.value
 
 
-def _reason(route: Route, nodes: list[Node], saved_model: bool) -> str:
+def _reason(route: Route, nodes: list[Node]) -> str:
     if route is Route.BIGQUERY:
         return f"{nodes[0].text} summarises past rows"
     if route is Route.TENSORFLOW:
-        return "sees one row; also in the SavedModel" if saved_model else "sees one row"
+        return "sees one row"
     named = [
         f"{type(request.statistic).__name__.lower()} of {request.node.text}"
         for node in nodes
@@ -190,4 +190,4 @@ def _reason(route: Route, nodes: list[Node], saved_model: bool) -> str:
     if not named:
         return "no statistics needed"
     shown = ", ".join(dict.fromkeys(named))
-    return f"needs {shown} over the training rows"
+    return f"needs {shown}"

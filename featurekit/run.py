@@ -19,7 +19,7 @@ from featurekit.engines.export import Worker, require_parity
 from featurekit.errors import DataError, UsageError, require
 from featurekit.plan import Plan, make_plan, refuse_aggregations
 from featurekit.resolve import Resolved, resolve
-from featurekit.sources import Table, column_types, open_table
+from featurekit.sources import Table, column_types, open_table, polars_errors
 from featurekit.spec.objects import Spec
 from featurekit.spec.yaml import load_spec
 from featurekit.training import ExampleSet
@@ -241,7 +241,11 @@ def _types(spec: Spec) -> tuple[dict[str, Type], dict[str, dict[str, Type]]]:
     for name in needed & set(spec.sources):
         source = spec.sources[name]
         try:
-            types[name] = column_types(open_table(name, source, spec.base), source)
+            table = open_table(name, source, spec.base)
+            with polars_errors(f"source {name!r}"):
+                if table.csv and table.frame.head(1).collect().is_empty():
+                    raise DataError("the data has no rows", where=f"source {name!r}")
+            types[name] = column_types(table, source)
         except DataError:
             declared = {
                 column: entry.type for column, entry in source.columns.items()

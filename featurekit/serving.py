@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from featurekit.artifact import check_file_target, new_file
 from featurekit.engines import local
-from featurekit.errors import DataError
+from featurekit.errors import DataError, UsageError
 from featurekit.plan import Plan
 from featurekit.sources import open_table, polars_errors
 from featurekit.spec.objects import Source
 
-__all__ = ["apply", "lazy_apply"]
+__all__ = ["apply", "apply_file", "lazy_apply"]
 
 
 def lazy_apply(plan: Plan, fitted: Mapping[Any, Any], rows: Source, name: str = "rows") -> pl.LazyFrame:
@@ -46,9 +48,7 @@ def lazy_apply(plan: Plan, fitted: Mapping[Any, Any], rows: Source, name: str = 
     return local.transform(plan, fitted, table)
 
 
-def _here() -> Any:
-    from pathlib import Path
-
+def _here() -> Path:
     return Path()
 
 
@@ -82,3 +82,42 @@ def apply(plan: Plan, fitted: Mapping[Any, Any], data: Any) -> Any:
     if kind == "pyarrow":
         return frame.to_arrow()
     raise DataError(f"a table is a pandas, Polars or Arrow table, got {type(data).__name__}")
+
+
+def apply_file(
+    plan: Plan, fitted: Mapping[Any, Any], rows: str, target: Path, overwrite: bool = False
+) -> int:
+    """Transform the rows of files and write them as one file, in the order they are read.
+
+    Args:
+        plan: The plan of the run.
+        fitted: Its statistics.
+        rows: A Parquet or CSV file, or a glob of either.
+        target: The file to write, Parquet or CSV by its suffix; complete, or not at all.
+        overwrite: Whether a file that stands there may be replaced.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        UsageError: The target cannot be written, or its format cannot hold the features.
+        DataError: See `lazy_apply`.
+    """
+    suffix = target.suffix.lower()
+    where = str(target)
+    if suffix not in (".parquet", ".csv"):
+        raise UsageError("the output is a .parquet or a .csv file", where=where)
+    vectors = [name for name, node in plan.features.items() if node.type.width is not None]
+    if suffix == ".csv" and vectors:
+        raise UsageError(f"CSV cannot hold vectors: {', '.join(vectors)}", where=where,
+                         hint="write .parquet")  # fmt: skip
+    check_file_target(target, overwrite)
+    made = lazy_apply(plan, fitted, Source(path=rows), name=rows)
+    with new_file(target, overwrite) as temporary, polars_errors(rows):
+        if suffix == ".csv":
+            made.sink_csv(temporary, engine="streaming")
+            written = pl.scan_csv(temporary, infer_schema=False)
+        else:
+            made.sink_parquet(temporary, engine="streaming")
+            written = pl.scan_parquet(temporary)
+        return int(written.select(pl.len()).collect().item())

@@ -6,8 +6,11 @@ the same pass as the first statistics: nothing is silently turned into a missing
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +40,11 @@ INFER_ROWS = 100_000
 """So many rows of a CSV file decide the types of its columns when the spec does not."""
 
 LATEST_YEAR = 9999
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+_LATEST = int(datetime(LATEST_YEAR, 12, 31, tzinfo=UTC).timestamp()) * 1_000_000
+_OUTSIDE = f"times outside of the years 1 to {LATEST_YEAR}"
+_OUTSIDE_HINT = "were milliseconds taken for seconds? declare unit: s, ms or us"
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Check:
         column: The column it is about.
         bad: A boolean expression over raw columns, true (not null) for an offending row.
         shown: The expression whose value an error quotes.
-        message: What is wrong, after "column 'x': 12 rows ".
+        message: What is wrong, as in "column 'x': MESSAGE in 12 rows".
         hint: What to do about it.
     """
 
@@ -68,7 +76,8 @@ class Table:
         schema: The data types as stored.
         renamed: The column in the data for each column of the spec that has another name.
         files: The files, in reading order; empty for a table in memory.
-        csv: Whether types were inferred from text.
+        csv: Whether the files are CSV.
+        separator: The field separator of CSV.
     """
 
     name: str
@@ -77,10 +86,37 @@ class Table:
     renamed: Mapping[str, str]
     files: tuple[Path, ...]
     csv: bool
+    separator: str = ","
 
     def stored(self, column: str) -> str:
         """Return what the data calls a column of the spec."""
         return self.renamed.get(column, column)
+
+    def refuse_ragged(self) -> None:
+        """Read CSV files through once and refuse rows with more or fewer fields than the header.
+
+        Polars fills short rows with nulls and does not look at fields that nobody asks for; Arrow
+        counts the fields of every row.
+
+        Raises:
+            DataError: Names the first such row.
+        """
+        if not self.csv:
+            return
+        import pyarrow as pa
+        from pyarrow import csv
+
+        for path in self.files:
+            with csv_errors(f"source {self.name!r} ({path})"):
+                reading = csv.ReadOptions(block_size=1 << 24)
+                parsing = csv.ParseOptions(delimiter=self.separator, newlines_in_values=True)
+                # One column is converted, to text: this pass is about fields alone.
+                first = csv.open_csv(path, reading, parsing).schema.names[0]
+                converting = csv.ConvertOptions(
+                    include_columns=[first], column_types={first: pa.binary()}
+                )
+                for _ in csv.open_csv(path, reading, parsing, converting):
+                    pass
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Describe the input files: size, time of change, and a hash of their first and last MiB."""
@@ -99,21 +135,44 @@ class Table:
 
 
 @contextmanager
-def polars_errors(where: str) -> Iterator[None]:
-    """Turn what Polars and the operating system raise into FeatureKit errors with a place."""
+def polars_errors(where: str, writing: bool = False) -> Iterator[None]:
+    """Turn what Polars and the operating system raise into FeatureKit errors with a place.
+
+    Args:
+        where: The place.
+        writing: Whether the step writes too, so that a full disk is the likely cause.
+    """
     try:
         yield
     except FeatureKitError:
         raise
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         text = _first_line(error)
-        if "No space left" in str(error):
-            raise EngineError("the disk is full", where=where, hint="free space and run again") from None
+        code = error.errno if isinstance(error, OSError) else None
+        if code is None and (found := re.search(r"os error (\d+)", str(error))):
+            code = int(found[1])
+        if code in _FULL:
+            raise EngineError(f"the disk is full ({os.strerror(code)})", where=where,
+                              hint="free space and run again") from None  # fmt: skip
+        if writing and code is not None:
+            raise EngineError(f"writing failed: {text}", where=where) from None
         raise DataError(f"the data cannot be read: {text}", where=where, hint=_read_hint(text)) from None
-    except OSError as error:
-        if error.errno == 28:
-            raise EngineError("the disk is full", where=where, hint="free space and run again") from None
-        raise DataError(f"the data cannot be read: {_first_line(error)}", where=where) from None
+    except pl.exceptions.PanicException as error:
+        raise EngineError(f"Polars failed: {_first_line(error)}", where=where,
+                          hint="please report this with the spec") from None  # fmt: skip
+
+
+@contextmanager
+def csv_errors(where: str) -> Iterator[None]:
+    """Turn what Arrow says of a CSV file into a FeatureKit error."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        text = _first_line(error).removeprefix("CSV parse error: ")
+        raise DataError(f"the data cannot be read: {text}", where=where,
+                        hint="every row of a CSV file needs as many fields as the header") from None  # fmt: skip
 
 
 def _first_line(error: BaseException) -> str:
@@ -129,7 +188,9 @@ def _read_hint(text: str) -> str:
     if "fields than defined" in lower or "ragged" in lower:
         return "every row of a CSV file needs as many fields as the header"
     if "could not parse" in lower:
-        return "declare the column's type in the spec, or list the text under null_values"
+        return "correct the value, declare another type for the column, or list the text under null_values"
+    if "utf-8" in lower:
+        return "text must be UTF-8; convert the file first"
     if "schema" in lower:
         return "all files of a glob need the same columns and types"
     return ""
@@ -172,7 +233,7 @@ def open_table(name: str, source: Source, base: Path) -> Table:
         if stored not in schema:
             raise SpecError(f"source {name!r}: column {key!r}: the data has no column {stored!r}",
                             hint=closest(stored, schema))  # fmt: skip
-    return Table(name, frame, schema, renamed, files, csv)
+    return Table(name, frame, schema, renamed, files, csv, _separator(source, files) if csv else ",")
 
 
 def _in_memory(data: Any, where: str) -> pl.LazyFrame:
@@ -229,9 +290,9 @@ def _format(source: Source, file: Path, where: str) -> str:
 
 
 def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str]) -> pl.LazyFrame:
-    separator = "\t" if files[0].suffix.lower() == ".tsv" and source.separator == "," else source.separator
-    options: dict[str, Any] = {"separator": separator, "null_values": list(source.null_values),
-                               "missing_utf8_is_empty_string": False}  # fmt: skip
+    options: dict[str, Any] = {
+        "separator": _separator(source, files), "null_values": list(source.null_values)
+    }  # fmt: skip
     declared = {
         renamed.get(name, name): pl.String()
         for name, column in source.columns.items()
@@ -242,9 +303,25 @@ def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str
         for name, column in source.columns.items()
         if column.expr is None and column.type in (FLOAT32, FLOAT64)
     }
-    header = set(pl.scan_csv(files[0], infer_schema=False, **options).collect_schema())
+    header = _header(files[0], options["separator"])
     overrides = {name: dtype for name, dtype in declared.items() if name in header}
     return pl.scan_csv(files, infer_schema_length=INFER_ROWS, schema_overrides=overrides, **options)
+
+
+def _separator(source: Source, files: tuple[Path, ...]) -> str:
+    tabs = files[0].suffix.lower() == ".tsv" and source.separator == ","
+    return "\t" if tabs else source.separator
+
+
+def _header(file: Path, separator: str) -> set[str]:
+    """Return the column names of a CSV file."""
+    first = pl.read_csv(file, separator=separator, has_header=False, n_rows=1, infer_schema=False)
+    names = [str(name) for name in first.row(0)]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"the column {name!r} stands twice in the header", where=str(file),
+                            hint="give each column a name of its own")  # fmt: skip
+    return set(names)
 
 
 def inferred_type(dtype: Any) -> Type | None:
@@ -310,7 +387,7 @@ def typed_columns(
         checks.extend(reader.checks)
         if not declared.nullable:
             missing = reader.read(of).is_null()
-            checks.append(Check(name, missing, pl.lit(None, dtype=pl.String), "have no value, and it is declared nullable: false",
+            checks.append(Check(name, missing, pl.lit(None, dtype=pl.String), "missing values, although it is declared nullable: false,",
                                 "drop the rows, or declare nullable: true"))  # fmt: skip
     return columns, checks
 
@@ -349,12 +426,13 @@ class _Reader:
         )
 
     def check(self, bad: pl.Expr, message: str, hint: str) -> None:
-        self.checks.append(Check(self.name, bad, self.x.cast(pl.String, strict=False), message, hint))
+        shown = self.x.to_physical() if self.dtype.is_temporal() else self.x
+        self.checks.append(Check(self.name, bad, shown.cast(pl.String, strict=False), message, hint))
 
     def float(self, of: Type) -> pl.Expr:
         if self.dtype == pl.String:
             value = self.x.str.strip_chars().cast(pl.Float64, strict=False)
-            self.check(self.x.is_not_null() & value.is_null(), "are not numbers",
+            self.check(self.x.is_not_null() & value.is_null(), "text that is not a number",
                        "correct them, or list the text under the source's null_values")  # fmt: skip
         elif self.dtype.is_numeric() or self.dtype == pl.Boolean:
             value = self.x
@@ -367,26 +445,26 @@ class _Reader:
         limit = "integers are 64 bits; declare the type string if it is an identifier"
         if self.dtype == pl.String:
             value = self.x.str.strip_chars().cast(pl.Int64, strict=False)
-            self.check(self.x.is_not_null() & value.is_null(), "are not 64-bit integers", limit)
+            self.check(self.x.is_not_null() & value.is_null(), "text that is not a 64-bit integer", limit)
         elif self.dtype.is_float() or self.dtype.is_decimal():
             present = self.x.is_not_null() & self.x.is_not_nan() if self.dtype.is_float() else self.x.is_not_null()
             value = pl.when(present).then(self.x).cast(pl.Int64, strict=False)
             self.check(present & (value.is_null() | (value.cast(self.dtype) != self.x)),
-                       "are not integers", "declare the type float32 or float64")  # fmt: skip
+                       "values that are not integers", "declare the type float32 or float64")  # fmt: skip
             if self.dtype.is_float():
                 largest = 2**53 if self.dtype == pl.Float64 else 2**24
                 self.check(present & (self.x.abs() > largest),
-                           f"are beyond {largest}, where a stored {str(self.dtype).lower()} no longer holds every integer",
+                           f"values beyond {largest}, where a stored {str(self.dtype).lower()} no longer holds every integer,",
                            "store the column as integers, or as text if it is an identifier")  # fmt: skip
         elif self.dtype.is_integer() or self.dtype == pl.Boolean:
             value = self.x.cast(pl.Int64, strict=False)
             if self.dtype.is_unsigned_integer():
-                self.check(self.x.is_not_null() & value.is_null(), "do not fit in 64 bits with a sign", limit)
+                self.check(self.x.is_not_null() & value.is_null(), "values that do not fit in 64 bits with a sign", limit)
         else:
             raise self.refused(INT64)
         lowest = pl.lit(-(2**63), dtype=pl.Int64)
         if self.dtype in (pl.Int64, pl.String):
-            self.check(value == lowest, "hold the smallest 64-bit integer, which stands for missing at serving",
+            self.check(value == lowest, "the smallest 64-bit integer, which stands for missing at serving,",
                        "store missing values as missing")  # fmt: skip
         return value
 
@@ -400,7 +478,7 @@ class _Reader:
             true, false = self.x == 1, self.x == 0
         else:
             raise self.refused(BOOL)
-        self.check(self.x.is_not_null() & ~(true | false), "are neither true nor false", "declare another type")
+        self.check(self.x.is_not_null() & ~(true | false), "values that are neither true nor false", "declare another type")
         return pl.when(true).then(True).when(false).then(False)
 
     def timestamp(self) -> pl.Expr:
@@ -409,18 +487,29 @@ class _Reader:
         elif self.dtype.is_integer():
             value = self.integer_time()
         elif self.dtype == pl.Datetime or self.dtype == pl.Date:
-            value = self.x.cast(pl.Datetime("us", getattr(self.dtype, "time_zone", None)))
-            if getattr(self.dtype, "time_zone", None) is None:
-                value = self.zoned(value, naive_date=self.dtype == pl.Date)
-            value = value.dt.convert_time_zone("UTC")
+            value = self.stored_time()
         else:
             raise self.refused(TIMESTAMP)
         micros = value.dt.timestamp("us")
-        latest = int(datetime(LATEST_YEAR, 12, 31, tzinfo=UTC).timestamp()) * 1_000_000
-        earliest = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-        self.check((micros > latest) | (micros < earliest), f"lie outside of the years 1 to {LATEST_YEAR}",
-                   "were milliseconds taken for seconds? declare unit: s, ms or us")  # fmt: skip
+        self.check((micros > _LATEST) | (micros < _EARLIEST), _OUTSIDE, _OUTSIDE_HINT)
         return value
+
+    def stored_time(self) -> pl.Expr:
+        """Times stored as times; those that microseconds cannot hold are caught before the cast."""
+        zone = getattr(self.dtype, "time_zone", None)
+        each = {"ms": 1_000, "us": 1}.get(getattr(self.dtype, "time_unit", ""), 0)
+        if self.dtype == pl.Date:
+            each = 86_400_000_000
+        value = self.x
+        if each > 1:
+            stored = self.x.to_physical()
+            inside = stored.is_between(_EARLIEST // each, _LATEST // each)
+            self.check(~inside, _OUTSIDE, _OUTSIDE_HINT)
+            value = pl.when(inside).then(self.x)
+        value = value.cast(pl.Datetime("us", zone))
+        if zone is None:
+            value = self.zoned(value, naive_date=self.dtype == pl.Date)
+        return value.dt.convert_time_zone("UTC")
 
     def zoned(self, naive: pl.Expr, naive_date: bool = False) -> pl.Expr:
         zone = self.declared.zone or ("UTC" if naive_date else None)
@@ -430,7 +519,7 @@ class _Reader:
                 hint=f"declare it: {self.name}: {{type: timestamp, zone: UTC}}",
             )
         made = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-        self.check(naive.is_not_null() & made.is_null(), f"do not exist in the zone {zone}",
+        self.check(naive.is_not_null() & made.is_null(), f"times that do not exist in the zone {zone}",
                    "the clock was put forward then")  # fmt: skip
         return made
 
@@ -442,11 +531,10 @@ class _Reader:
                 hint="say what they count since 1970: unit: s, ms or us",
             )
         whole = self.x.cast(pl.Int64)
-        bound = 2**62 // scale
-        self.check(whole.abs() > bound, f"lie outside of the years 1 to {LATEST_YEAR}",
-                   "were milliseconds taken for seconds? declare unit: s, ms or us")  # fmt: skip
-        inside = pl.when(whole.abs() <= bound).then(whole)
-        return (inside * scale).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        inside = whole.is_between(_EARLIEST // scale, _LATEST // scale)
+        self.check(~inside, _OUTSIDE, _OUTSIDE_HINT)
+        micros = pl.when(inside).then(whole) * scale
+        return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
     def text_time(self) -> pl.Expr:
         """ISO 8601 texts; all with an offset, or all without and a declared zone."""
@@ -459,12 +547,12 @@ class _Reader:
         aware = pl.when(has_offset).then(aware)
         naive = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
         naive = pl.when(~has_offset).then(naive)
-        self.check(self.x.is_not_null() & aware.is_null() & naive.is_null(), "are not ISO 8601 times",
+        self.check(self.x.is_not_null() & aware.is_null() & naive.is_null(), "text that is not an ISO 8601 time",
                    "write 2013-01-31T12:30:00Z")  # fmt: skip
         if self.declared.zone is None:
-            self.check(naive.is_not_null(), "have no zone", f"declare it: {self.name}: {{type: timestamp, zone: UTC}}; "
+            self.check(naive.is_not_null(), "times without a zone", f"declare it: {self.name}: {{type: timestamp, zone: UTC}}; "
                        "a column may not mix times with and without an offset")  # fmt: skip
             return aware
-        self.check(aware.is_not_null(), "carry an offset although a zone is declared",
+        self.check(aware.is_not_null(), "times with an offset although a zone is declared",
                    "a column may not mix times with and without an offset")  # fmt: skip
         return self.zoned(naive).dt.convert_time_zone("UTC")

@@ -8,6 +8,8 @@ An operation is one frozen dataclass in one file. Its fields are its parameters 
 - `polars` is its reference semantics and runs in the embedded engine,
 - `tensorflow` is the same computation in a serving graph.
 
+Aggregations over past rows are typed only; no engine runs them yet.
+
 Nulls: in Polars a null is a null; in the TensorFlow graph a column is a pair of values and
 validity. An operation is null where any input is null unless it overrides `tensorflow_masked`
 (and says so in `null_rule`); the values under a null are arbitrary and must not make it fail.
@@ -46,8 +48,9 @@ if TYPE_CHECKING:
     from featurekit.transforms.statistics import Statistic
 
 __all__ = [
-    "Example", "FullPassOperation", "Input", "Masked", "Operation", "Reach", "RowOperation",
-    "check", "integer_parameter", "number_parameter", "polars_dtype", "tensorflow_dtype", "tf",
+    "AggregateOperation", "Example", "FullPassOperation", "Input", "Masked", "Operation", "Reach",
+    "RowOperation", "check", "integer_parameter", "number_parameter", "polars_dtype",
+    "tensorflow_dtype", "tf",
 ]  # fmt: skip
 
 
@@ -116,7 +119,7 @@ class Operation:
     variadic: ClassVar[bool] = False
     """Whether the last input may be repeated; parameters are then given by name only."""
     least_inputs: ClassVar[int | None] = None
-    """The fewest inputs of a variadic operation, when not the number of declared ones."""
+    """The fewest inputs, when not the number of declared ones: the last ones may be left out."""
     null_rule: ClassVar[str] = "null where any input is null"
     examples: ClassVar[tuple[Example, ...]] = ()
     operator: ClassVar[str | None] = None
@@ -128,17 +131,26 @@ class Operation:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     @classmethod
+    def fewest_inputs(cls) -> int:
+        """The number of inputs that a call cannot do without."""
+        return len(cls.inputs) if cls.least_inputs is None else cls.least_inputs
+
+    @classmethod
     def signature(cls) -> str:
         """The call as documentation and errors write it: `clip(x, low=None, high=None)`."""
-        parts = [entry.name for entry in cls.inputs]
+        sure = len(cls.inputs) if cls.variadic else cls.fewest_inputs()
+        parts = [
+            entry.name if place < sure else f"{entry.name}=None"
+            for place, entry in enumerate(cls.inputs)
+        ]
         if cls.variadic:
             parts[-1] = f"*{parts[-1]}"
-        for parameter in fields(cls):
-            parts.append(
-                parameter.name
-                if parameter.default is MISSING and parameter.default_factory is MISSING
-                else f"{parameter.name}={parameter.default!r}"
-            )
+        parts += [
+            parameter.name
+            if parameter.default is MISSING and parameter.default_factory is MISSING
+            else f"{parameter.name}={parameter.default!r}"
+            for parameter in fields(cls)
+        ]
         return f"{cls.name()}({', '.join(parts)})"
 
     @classmethod
@@ -223,6 +235,18 @@ class FullPassOperation(Operation):
         for entry in inputs[1:]:
             valid = tf.logical_and(valid, entry.valid)
         return Masked(values, valid)
+
+
+class AggregateOperation(Operation):
+    """An operation that summarises the past rows of a source, over one window and for one key.
+
+    It looks at the rows of the source that took effect within the window; values that are null
+    are skipped. It stands at the root of an aggregation's feature and nowhere else. Aggregates are
+    computed in float64: no result is a float32.
+    """
+
+    reach = Reach.HISTORY
+    null_rule = "null where the window holds no value"
 
 
 def check(condition: bool, message: str) -> None:

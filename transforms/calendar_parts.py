@@ -21,9 +21,9 @@ from featurekit.transforms.base import Input, RowOperation, check, tf
 from featurekit.types import INT64, TIME, Type
 
 __all__ = [
-    "MICROS_PER_DAY", "MICROS_PER_HOUR", "MICROS_PER_MINUTE", "TimePart", "Transitions", "check_zone",
-    "civil_from_days", "day_of_week", "days_from_civil", "tensorflow_local", "tensorflow_utc",
-    "transitions",
+    "MICROS_PER_DAY", "MICROS_PER_HOUR", "MICROS_PER_MINUTE", "TimePart", "Transitions",
+    "check_zone", "civil_from_days", "day_of_week", "days_from_civil", "tensorflow_local",
+    "tensorflow_utc", "transitions",
 ]  # fmt: skip
 
 MICROS_PER_MINUTE = 60_000_000
@@ -81,7 +81,7 @@ def transitions(zone: str) -> Transitions:
 
     Polars carries the IANA time zone database itself; reading the changes out of it, and not out
     of the machine's, keeps the engines from disagreeing. They run from the first standard time
-    (1835) to 2099; later times keep the last offset, in Polars too.
+    (1844) to 2099; later times keep the last offset, in Polars too.
     """
     first, last = np.array(["1800", "2200"], dtype="datetime64[D]").astype(np.int64)
     days = np.arange(first, last, dtype=np.int64) * MICROS_PER_DAY
@@ -172,4 +172,5 @@ class TimePart(RowOperation):
 def _offsets(micros: np.ndarray[Any, Any], zone: str) -> np.ndarray[Any, Any]:
     utc = pl.Series(micros).cast(pl.Datetime("us", "UTC"))
     local = utc.dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    return local.to_physical().to_numpy() - micros
+    offsets: np.ndarray[Any, Any] = local.to_physical().to_numpy() - micros
+    return offsets

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -38,8 +38,8 @@ from featurekit.types import (
 __all__ = [
     "AMOUNT", "CommonNumber", "CommonType", "Comparison", "Cyclic", "Extreme", "FloatFunction",
     "IntegerDivision", "Logical", "Ordering", "SameType", "common_type", "constant_of",
-    "float_of", "polars_constant", "polars_per_row", "polars_quotient", "polars_rounded",
-    "tensorflow_constant", "tensorflow_per_row", "tensorflow_quotient", "tensorflow_rounded",
+    "float_of", "polars_constant", "polars_quotient", "polars_rounded", "tensorflow_constant",
+    "tensorflow_quotient", "tensorflow_rounded",
 ]  # fmt: skip
 
 AMOUNT = TypeSet("a number or a duration", frozenset({INT64, FLOAT32, FLOAT64, DURATION}))
@@ -91,13 +91,11 @@ def constant_of(name: str, value: object, of: Type) -> bool | int | float | str:
         most = _LARGEST_FLOAT32 if of == FLOAT32 else sys.float_info.max
         check(abs(value) <= most, f"{name} does not fit in a {of}: {value!r}")
         return float(value)
-    kind = {STRING: str, BOOL: bool}.get(of)
-    if kind is None:
-        raise ValueError(f"{name} cannot be given for a column of {of}")
-    if not isinstance(value, kind):
-        article = "a string" if of == STRING else "a boolean"
-        raise ValueError(f"{name} must be {article} for a column of {of}, got {value!r}")
-    return value
+    if of == STRING and isinstance(value, str):
+        return value
+    if of == BOOL and isinstance(value, bool):
+        return value
+    raise ValueError(f"{name} must be a {of} for a column of {of}, got {value!r}")
 
 
 def polars_constant(value: object, of: Type) -> pl.Expr:
@@ -120,23 +118,14 @@ def tensorflow_rounded(value: Any, to: Type) -> Any:
     return tf.cast(value, tensorflow_dtype(to))
 
 
-def polars_per_row(y: pl.Expr, x: pl.Expr) -> pl.Expr:
-    """Return y as one value per row of x, null where x is: to Polars no constant any more.
-
-    A constant operand takes a shortcut that rounds otherwise: `x / 49.0` is `x * (1 / 49.0)`, so
-    that 49 / 49 is not 1, and `x ** 0.5` is a square root, which differs at -inf.
-    """
-    return pl.when(x.is_not_null()).then(y)
-
-
-def tensorflow_per_row(y: Any, x: Any) -> Any:
-    """Return y as one value per row of x, to keep Grappler from the same shortcuts."""
-    return tf.broadcast_to(y, tf.shape(x))
-
-
 def polars_quotient(x: pl.Expr, y: pl.Expr) -> pl.Expr:
-    """Return x / y in float64, correctly rounded even where y is a constant."""
-    return x / polars_per_row(y, x)
+    """Return x / y in float64, correctly rounded even where y is a constant.
+
+    Polars makes `x / 49.0` a product with 1 / 49.0, so that 49 / 49 is not 1. Only a divisor that
+    is computed for each row prevents that: `when(...)` is a constant again in a batch without
+    nulls. Where x is NaN the divisor does not matter.
+    """
+    return x / (y * x.is_not_nan().cast(pl.Float64))
 
 
 def tensorflow_quotient(x: Any, y: Any) -> Any:
@@ -151,7 +140,7 @@ def tensorflow_quotient(x: Any, y: Any) -> Any:
 class FloatFunction(RowOperation):
     """A function of numbers computed in float64: subclasses give `_polars` and `_tensorflow`."""
 
-    inputs = (Input("x", NUMBER),)
+    inputs: ClassVar[tuple[Input, ...]] = (Input("x", NUMBER),)
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return float_of(types)
@@ -164,7 +153,7 @@ class FloatFunction(RowOperation):
         wide = [tf.cast(value, tf.float64) for value in inputs]
         return tensorflow_rounded(self._tensorflow(*wide), float_of(types))
 
-    def _polars(self, *inputs: pl.Expr) -> pl.Expr:
+    def _polars(self, *inputs: Any) -> pl.Expr:
         raise TypeError(f"{type(self).__name__} has no Polars implementation")
 
     def _tensorflow(self, *inputs: Any) -> Any:
@@ -216,7 +205,7 @@ class IntegerDivision(CommonNumber):
 class SameType(RowOperation):
     """An operation of one input whose result has the input's type."""
 
-    inputs = (Input("x", NUMBER),)
+    inputs: ClassVar[tuple[Input, ...]] = (Input("x", NUMBER),)
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return types[0]
@@ -226,7 +215,7 @@ class SameType(RowOperation):
 class CommonType(RowOperation):
     """An operation whose result is one of its inputs, all cast to their common type."""
 
-    inputs = (Input("x", SCALAR),)
+    inputs: ClassVar[tuple[Input, ...]] = (Input("x", SCALAR),)
     variadic = True
     least_inputs = 2
 
@@ -289,7 +278,7 @@ class Comparison(RowOperation):
 
     def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
         x, y = inputs
-        result = self._compare(x, y)
+        result: pl.Expr = self._compare(x, y)
         if types[0].is_float:
             # To Polars NaN equals itself and is the greatest number, so it can make a comparison
             # true only from the greater side; a null on the other side keeps the result null.
@@ -340,11 +329,11 @@ class Cyclic(FloatFunction):
         number_parameter("period", self.period)
         check(self.period > 0, f"period must be greater than 0, got {self.period!r}")
 
-    def _polars(self, x: pl.Expr) -> pl.Expr:  # type: ignore[override]
+    def _polars(self, x: pl.Expr) -> pl.Expr:
         turns = polars_quotient(x, pl.lit(float(self.period)))
         return self._polars_wave((turns - turns.floor()) * _TURN)
 
-    def _tensorflow(self, x: Any) -> Any:  # type: ignore[override]
+    def _tensorflow(self, x: Any) -> Any:
         turns = tensorflow_quotient(x, tf.constant(float(self.period), tf.float64))
         return self._tensorflow_wave((turns - tf.floor(turns)) * _TURN)
 

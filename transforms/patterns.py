@@ -45,16 +45,17 @@ _TOKEN = re.compile(
     (?P<perl>\\[dDsSwW]) | (?P<boundary>\\b(?!\{{)) | (?P<anchor>\\[Az] | [\^$])
   | (?P<escape>{_ESCAPE})
   | (?P<open>\((?!\?) | \(\?P<[A-Za-z_][A-Za-z0-9_]*>)
-  | (?P<plain>\(\?(?P<flags>[ims]{{0,3}}(?:-[ims]{{1,3}})?):) | (?P<set>\(\?[ims]{{1,3}}(?:-[ims]{{1,3}})?\))
-  | (?P<close>\)) | (?P<repeat>(?:[*+?]|\{{(?P<low>\d+)(?P<high>,\d*)?\}})\??)
+  | (?P<plain>\(\?[ims]{{0,3}}(?:-[ims]{{1,3}})?:) | (?P<set>\(\?[ims]{{1,3}}(?:-[ims]{{1,3}})?\))
+  | (?P<close>\)) | (?P<repeat>(?:[*+?]|\{{[0-9]+(?:,[0-9]*)?\}})\??)
   | (?P<class>\[\^?) | (?P<literal>[^\\\[(){{*+?])
     """,
     re.VERBOSE | re.DOTALL,
 )
+_POSIX = "alnum|alpha|ascii|blank|cntrl|digit|graph|lower|print|punct|space|upper|word|xdigit"
 _MEMBER = re.compile(
     rf"""
     (?P<perl>\\[dDsSwW]) | (?P<escape>{_ESCAPE})
-  | (?P<posix>\[:\^?(?:alnum|alpha|ascii|blank|cntrl|digit|graph|lower|print|punct|space|upper|word|xdigit):\])
+  | (?P<posix>\[:\^?(?:{_POSIX}):\])
   | (?P<literal>(?!&&|--|~~)[^\\\[\]])
     """,
     re.VERBOSE | re.DOTALL,
@@ -104,7 +105,7 @@ def regular_expression(pattern: object) -> RegularExpression:
         elif kind == "close":
             last = repeats.pop()
         elif kind == "repeat":
-            last *= max([1, *map(int, re.findall(r"\d+", text))])
+            last *= max([1, *map(int, re.findall("[0-9]+", text))])
         else:
             last = 1
         repeats[-1] = max(repeats[-1], last)

@@ -199,6 +199,7 @@ class WordCounts(Statistic):
         counted = column.filter(pl.col("x").is_not_null() & (pl.col("x") != "")).group_by("x").len()
         answer = yield counted.filter(~pl.col("x").str.contains_any(["\n", "\r"]))
         distinct = answer.height
+        _need(distinct)
         kept = answer.filter(pl.col("len") >= self.frequency_threshold)
         if self.top_k is None and kept.height > MAX_WORDS:
             raise ValueError(

@@ -132,15 +132,17 @@ def fit(
         train = train.filter(pl.col(LABEL).is_not_null())
     if resolved.spec.examples.split is not None:
         train = train.filter(pl.col(SPLIT) == TRAIN)
-    questions = _census_questions(table, rows, resolved, checks)
+
+    def take(answers: list[pl.DataFrame]) -> None:
+        _take_census(answers, census, resolved, table, checks)
+
     fitted: dict[StatisticRequest, Any] = {}
     levels = plan.levels or ((),)
+    table.refuse_ragged()
     for number, level in enumerate(levels):
         progress(f"pass {number + 1} of {len(levels)}: {len(level)} statistics of the training rows")
-        answers = _fit_level(plan, level, train, fitted, questions, f"source {table.name!r}")
-        if questions:
-            _take_census(answers, census, resolved, table, checks)
-            questions = []
+        questions = _census_questions(table, rows, resolved, checks) if number == 0 else []
+        _fit_level(plan, level, train, fitted, questions, take, f"source {table.name!r}")
     return fitted, census
 
 
@@ -150,9 +152,10 @@ def _fit_level(
     train: pl.LazyFrame,
     fitted: dict[StatisticRequest, Any],
     questions: list[pl.LazyFrame],
+    take: Callable[[list[pl.DataFrame]], None],
     where: str,
-) -> list[pl.DataFrame]:
-    """Fit the statistics of a level; return the answers to the other questions asked beside."""
+) -> None:
+    """Fit the statistics of a level; `take` gets the answers to other questions asked beside."""
     names = {request.node: f"s{i}" for i, request in enumerate(level)}
     prepared = lower(train, {name: node for node, name in names.items()}, fitted)
     running: dict[StatisticRequest, Fitting] = {
@@ -162,15 +165,12 @@ def _fit_level(
         for request in level
     }
     asked = {request: next(fitting) for request, fitting in running.items()}
-    beside: list[pl.DataFrame] | None = None
-    while asked or beside is None:
-        queries = [*asked.values(), *(questions if beside is None else [])]
+    while asked or questions:
         with polars_errors(where):
-            answers = pl.collect_all(queries, engine="streaming") if queries else []
-        if beside is None:
-            beside = answers[len(asked) :]
-            if beside:
-                _stop_when_empty(beside[0], where)
+            answers = pl.collect_all([*asked.values(), *questions], engine="streaming")
+        if questions:
+            take(answers[len(asked) :])
+            questions = []
         following: dict[StatisticRequest, pl.LazyFrame] = {}
         failures: list[tuple[StatisticRequest, ValueError]] = []
         for request, answer in zip(list(asked), answers, strict=False):
@@ -186,7 +186,6 @@ def _fit_level(
                 hint="fill, correct or leave out the column" if isinstance(failures[0][1], EmptyColumn) else "",
             )  # fmt: skip
         asked = following
-    return beside
 
 
 def _failure(plan: Plan, request: StatisticRequest, error: ValueError) -> str:
@@ -260,16 +259,13 @@ def _census_questions(
     return questions
 
 
-def _stop_when_empty(counts: pl.DataFrame, where: str) -> None:
-    if counts["rows"][0] == 0:
-        raise DataError("the data has no rows", where=where)
-
-
 def _take_census(
     answers: list[pl.DataFrame], census: Census, resolved: Resolved, table: Table, checks: Sequence[Check]
 ) -> None:
     counts = answers[0].row(0, named=True)
     census.rows = counts["rows"]
+    if not census.rows:
+        raise DataError("the data has no rows", where=f"source {table.name!r}")
     raise_on(counts, checks, f"source {table.name!r}")
     census.nan = {
         name.removeprefix("nan:"): count
@@ -319,7 +315,7 @@ def raise_on(counts: Mapping[str, Any], checks: Sequence[Check], where: str) -> 
             shown = counts[f"shown{position}"]
             example = "" if shown is None else f" (the first is {shown!r})"
             rows = "1 row" if count == 1 else f"{count:,} rows"
-            found.append(f"column {check.column!r}: {rows} {check.message}{example}")
+            found.append(f"column {check.column!r}: {check.message} in {rows}{example}")
             hints.append(check.hint)
     if found:
         raise DataError("; ".join(found), where=where, hint="; ".join(dict.fromkeys(hints)))
@@ -342,6 +338,7 @@ def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
     }  # fmt: skip
     outputs = {**keys, **resolved.features}
     rows, checks = typed_rows(table, resolved, *outputs.values())
+    table.refuse_ragged()
     if checks:
         aggregates = []
         for position, check in enumerate(checks):
@@ -371,7 +368,7 @@ def write_examples(
         rows = rows.filter(pl.col(LABEL).is_not_null())
         names.append(LABEL)
     rows = lower(rows, outputs, fitted)
-    with polars_errors(str(folder)):
+    with polars_errors(str(folder), writing=True):
         if resolved.spec.examples.split is None:
             target = folder / f"{SPLIT}={TRAIN}"
             target.mkdir(parents=True)

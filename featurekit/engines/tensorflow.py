@@ -13,7 +13,7 @@ Outputs are named like the features; a null leaves as it would enter.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from featurekit.plan import Plan
 from featurekit.transforms.base import FullPassOperation, Masked, RowOperation, tensorflow_dtype, tf
 from featurekit.types import BOOL, FLOAT64, INT64, Kind, Type
 
-__all__ = ["build_module", "output_schema", "save", "serving_name"]
+__all__ = ["build_module", "evaluate", "lookup_tables", "output_schema", "save", "serving_name"]
 
 MISSING_INTEGER = -(2**63)
 TRANSFORM_FN = "transform_fn"
@@ -66,26 +66,22 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
             f"columns {', '.join(sorted(names))} cannot be told apart as signature inputs",
             hint="rename one: columns: {new_name: {column: 'name in the data'}}",
         )
-    nodes = list(topological(plan.features.values()))
-    resources = {node: table for node in nodes if (table := _resource(node, fitted)) is not None}
-    module.tables = list(resources.values())
+    tables = lookup_tables(plan.features.values(), fitted)
+    module.tables = list(tables.values())
     signature = {
         names[column]: tf.TensorSpec([None], tensorflow_dtype(wire_type(of)), name=names[column])
         for column, of in inputs.items()
     }
 
     def graph(columns: Mapping[str, Masked]) -> dict[str, Any]:
-        made: dict[Node, Masked] = {}
-        batch = tf.shape(next(iter(columns.values())).values)
-        for node in nodes:
-            made[node] = _masked(node, columns, made, fitted, resources, batch)
-        return {name: _output(made[node], node.type) for name, node in plan.features.items()}
+        made = evaluate(plan.features, columns, fitted, tables)
+        return {name: _output(made[name], node.type) for name, node in plan.features.items()}
 
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[signature], autograph=False)
     def transform_fn(inputs_: Mapping[str, Any]) -> dict[str, Any]:
         return graph({c: _from_dense(inputs_[names[c]], of) for c, of in inputs.items()})
 
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[signature], autograph=False)
     def serving_default(inputs_: Mapping[str, Any]) -> dict[str, Any]:
         return transform_fn(inputs_)
 
@@ -96,13 +92,42 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
             column: tf.io.RaggedFeature(tensorflow_dtype(wire_type(of))) for column, of in inputs.items()
         }
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        examples_signature = [tf.TensorSpec([None], tf.string, name="examples")]
+
+        @tf.function(input_signature=examples_signature, autograph=False)
         def serving_examples(examples: Any) -> dict[str, Any]:
             parsed = tf.io.parse_example(examples, parsing)
             return graph({c: _from_ragged(parsed[c], of) for c, of in inputs.items()})
 
         module.signatures_["serving_examples"] = serving_examples.get_concrete_function()
     return module
+
+
+def lookup_tables(roots: Iterable[Node], fitted: Mapping[Any, Any]) -> dict[Node, Any]:
+    """Return the lookup tables that nodes need; the serving module must track them."""
+    nodes = topological(roots)
+    return {node: table for node in nodes if (table := _resource(node, fitted)) is not None}
+
+
+def evaluate(
+    outputs: Mapping[str, Node],
+    columns: Mapping[str, Masked],
+    fitted: Mapping[Any, Any],
+    tables: Mapping[Node, Any],
+) -> dict[str, Masked]:
+    """Compute nodes from columns, eagerly or in a graph.
+
+    Args:
+        outputs: The nodes by name.
+        columns: The source columns that they read, of shape [batch].
+        fitted: The fitted statistics.
+        tables: What `lookup_tables` gave for the same nodes.
+    """
+    made: dict[Node, Masked] = {}
+    batch = tf.shape(next(iter(columns.values())).values)
+    for node in topological(outputs.values()):
+        made[node] = _masked(node, columns, made, fitted, tables, batch)
+    return {name: made[node] for name, node in outputs.items()}
 
 
 def save(plan: Plan, fitted: Mapping[Any, Any], folder: Path) -> None:

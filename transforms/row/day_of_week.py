@@ -23,7 +23,8 @@ class DayOfWeek(TimePart):
         zone: The time zone whose calendar is asked, an IANA name such as "Europe/Berlin".
 
     Returns:
-        int64 from 0 (Monday) to 6 (Sunday), as in Python and pandas, one per row. Null where t is null.
+        int64 from 0 (Monday) to 6 (Sunday), as in Python and pandas, one per row. Null where t
+        is null.
 
     Raises:
         SpecError: `zone` is not a known name.

@@ -39,8 +39,8 @@ class Divide(FloatFunction):
         Example("x / 49", {"x": [49.0, math.inf, None]}, [1.0, math.inf, None]),
     )
 
-    def _polars(self, x: pl.Expr, y: pl.Expr) -> pl.Expr:  # type: ignore[override]
+    def _polars(self, x: pl.Expr, y: pl.Expr) -> pl.Expr:
         return polars_quotient(x, y)
 
-    def _tensorflow(self, x: Any, y: Any) -> Any:  # type: ignore[override]
+    def _tensorflow(self, x: Any, y: Any) -> Any:
         return tensorflow_quotient(x, y)

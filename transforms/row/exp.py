@@ -37,8 +37,8 @@ class Exp(FloatFunction):
         Example("exp(x)", {"x": [0, 2, None]}, [1.0, math.e**2, None]),
     )
 
-    def _polars(self, x: pl.Expr) -> pl.Expr:  # type: ignore[override]
+    def _polars(self, x: pl.Expr) -> pl.Expr:
         return x.exp()
 
-    def _tensorflow(self, x: Any) -> Any:  # type: ignore[override]
+    def _tensorflow(self, x: Any) -> Any:
         return tf.math.exp(x)

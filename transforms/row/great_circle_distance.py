@@ -67,7 +67,7 @@ class GreatCircleDistance(FloatFunction):
         number_parameter("radius", self.radius)
         check(self.radius > 0, f"radius must be greater than 0, got {self.radius!r}")
 
-    def _polars(  # type: ignore[override]
+    def _polars(
         self, latitude_1: pl.Expr, longitude_1: pl.Expr, latitude_2: pl.Expr, longitude_2: pl.Expr
     ) -> pl.Expr:
         half_latitude = ((latitude_2 - latitude_1) * (_RADIANS / 2)).sin()
@@ -76,7 +76,7 @@ class GreatCircleDistance(FloatFunction):
         haversine = half_latitude * half_latitude + cosines * half_longitude * half_longitude
         return haversine.clip(0.0, 1.0).sqrt().arcsin() * (2.0 * self.radius)
 
-    def _tensorflow(  # type: ignore[override]
+    def _tensorflow(
         self, latitude_1: Any, longitude_1: Any, latitude_2: Any, longitude_2: Any
     ) -> Any:
         half_latitude = tf.sin((latitude_2 - latitude_1) * (_RADIANS / 2))

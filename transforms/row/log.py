@@ -37,8 +37,8 @@ class Log(FloatFunction):
         Example("log(x)", {"x": [1, 8, None]}, [0.0, 3 * math.log(2), None]),
     )
 
-    def _polars(self, x: pl.Expr) -> pl.Expr:  # type: ignore[override]
+    def _polars(self, x: pl.Expr) -> pl.Expr:
         return x.log()
 
-    def _tensorflow(self, x: Any) -> Any:  # type: ignore[override]
+    def _tensorflow(self, x: Any) -> Any:
         return tf.math.log(x)

@@ -33,8 +33,8 @@ class Log1p(FloatFunction):
         Example("log1p(x)", {"x": [0, 3]}, [0.0, math.log(4)]),
     )
 
-    def _polars(self, x: pl.Expr) -> pl.Expr:  # type: ignore[override]
+    def _polars(self, x: pl.Expr) -> pl.Expr:
         return x.log1p()
 
-    def _tensorflow(self, x: Any) -> Any:  # type: ignore[override]
+    def _tensorflow(self, x: Any) -> Any:
         return tf.math.log1p(x)

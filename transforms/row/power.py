@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, tf
-from featurekit.transforms.families import FloatFunction, polars_per_row, tensorflow_per_row
+from featurekit.transforms.families import FloatFunction
 from featurekit.types import NUMBER
 
 __all__ = ["Power"]
@@ -41,8 +41,11 @@ class Power(FloatFunction):
         Example("power(x, 0)", {"x": [5.0, math.inf, 0.0]}, [1.0, 1.0, 1.0]),
     )
 
-    def _polars(self, x: pl.Expr, y: pl.Expr) -> pl.Expr:  # type: ignore[override]
-        return x.pow(polars_per_row(y, x))
+    def _polars(self, x: pl.Expr, y: pl.Expr) -> pl.Expr:
+        # Engines may compute ** 0.5 as a square root, which differs at -0.0 and -inf.
+        special = (y.abs() == 0.5) & ((x == 0) | x.is_infinite())
+        return pl.when(special).then(x.abs()).otherwise(x).pow(y)
 
-    def _tensorflow(self, x: Any, y: Any) -> Any:  # type: ignore[override]
-        return tf.pow(x, tensorflow_per_row(y, x))
+    def _tensorflow(self, x: Any, y: Any) -> Any:
+        special = tf.equal(tf.abs(y), 0.5) & (tf.equal(x, 0.0) | tf.math.is_inf(x))
+        return tf.pow(tf.where(special, tf.abs(x), x), y)

@@ -34,8 +34,9 @@ class Sign(SameType):
     )
 
     def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
-        # Adding zero turns -0.0, which Polars keeps, into 0.0.
-        return inputs[0].sign() + polars_constant(0, types[0])
+        (x,) = inputs
+        # Polars keeps the sign of -0.0.
+        return pl.when(x == 0).then(polars_constant(0, types[0])).otherwise(x.sign())
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tf.sign(inputs[0])

@@ -37,8 +37,8 @@ class Sqrt(FloatFunction):
         Example("sqrt(x)", {"x": [0, 9, None]}, [0.0, 3.0, None]),
     )
 
-    def _polars(self, x: pl.Expr) -> pl.Expr:  # type: ignore[override]
+    def _polars(self, x: pl.Expr) -> pl.Expr:
         return x.sqrt()
 
-    def _tensorflow(self, x: Any) -> Any:  # type: ignore[override]
+    def _tensorflow(self, x: Any) -> Any:
         return tf.math.sqrt(x)

@@ -1,0 +1,157 @@
+"""What feeds what in a plan: columns, the statistics of each pass, and features.
+
+An arrow means "is computed from". What an arrow already says through another one is left out: a
+feature that scales a column by its mean hangs on the mean, and the mean on the column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from featurekit.graph import AggregateNode, ColumnNode, Node, OperationNode, StatisticRequest, topological
+from featurekit.plan import Plan, Route, Step
+
+__all__ = ["Box", "Flow", "as_mermaid", "as_svg", "flow"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """One thing in a picture of a plan.
+
+    Args:
+        id: Unique in the picture: a letter and a number.
+        route: Where it comes from or runs.
+        title: What it is.
+        detail: Its type, or what it is computed from.
+        steps: The pieces of a feature.
+    """
+
+    id: str
+    route: Route
+    title: str
+    detail: str
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The boxes of a picture in lanes, and the arrows between them.
+
+    Args:
+        lanes: Inputs, the statistics of each pass, and features, from left to right.
+        arrows: Pairs of boxes; an arrow leads from a lane to a later one.
+    """
+
+    lanes: tuple[tuple[Box, ...], ...]
+    arrows: tuple[tuple[Box, Box], ...]
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """What stands above each lane."""
+        passes = [f"Pass {number} over the train rows" for number in range(1, len(self.lanes) - 1)]
+        return ("Inputs", *passes, "Features")
+
+
+_Item = Node | StatisticRequest
+
+
+def as_svg(plan: Plan) -> str:
+    """Return a plan as an SVG picture that needs nothing beside it."""
+    from featurekit.svg import draw
+
+    return draw(plan, flow(plan))
+
+
+def flow(plan: Plan) -> Flow:
+    """Return the boxes and arrows of a plan."""
+    needed, below = _dependencies(plan)
+    boxes: dict[_Item, Box] = {}
+    inputs = [node for node in needed if isinstance(node, (ColumnNode, AggregateNode))]
+    for number, node in enumerate(inputs):
+        route = Route.SOURCE if isinstance(node, ColumnNode) else Route.BIGQUERY
+        title = node.name if isinstance(node, ColumnNode) else node.text
+        boxes[node] = Box(f"i{number}", route, title, str(node.type))
+    for number, request in enumerate(plan.statistics):
+        boxes[request] = Box(f"s{number}", Route.BEAM, _statistic(request), request.node.text)
+    arrows = [(boxes[source], boxes[request]) for request in plan.statistics for source in below[request]]
+    features = []
+    for number, (name, node) in enumerate(plan.features.items()):
+        steps = plan.steps[name]
+        box = Box(f"f{number}", steps[-1].route, name, str(node.type), steps)
+        features.append(box)
+        arrows.extend((boxes[source], box) for source in needed[node])
+    lanes = (tuple(boxes[node] for node in inputs),
+             *(tuple(boxes[request] for request in level) for level in plan.levels), tuple(features))  # fmt: skip
+    return Flow(lanes, tuple(arrows))
+
+
+def _dependencies(plan: Plan) -> tuple[dict[Node, dict[_Item, None]], dict[StatisticRequest, dict[_Item, None]]]:
+    """Return what each node, and each statistic, is directly computed from."""
+    needed: dict[Node, dict[_Item, None]] = {}
+    below: dict[StatisticRequest, dict[_Item, None]] = {}
+    everything: dict[StatisticRequest, frozenset[_Item]] = {}
+    for node in topological(plan.features.values()):
+        found: dict[_Item, None] = {}
+        if isinstance(node, (ColumnNode, AggregateNode)):
+            found[node] = None
+        for entry in node.inputs:
+            found |= needed[entry]
+        if isinstance(node, OperationNode):
+            for request in node.statistics:
+                if request not in below:
+                    below[request] = needed[request.node]
+                    through = (everything[r] for r in below[request] if isinstance(r, StatisticRequest))
+                    everything[request] = frozenset(below[request]).union(*through)
+                found[request] = None
+        said = frozenset().union(*(everything[r] for r in found if isinstance(r, StatisticRequest)))
+        needed[node] = {item: None for item in found if item not in said}
+    return needed, below
+
+
+def _statistic(request: StatisticRequest) -> str:
+    statistic = request.statistic
+    settings = [
+        f"{entry.name}={getattr(statistic, entry.name)!r}"
+        for entry in fields(statistic)
+        if getattr(statistic, entry.name) != entry.default
+    ]
+    return f"{type(statistic).__name__.lower()}({', '.join(settings)})".removesuffix("()")
+
+
+_CLASSES = {Route.SOURCE: "source", Route.TENSORFLOW: "row", Route.BEAM: "pass", Route.BIGQUERY: "history"}
+_STYLES = {
+    "source": "fill:#f1f5f9,stroke:#64748b,color:#0f172a",
+    "row": "fill:#dbeafe,stroke:#2563eb,color:#1e3a8a",
+    "pass": "fill:#ffedd5,stroke:#ea580c,color:#7c2d12",
+    "history": "fill:#d1fae5,stroke:#059669,color:#064e3b",
+}
+
+
+def as_mermaid(plan: Plan) -> str:
+    """Return a plan as a Mermaid flowchart, which GitHub and many editors draw from text.
+
+    Mermaid itself refuses more than 500 arrows; the SVG picture has no such limit.
+    """
+    return "\n".join(_mermaid(flow(plan)))
+
+
+def _mermaid(picture: Flow) -> Iterator[str]:
+    yield "flowchart LR"
+    for number, (heading, lane) in enumerate(zip(picture.headings, picture.lanes, strict=True)):
+        yield f'  subgraph lane{number}["{heading}"]'
+        for box in lane:
+            lines = [box.title, box.detail, *(", ".join(step.operations) for step in box.steps)]
+            label = "<br/>".join(_quoted(line) for line in lines if line)
+            yield f'    {box.id}["{label}"]:::{_CLASSES[box.route]}'
+        yield "  end"
+    for source, target in picture.arrows:
+        yield f"  {source.id} --> {target.id}"
+    for name, style in _STYLES.items():
+        yield f"  classDef {name} {style}"
+
+
+def _quoted(text: str) -> str:
+    """Write what Mermaid or HTML would read as markup as its number."""
+    return re.sub(r"[^\w .,:()+*/=-]", lambda match: f"#{ord(match[0])};", text, flags=re.ASCII)

@@ -1,0 +1,97 @@
+"""The types of a spec's sources: read, shown, and frozen into the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from featurekit.artifact import new_file
+from featurekit.sources import column_types, inferred_type, open_table
+from featurekit.spec.freeze import freeze, yaml_text
+from featurekit.spec.objects import Column, Spec, plain
+from featurekit.types import Type
+
+__all__ = ["SourceSchema", "freeze_file", "read_schema"]
+
+
+@dataclass(frozen=True)
+class SourceSchema:
+    """The columns of one source.
+
+    Args:
+        declared: What the spec says of columns.
+        types: The type of every column that can be read.
+        left_out: Columns of types that FeatureKit does not know, as they are stored.
+    """
+
+    declared: Mapping[str, Column]
+    types: Mapping[str, Type]
+    left_out: Mapping[str, str]
+
+    @property
+    def inferred(self) -> dict[str, Type]:
+        """The types that the data says and the spec does not."""
+        known = {name for name, column in self.declared.items() if column.type is not None}
+        return {name: of for name, of in self.types.items() if name not in known}
+
+    def lines(self) -> Iterator[str]:
+        """Yield a YAML line per column: its type, and what else the spec declares of it."""
+        derived = {name: column for name, column in self.declared.items() if column.expr is not None}
+        for name, of in self.types.items():
+            column = replace(self.declared.get(name, Column()), type=of)
+            settings = plain(column)
+            yield f"{yaml_text(name)}: {_flow(settings) if len(settings) > 1 else of}"
+        for name, column in derived.items():
+            yield f"{yaml_text(name)}: {_flow(plain(column))}"
+        for name, stored in self.left_out.items():
+            yield f"# {yaml_text(name)} is left out: there is no type for {stored}"
+
+
+def _flow(settings: Mapping[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(dict(settings), default_flow_style=True, sort_keys=False, allow_unicode=True,
+                          width=2**31).strip()  # fmt: skip
+
+
+def read_schema(spec: Spec) -> dict[str, SourceSchema]:
+    """Return the columns of every source of a spec.
+
+    Raises:
+        DataError: A source cannot be read.
+    """
+    out = {}
+    for name, source in spec.sources.items():
+        table = open_table(name, source, spec.base)
+        left_out = {
+            column: str(dtype)
+            for column, dtype in table.schema.items()
+            if inferred_type(dtype) is None and column not in table.renamed.values()
+        }
+        out[name] = SourceSchema(source.columns, column_types(table, source), left_out)
+    return out
+
+
+def freeze_file(path: Path, schema: Mapping[str, SourceSchema]) -> int:
+    """Write inferred types into a spec file, in one step; comments and layout are kept.
+
+    Args:
+        path: The spec's file.
+        schema: Its columns, as `read_schema` returns them.
+
+    Returns:
+        How many types were written.
+
+    Raises:
+        SpecError: The layout of the file cannot be edited safely; it is left as it is.
+    """
+    types = {name: found.inferred for name, found in schema.items() if found.inferred}
+    if types:
+        raw = path.read_bytes()
+        mark = raw[:3] if raw.startswith(b"\xef\xbb\xbf") else b""
+        frozen = freeze(raw[len(mark) :].decode("utf-8"), types)
+        with new_file(path, overwrite=True) as temporary:
+            temporary.write_bytes(mark + frozen.encode("utf-8"))
+    return sum(map(len, types.values()))

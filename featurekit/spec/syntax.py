@@ -1,0 +1,297 @@
+"""The language of expressions: from text to expressions and back.
+
+Text is Python expression syntax, read with `ast` and an allow-list of nodes; nothing is ever
+evaluated. A duration such as `30d` or `2h` is a literal of its own; a column whose name is not a
+Python name is written `col("petal length (cm)")`.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import math
+import re
+import unicodedata
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeGuard
+
+from featurekit.errors import SpecError, closest
+from featurekit.spec.expression import (
+    MAX_DEPTH,
+    Attribute,
+    Call,
+    Expression,
+    Literal,
+    Name,
+    apply,
+    bind,
+    col,
+    literal,
+    shortened,
+)
+from featurekit.transforms.base import Operation
+from featurekit.transforms.catalogue import aggregations, operations
+from featurekit.types import DURATION, duration_text, parse_duration
+
+__all__ = ["MAX_LENGTH", "read", "write"]
+
+MAX_LENGTH = 10_000
+
+_BINARY: dict[type[ast.operator], str] = {
+    ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide",
+    ast.FloorDiv: "floor_divide", ast.Mod: "modulo", ast.Pow: "power",
+}  # fmt: skip
+_COMPARE: dict[type[ast.cmpop], str] = {
+    ast.Eq: "equal", ast.NotEq: "not_equal", ast.Lt: "less", ast.LtE: "less_equal",
+    ast.Gt: "greater", ast.GtE: "greater_equal",
+}  # fmt: skip
+_BOOLEAN: dict[type[ast.boolop], str] = {ast.And: "logical_and", ast.Or: "logical_or"}
+_UNARY: dict[type[ast.unaryop], str] = {ast.USub: "negate", ast.Not: "logical_not"}
+_WHERE = "where"
+
+
+def read(text: str, known: Mapping[str, type[Operation]]) -> Expression:
+    """Return the expression that a text writes.
+
+    Args:
+        text: What a spec says.
+        known: The operations that may be called, by name.
+
+    Raises:
+        SpecError: The text is not an expression of the language; the message names the part.
+    """
+    if not isinstance(text, str):
+        raise SpecError(f"an expression is a text, got {shortened(repr(text))}")
+    if len(text) > MAX_LENGTH:
+        raise SpecError(f"an expression may have {MAX_LENGTH:,} characters, got {len(text):,}")
+    if not text.strip():
+        raise SpecError("an expression is missing here", hint="for example log1p(distance)")
+    mark = "__duration_"
+    while mark in text:
+        mark = f"_{mark}"
+    try:
+        return _Reader(known, mark).read(_tree(_prepared(text.strip(), mark), text), 0)
+    except SpecError as error:
+        message, hint = error.message.replace(mark, ""), error.hint.replace(mark, "")
+        raise SpecError(message, hint=hint) from None
+
+
+def _tree(prepared: str, text: str) -> ast.expr:
+    said = repr(shortened(text))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\d" in a pattern is a backslash and a d.
+            return ast.parse(prepared, mode="eval").body
+    except SyntaxError as error:
+        raise SpecError(
+            f"{said} is not an expression: {shortened(str(error.msg))}",
+            hint="expressions follow Python syntax; text goes in quotes",
+        ) from None
+    except ValueError as error:
+        raise SpecError(f"{said} is not an expression: {error}") from None
+    except (RecursionError, MemoryError):
+        raise SpecError(f"an expression may be nested {MAX_DEPTH} deep at most") from None
+
+
+_TOKEN = re.compile(
+    r"""(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
+    r"""|(?<![\w.])(?P<duration>\d+(?:us|ms|s|m|h|d|w))\b|(?P<line>\s*\n\s*)|(?P<comment>\#)"""
+)
+
+
+def _prepared(text: str, mark: str) -> str:
+    """Return text that `ast` reads as one line: `30d`, no Python token, becomes a marked name."""
+
+    def replaced(match: re.Match[str]) -> str:
+        if match["comment"]:
+            raise SpecError("'#' is not allowed in an expression", hint="comments belong to YAML")
+        if match["line"]:
+            return " "
+        return f"{mark}{match['duration']}" if match["duration"] else match[0]
+
+    return _TOKEN.sub(replaced, text)
+
+
+class _Reader:
+    """Turns the allowed `ast` nodes into expressions."""
+
+    def __init__(self, known: Mapping[str, type[Operation]], mark: str) -> None:
+        self.known = known
+        self.mark = mark
+
+    def read(self, node: ast.expr, depth: int) -> Expression:
+        if depth > MAX_DEPTH:
+            raise SpecError(f"an expression may be nested {MAX_DEPTH} deep at most")
+        down = depth + 1
+        match node:
+            case ast.Name(id=name) if name.startswith(self.mark):
+                return self.duration(name)
+            case ast.Name(id=name):
+                return Name(name)
+            case ast.Attribute(value=ast.Name(id=owner), attr=name) if self.mark not in owner:
+                return Attribute(owner, name)
+            case ast.Constant(value=bool() | int() | float() | str() as value):
+                return literal(value)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)) if _number(value):
+                return literal(-value)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id=name)) if self.mark in name:
+                return self.duration(name, -1)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self.read(operand, down)
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
+                return self.apply(_UNARY[type(op)], operand, depth=down)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+                return self.apply(_BINARY[type(op)], left, right, depth=down)
+            case ast.BoolOp(op=op, values=values):
+                return self.apply(_BOOLEAN[type(op)], *values, depth=down)
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                return self.compare(ops, [left, *others], down)
+            case ast.IfExp(test=test, body=body, orelse=other):
+                return self.apply(_WHERE, test, body, other, depth=down)
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+                return self.call(name, args, keywords, down)
+        raise SpecError(
+            f"{_source(node)!r} is not allowed in an expression",
+            hint="use names, constants, arithmetic, comparisons, and/or/not, 'a if c else b' "
+            "and calls",
+        )
+
+    def apply(self, name: str, *sides: ast.expr, depth: int) -> Expression:
+        return apply(operations()[name](), *(self.read(side, depth) for side in sides))
+
+    def compare(self, ops: list[ast.cmpop], nodes: list[ast.expr], depth: int) -> Expression:
+        if not all(type(op) in _COMPARE for op in ops):
+            raise SpecError(
+                "'in' and 'is' are not allowed in an expression", hint="use ==, or is_missing(x)"
+            )
+        sides = [self.read(side, depth) for side in nodes]
+        parts = [
+            apply(operations()[_COMPARE[type(op)]](), x, y)
+            for op, x, y in zip(ops, sides, sides[1:], strict=False)
+        ]
+        return parts[0] if len(parts) == 1 else apply(operations()["logical_and"](), *parts)
+
+    def call(
+        self, name: str, args: list[ast.expr], keywords: list[ast.keyword], depth: int
+    ) -> Expression:
+        if name == "col":
+            if len(args) != 1 or keywords:
+                raise SpecError('col takes one name in quotes: col("petal length (cm)")')
+            return col(self.constant(args[0]))
+        if name not in self.known:
+            hint = closest(name, [*self.known, "col"])
+            if name in aggregations():
+                hint = f"{name} summarises past rows and belongs under aggregations"
+            raise SpecError(f"there is no operation {name!r}", hint=hint)
+        if any(isinstance(argument, ast.Starred) for argument in args):
+            raise SpecError(f"'*' is not allowed in the call of {name}")
+        if any(entry.arg is None for entry in keywords):
+            raise SpecError(f"'**' is not allowed in the call of {name}")
+        named = {str(entry.arg): entry.value for entry in keywords}
+        return bind(
+            self.known[name], args, named, lambda part: self.read(part, depth), self.constant
+        )
+
+    def constant(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=None | bool() | int() | float() | str() as value):
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)) if _number(value):
+                return -value
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                return tuple(self.constant(element) for element in elements)
+            case ast.Name(id=name) if name.startswith(self.mark):
+                return name.removeprefix(self.mark)
+        raise SpecError(
+            f"a parameter must be a constant, got {_source(node)!r}",
+            hint="text goes in quotes; only the inputs of an operation can be columns",
+        )
+
+    def duration(self, name: str, sign: int = 1) -> Literal:
+        text = name.removeprefix(self.mark)
+        micros = sign * parse_duration(text)
+        if abs(micros) >= 2**63:
+            raise SpecError(f"the duration {shortened(text)} does not fit in 64 bits")
+        return Literal(micros, DURATION)
+
+
+def _number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _source(node: ast.AST) -> str:
+    try:
+        return shortened(ast.unparse(node))
+    except (RecursionError, ValueError):
+        return type(node).__name__
+
+
+def write(expression: Expression) -> str:
+    """Return the text of an expression; `read` gives an equal expression back."""
+    return ast.unparse(ast.fix_missing_locations(_node(expression)))
+
+
+_SYMBOLS: dict[str, ast.AST] = {
+    name: op() for table in (_BINARY, _COMPARE, _BOOLEAN, _UNARY) for op, name in table.items()
+}
+
+
+def _node(expression: Expression) -> ast.expr:
+    match expression:
+        case Name(name=name):
+            return ast.Name(name) if _is_name(name) else _called("col", [ast.Constant(name)])
+        case Attribute(aggregation=owner, name=name):
+            return ast.Attribute(ast.Name(owner), name)
+        case Literal(value=int(micros), type=of) if of == DURATION:
+            text = ast.Name(duration_text(abs(micros)))
+            return ast.UnaryOp(ast.USub(), text) if micros < 0 else text
+        case Literal(value=value):
+            return _constant(value)
+        case Call(operation=operation, inputs=inputs):
+            name, sides = operation.name(), [_node(entry) for entry in inputs]
+            return _symbolic(name, sides) or _called(name, sides, [
+                ast.keyword(entry.name, _constant(getattr(operation, entry.name)))
+                for entry in fields(operation)
+                if repr(getattr(operation, entry.name)) != repr(entry.default)
+            ])  # fmt: skip
+    raise TypeError(f"{expression!r} is not an expression")
+
+
+def _symbolic(name: str, sides: list[ast.expr]) -> ast.expr | None:
+    """Return an operation in its operator's notation, or `None` where it has none."""
+    match _SYMBOLS.get(name):
+        case ast.operator() as op:
+            return ast.BinOp(sides[0], op, sides[1])
+        case ast.cmpop() as op:
+            return ast.Compare(sides[0], [op], [sides[1]])
+        case ast.boolop() as op:
+            return ast.BoolOp(op, sides)
+        case ast.USub() if isinstance(sides[0], ast.Constant) or _is_duration(sides[0]):
+            return None  # -5 is a constant: the negation of the constant 5 is written as a call.
+        case ast.unaryop() as op:
+            return ast.UnaryOp(op, sides[0])
+    return ast.IfExp(*sides) if name == _WHERE else None
+
+
+def _is_duration(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id[0].isdigit()
+
+
+def _called(name: str, args: list[ast.expr], keywords: list[ast.keyword] | None = None) -> ast.expr:
+    return ast.Call(ast.Name(name), args, keywords or [])
+
+
+def _constant(value: Any) -> ast.expr:
+    if isinstance(value, tuple):
+        return ast.List([_constant(entry) for entry in value], ast.Load())
+    if _number(value) and math.copysign(1, value) < 0:
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    return ast.Constant(value)
+
+
+def _is_name(name: str) -> bool:
+    """Whether Python reads the text as one name, and as this one: it normalises letters."""
+    plain = name.isidentifier() and not keyword.iskeyword(name)
+    return plain and unicodedata.normalize("NFKC", name) == name

@@ -1,0 +1,150 @@
+"""What every operation of the catalogue must keep, found by looking the catalogue through."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from featurekit.transforms.base import Example, FullPassOperation, Operation, polars_dtype
+from featurekit.transforms.catalogue import operations
+from featurekit.types import UNKNOWN_WIDTH, Kind, Type
+from tests.engines import OneFeature, same, typed_frame, types_of
+
+OPERATIONS = sorted(operations().items())
+EXAMPLES = [
+    pytest.param(example, id=f"{name}-{number}")
+    for name, operation in OPERATIONS
+    for number, example in enumerate(operation.examples)
+]
+FIRST_EXAMPLES = [
+    pytest.param(operation, example, id=f"{name}-{number}")
+    for name, operation in OPERATIONS
+    for number, example in enumerate(operation.examples)
+]
+
+
+@pytest.mark.parametrize(("name", "operation"), OPERATIONS, ids=[name for name, _ in OPERATIONS])
+def test_an_operation_stands_in_the_file_of_its_name_and_is_documented(name: str, operation: type[Operation]) -> None:
+    assert operation.__module__.rsplit(".", 1)[1] == name
+    text = inspect.getdoc(operation) or ""
+    assert text.splitlines()[0].endswith("."), "the first line is a sentence"
+    assert "Args:" in text and "Returns:" in text
+    assert "ull" in text.split("Returns:", 1)[1] or "ull" in text, "the null rule is told"
+    assert len(operation.examples) >= 1
+
+
+def fitted(example: Example) -> OneFeature:
+    types = types_of(example.columns, example.types)
+    return OneFeature(example.expression, typed_frame(example.columns, types), types)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_gives_its_answer_on_polars(example: Example) -> None:
+    feature = fitted(example)
+    for engine in ("in-memory", "streaming"):
+        got = feature.on_polars(engine=engine)
+        assert same(got.to_list(), list(example.expected)), f"{example.expression} gave {got.to_list()}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_gives_its_answer_on_tensorflow(example: Example) -> None:
+    feature = fitted(example)
+    wanted = feature.physical(example.expected)
+    for graph in (False, True):
+        got = feature.on_tensorflow(graph=graph)
+        assert same(got, wanted), f"{example.expression} gave {got}"
+
+
+@pytest.mark.parametrize(("operation", "example"), FIRST_EXAMPLES)
+def test_the_declared_type_is_what_polars_makes(operation: type[Operation], example: Example) -> None:
+    feature = fitted(example)
+    of = feature.node.type
+    got = feature.on_polars().dtype
+    if of.width == UNKNOWN_WIDTH:
+        assert isinstance(got, pl.Array) and got.inner == polars_dtype(Type(of.kind))
+    else:
+        assert got == polars_dtype(of)
+
+
+@pytest.mark.parametrize(("operation", "example"), FIRST_EXAMPLES)
+def test_no_rows_give_no_rows(operation: type[Operation], example: Example) -> None:
+    feature = fitted(example)
+    nothing = feature.frame.clear()
+    assert feature.on_polars(nothing).len() == 0
+    assert feature.on_tensorflow(nothing) == []
+
+
+POOLS: dict[Kind, list[Any]] = {
+    Kind.BOOL: [True, False, None],
+    Kind.INT64: [0, 1, -1, 2, 3, 7, 12, 29, 2013, -5, 10**6, 2**53 + 1, 2**63 - 1, -(2**63) + 1, None],
+    Kind.FLOAT32: [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -2.5, 3.0, 7.25, 1e6, 3e38, -3e38, math.inf, -math.inf, None],
+    Kind.FLOAT64: [0.0, -0.0, 1.0, -1.0, 0.1, 2.5, -2.5, 1e300, -1e300, math.inf, -math.inf, None],
+    Kind.STRING: ["", "a", "A", "b", " b ", "a_X_b", "a-b-c", "12", "-7", "1e3", "ß", "é", "日本", "x" * 70, "\t", None],
+    Kind.TIMESTAMP: [
+        datetime(1970, 1, 1, tzinfo=UTC), datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime(2000, 2, 29, 12, tzinfo=UTC), datetime(2024, 12, 30, 1, 2, 3, tzinfo=UTC),
+        datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 3, 1, tzinfo=UTC), None,
+    ],
+    Kind.DURATION: [timedelta(0), timedelta(hours=-5), timedelta(days=400, microseconds=1), None],
+}  # fmt: skip
+
+
+def hostile(columns: dict[str, Type], seed: int) -> pl.DataFrame:
+    """Rows of values that break naive code, each type's pool mixed at random."""
+    chance = random.Random(seed)
+    rows = 64
+    made = {}
+    for name, of in columns.items():
+        values = [*POOLS[of.kind], *chance.choices(POOLS[of.kind], k=rows)][:rows]
+        chance.shuffle(values)
+        made[name] = pl.Series(values, dtype=polars_dtype(of))
+    return pl.DataFrame(made)
+
+
+@pytest.mark.parametrize(("operation", "example"), FIRST_EXAMPLES)
+def test_hostile_values_mean_the_same_on_polars_and_tensorflow(operation: type[Operation], example: Example) -> None:
+    feature = fitted(example)
+    for seed in range(3):
+        rows = hostile(dict(feature.types), seed)
+        polars = feature.physical(feature.on_polars(rows).to_list())
+        tensorflow = feature.on_tensorflow(rows, graph=True)
+        for position, (left, right) in enumerate(zip(polars, tensorflow, strict=True)):
+            shown = {name: rows[name][position] for name in rows.columns}
+            assert same(left, right), f"{example.expression} of {shown}: Polars {left!r}, TensorFlow {right!r}"
+
+
+@pytest.mark.parametrize(("operation", "example"), FIRST_EXAMPLES)
+def test_a_null_input_gives_null_unless_the_operation_says_otherwise(operation: type[Operation], example: Example) -> None:
+    if operation.null_rule != Operation.null_rule:
+        assert "null" in operation.null_rule or "missing" in operation.null_rule
+        return
+    feature = fitted(example)
+    if type(feature.node.operation) is not operation:  # the example shows it inside of another call
+        return
+    for name, of in feature.types.items():
+        rows = hostile(dict(feature.types), 7).with_columns(pl.lit(None, dtype=polars_dtype(of)).alias(name))
+        assert feature.on_polars(rows).null_count() == rows.height
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [(n, o) for n, o in OPERATIONS if issubclass(o, FullPassOperation)],
+    ids=[n for n, o in OPERATIONS if issubclass(o, FullPassOperation)],
+)
+def test_statistics_do_not_depend_on_the_order_of_rows(name: str, operation: type[Operation]) -> None:
+    for example in operation.examples:
+        feature = fitted(example)
+        turned = OneFeature(example.expression, feature.frame.reverse(), feature.types)
+        assert all(same(v, w, 1e-12) for v, w in zip(_plain(feature), _plain(turned), strict=True))
+
+
+def _plain(feature: OneFeature) -> list[Any]:
+    from dataclasses import astuple
+
+    return [astuple(value) for value in feature.fitted.values()]

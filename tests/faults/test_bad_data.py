@@ -1,0 +1,190 @@
+"""Bad data: one clear error each, exit code 3, and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+
+from featurekit.errors import DataError, FeatureKitError, SpecError
+from featurekit.run import run
+from featurekit.spec.objects import Column, Examples, Source, Spec
+
+Refuse = Callable[..., FeatureKitError]
+
+
+@pytest.fixture
+def refuse(tmp_path: Path) -> Refuse:
+    """Run a one-feature spec, expect an error, and check that nothing was left behind."""
+
+    def refuse(
+        data: Any = None,
+        feature: str = "zscore(x)",
+        *,
+        path: str | None = None,
+        columns: dict[str, Any] | None = None,
+        kind: type[FeatureKitError] = DataError,
+        **examples: Any,
+    ) -> FeatureKitError:
+        before = sorted(tmp_path.rglob("*"))
+        spec = Spec(
+            sources={"rows": Source(path=path, data=data, columns=columns or {})},
+            examples=Examples("rows", **examples),
+            features={"f": feature},
+            base=tmp_path,
+        )
+        with pytest.raises(kind) as caught:
+            run(spec, tmp_path / "out", tensorflow=False)
+        assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
+        return caught.value
+
+    return refuse
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        (tmp_path / "rows.csv").write_text(text)
+        return "rows.csv"
+
+    return write
+
+
+def test_data_without_rows(refuse: Refuse) -> None:
+    error = refuse(pl.DataFrame({"x": []}, schema={"x": pl.Float64}))
+    assert "no rows" in str(error)
+    assert error.exit_code == 3
+
+
+def test_a_csv_file_with_a_header_only(refuse: Refuse, csv: Callable[[str], str]) -> None:
+    assert "no rows" in str(refuse(path=csv("x,y\n")))
+
+
+@pytest.mark.parametrize("feature", ["zscore(x)", "bucketize(x, 4)", "scale_to_0_1(x)", "impute(x, 'most_frequent')"])
+def test_an_all_null_number_under_a_statistic(refuse: Refuse, feature: str) -> None:
+    error = refuse(pl.DataFrame({"x": [None, None]}, schema={"x": pl.Float64}), feature)
+    assert "'f'" in str(error) and "no value" in str(error)
+
+
+def test_an_all_null_category_under_a_vocabulary(refuse: Refuse) -> None:
+    error = refuse(pl.DataFrame({"x": [None, None]}, schema={"x": pl.String}), "vocabulary(x)")
+    assert "no value" in str(error)
+
+
+def test_a_million_distinct_words_need_top_k(refuse: Refuse) -> None:
+    words = pl.select(x=pl.int_range(1_000_000).cast(pl.String))
+    error = refuse(words, "vocabulary(x)")
+    assert "1,000,000 distinct values" in str(error) and "top_k" in str(error)
+
+
+def test_a_missing_file(refuse: Refuse) -> None:
+    assert "there is no file" in str(refuse(path="nowhere.parquet"))
+
+
+def test_a_glob_that_matches_nothing(refuse: Refuse) -> None:
+    assert "no file matches" in str(refuse(path="*.parquet"))
+
+
+def test_a_file_that_is_not_parquet(refuse: Refuse, tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_bytes(b"junk" * 100)
+    assert "truncated or not Parquet" in str(refuse(path="rows.parquet"))
+
+
+def test_a_truncated_parquet_file(refuse: Refuse, tmp_path: Path) -> None:
+    whole = tmp_path / "rows.parquet"
+    pl.DataFrame({"x": range(1000)}).write_parquet(whole)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert "truncated or not Parquet" in str(refuse(path="rows.parquet"))
+
+
+def test_an_unreadable_file(refuse: Refuse, tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").mkdir()
+    assert "is not a file" in str(refuse(path="rows.parquet"))
+
+
+@pytest.mark.parametrize("text", ["x,y\n1,2\n3\n4,5\n", "x,y\n1,2\n3,4,5\n6,7\n"], ids=["short", "long"])
+def test_a_csv_file_with_ragged_rows(refuse: Refuse, csv: Callable[[str], str], text: str) -> None:
+    assert "as many fields as the header" in str(refuse(path=csv(text)))
+
+
+def test_a_csv_header_that_names_a_column_twice(refuse: Refuse, csv: Callable[[str], str]) -> None:
+    assert "'x' stands twice" in str(refuse(path=csv("x,x\n1,2\n")))
+
+
+def test_a_csv_file_that_is_not_utf8(refuse: Refuse, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"x,y\n1,\xff\xfe\n")
+    assert "UTF-8" in str(refuse(None, "vocabulary(y)", path="rows.csv"))
+
+
+def test_text_where_a_number_was_declared(refuse: Refuse, csv: Callable[[str], str]) -> None:
+    error = refuse(path=csv("x\n1\nabc\n"), columns={"x": "int64"})
+    assert "'x'" in str(error) and "'abc'" in str(error)
+    assert "abc" in str(refuse(path=csv("x\n1\nabc\n"), columns={"x": "float32"}))
+
+
+def test_naive_and_zoned_times_mixed(refuse: Refuse, csv: Callable[[str], str]) -> None:
+    path = csv("t\n2013-01-01T10:00:00Z\n2013-01-01 11:00:00\n")
+    assert "without a zone in 1 row" in str(refuse(None, "hour(t)", path=path, columns={"t": "timestamp"}))
+    declared = {"t": Column(type="timestamp", zone="UTC")}
+    assert "mix times" in str(refuse(None, "hour(t)", path=path, columns=declared))
+
+
+def test_naive_times_need_a_declared_zone(refuse: Refuse) -> None:
+    data = pl.DataFrame({"t": [datetime(2020, 1, 1)]})
+    assert "zone" in str(refuse(data, "hour(t)", kind=SpecError))
+
+
+def test_milliseconds_taken_for_seconds(refuse: Refuse) -> None:
+    data = pl.DataFrame({"t": [1_700_000_000_000]})
+    error = refuse(data, "hour(t)", columns={"t": Column(type="timestamp", unit="s")})
+    assert "milliseconds taken for seconds" in str(error)
+    stored = data.with_columns(pl.col("t").mul(1_000_000).cast(pl.Datetime("ms", "UTC")))
+    assert "milliseconds taken for seconds" in str(refuse(stored, "hour(t)"))
+
+
+def test_integer_keys_beyond_two_to_the_53_in_a_float_column(refuse: Refuse) -> None:
+    data = pl.DataFrame({"k": [float(2**55), 2.0], "x": [1.0, 2.0]})
+    error = refuse(data, columns={"k": "int64"}, keys=["k"])
+    assert "9007199254740992" in str(error)
+
+
+def test_integers_beyond_64_bits(refuse: Refuse) -> None:
+    data = pl.DataFrame({"k": [2**63 + 5], "x": [1.0]}, schema={"k": pl.UInt64, "x": pl.Float64})
+    assert "64 bits" in str(refuse(data, keys=["k"]))
+
+
+def test_missing_values_where_none_are_allowed(refuse: Refuse) -> None:
+    data = pl.DataFrame({"x": [1.0, None]})
+    assert "nullable: false" in str(refuse(data, columns={"x": Column(nullable=False)}))
+
+
+def test_rows_without_any_label(refuse: Refuse) -> None:
+    data = pl.DataFrame({"x": [1.0], "y": [None]}, schema={"x": pl.Float64, "y": pl.Int64})
+    assert "no row has a label" in str(refuse(data, label="y"))
+
+
+def test_a_split_column_with_missing_or_odd_values(refuse: Refuse) -> None:
+    missing = pl.DataFrame({"s": ["train", None], "x": [1.0, 2.0]})
+    assert "no value in the split column" in str(refuse(missing, split={"column": "s"}))
+    odd = pl.DataFrame({"s": ["train", "a/b"], "x": [1.0, 2.0]})
+    assert "'a/b' cannot name a split" in str(refuse(odd, split={"column": "s"}))
+    untrained = pl.DataFrame({"s": ["eval"], "x": [1.0]})
+    assert "train" in str(refuse(untrained, split={"column": "s"}))
+
+
+def test_a_pandas_column_of_mixed_objects(refuse: Refuse) -> None:
+    assert "mixed Python objects" in str(refuse(pd.DataFrame({"x": [1, "a"]})))
+
+
+def test_integer_keys_beyond_two_to_the_53_survive(tmp_path: Path) -> None:
+    keys = [2**53 + 1, 2**53 + 2, 2**63 - 1]
+    data = pl.DataFrame({"k": keys, "x": [1.0, 2.0, 3.0]})
+    spec = Spec(sources={"rows": Source(data=data)}, examples=Examples("rows", keys=["k"]), features={"f": "x"})
+    made = run(spec, tmp_path / "out", tensorflow=False)
+    assert made.examples().to_polars()["k"].to_list() == keys
+    assert made.examples().to_pandas()["k"].tolist() == keys

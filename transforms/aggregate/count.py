@@ -1,0 +1,23 @@
+"""`count()`, `count(x)`: the number of rows, or of those that have a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from featurekit.transforms.aggregate._families import Counting
+
+__all__ = ["Count"]
+
+
+@dataclass(frozen=True)
+class Count(Counting):
+    """Number of rows in the window, or of those in which x is not null.
+
+    Args:
+        x: A value of any scalar type; without it every row counts.
+
+    Returns:
+        int64, at least 0. Never null: 0 for an empty window.
+    """
+
+    least_inputs = 0

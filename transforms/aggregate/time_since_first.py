@@ -1,0 +1,25 @@
+"""`time_since_first()`, `time_since_first(x)`: the seconds since the earliest row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from featurekit.transforms.aggregate._families import Elapsed
+
+__all__ = ["TimeSinceFirst"]
+
+
+@dataclass(frozen=True)
+class TimeSinceFirst(Elapsed):
+    """Time between the earliest row of the window and the prediction.
+
+    Args:
+        x: A value of any scalar type; only rows in which it is not null count. Without it every row
+            counts.
+
+    Returns:
+        float64, in seconds, greater than 0. Null where the window holds no such row.
+
+    Note: a row counts from when it took effect, so a row that became known late is as old as the
+    knowledge of it.
+    """

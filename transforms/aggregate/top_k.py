@@ -1,0 +1,32 @@
+"""`top_k(x, k)`: the k greatest values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from featurekit.transforms.aggregate._families import SeveralOfThem
+from featurekit.transforms.base import Input
+from featurekit.types import NUMBER
+
+__all__ = ["TopK"]
+
+
+@dataclass(frozen=True)
+class TopK(SeveralOfThem):
+    """Greatest k values of the window.
+
+    Args:
+        x: A number; null values are skipped.
+        k: The length of the vector, from 1 to 1000.
+
+    Returns:
+        A vector of k of the type of x (float64 for a float), the greatest first.
+        Padded with null where the window holds fewer values; null where it holds none.
+
+    Raises:
+        SpecError: `k` is not an integer from 1 to 1000.
+
+    Note: a value that occurs twice counts twice.
+    """
+
+    inputs = (Input("x", NUMBER),)
