@@ -26,8 +26,7 @@ demo: $(FLIGHTS)/data/flights.parquet ## features of 336,776 flights, and a mode
 	$(VENV)/bin/featurekit run $(FLIGHTS)/flights.yaml --out $(RUN) --overwrite
 	$(PY) $(FLIGHTS)/train_sklearn.py $(RUN)
 	@echo
-	@echo "The run is in $(RUN): examples/ holds the features, saved_model/ serves them."
-	@echo "Next: $(VENV)/bin/featurekit plan $(FLIGHTS)/flights.yaml"
+	@echo "The run is in $(RUN). To go on: source $(VENV)/bin/activate"
 
 $(FLIGHTS)/data/flights.parquet: $(FLIGHTS)/prepare.py | $(DEMO)
 	$(PY) $<

@@ -149,7 +149,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """fsync every file and folder below, the innermost first."""
+    """Fsync every file and folder below, the innermost first."""
     for root, _, files in os.walk(folder, topdown=False):
         for entry in (*(Path(root) / name for name in files), Path(root)):
             _sync(entry)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,8 +20,9 @@ WIDTH = 116
 """So many characters wide is the table; terminals of 120 show it whole."""
 
 _HEAD = ("feature", "type", "pass", "route in production", "engine now", "operations", "reason")
-_NARROWEST = {"feature": 16, "operations": 12, "reason": 24}
-_LONGEST = 200
+_NARROWEST = {"feature": 16, "operations": 21, "reason": 24}
+_TALLEST = 2
+"""Lines of a cell; more are cut, and whole in `as_dict`."""
 
 
 def as_table(plan: Plan, width: int = WIDTH) -> str:
@@ -35,12 +37,13 @@ def as_table(plan: Plan, width: int = WIDTH) -> str:
     """
     rows = [
         (name if position == 0 else "", str(plan.features[name].type) if position == 0 else "",
-         _waits(plan, step), step.route.value, step.engine, ", ".join(step.operations) or "-",
-         textwrap.shorten(step.reason, _LONGEST, placeholder=" ..."))
+         _waits(plan, step), step.route.value, step.engine, ", ".join(step.operations) or "-", step.reason)
         for name, steps in plan.steps.items()
         for position, step in enumerate(steps)
     ]  # fmt: skip
-    return "\n".join([*_summary(plan, width), "", *_table(_HEAD, rows, width), *_remarks(plan, width)])
+    return "\n".join(
+        [*_summary(plan, width), "", *_table(_HEAD, rows, width), *_remarks(plan, width)]
+    )
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
@@ -86,8 +89,14 @@ def _types(columns: dict[str, Type]) -> dict[str, str]:
 
 
 def _statistic(request: StatisticRequest) -> dict[str, Any]:
-    settings = {entry.name: getattr(request.statistic, entry.name) for entry in fields(request.statistic)}
-    return {"statistic": _kind(request), "of": request.node.text, **({"settings": settings} if settings else {})}
+    settings = {
+        entry.name: getattr(request.statistic, entry.name) for entry in fields(request.statistic)
+    }
+    return {
+        "statistic": _kind(request),
+        "of": request.node.text,
+        **({"settings": settings} if settings else {}),
+    }
 
 
 def _step(plan: Plan, step: Step) -> dict[str, Any]:
@@ -135,7 +144,9 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
     for number, level in enumerate(levels, 1):
         work = [] if number > 1 else ["count and check all rows"]
         if level:
-            kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(map(_kind, level)).items())
+            kinds = ", ".join(
+                f"{kind} {count}" for kind, count in Counter(map(_kind, level)).items()
+            )
             work.append(f"fit {_count(len(level), 'statistic')} on the train rows ({kinds})")
         yield from _field("", f"{number}. {'; '.join(work)}", width)
     yield from _field("", f"{len(levels) + 1}. write the examples", width)
@@ -149,7 +160,9 @@ def _field(label: str, text: str, width: int) -> Iterator[str]:
 
 
 def _remarks(plan: Plan, width: int) -> Iterator[str]:
-    waiting = [name for name, steps in plan.steps.items() if any(s.route is Route.BIGQUERY for s in steps)]
+    waiting = [
+        name for name, steps in plan.steps.items() if any(s.route is Route.BIGQUERY for s in steps)
+    ]
     if waiting:
         text = f"Aggregations cannot be run yet: {_count(len(waiting), 'feature')} ({', '.join(waiting)})."
         yield ""
@@ -162,19 +175,31 @@ def _count(number: int, what: str) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
     """Lay cells out in columns, wrapping the widest ones until a line fits."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    least = [_NARROWEST.get(name, wide) for name, wide in zip(head, widths, strict=True)]
-    spare = width - 2 * (len(head) - 1)
-    while sum(widths) > spare and any(wide > low for wide, low in zip(widths, least, strict=True)):
-        # The column that wraps least per character: the widest above its minimum.
+    titles = [max(map(len, name.split())) for name in head]
+    widths = [max(titles[i], *(len(row[i]) for row in rows)) for i in range(len(head))]
+    least = [min(wide, _NARROWEST.get(name, wide)) for name, wide in zip(head, widths, strict=True)]
+    while sum(widths) > width - 2 * (len(head) - 1) and widths != least:
+        # The widest gives way: what it loses it has most of.
         chosen = max(range(len(head)), key=lambda i: widths[i] if widths[i] > least[i] else 0)
         widths[chosen] -= 1
     for row in (head, ["-" * wide for wide in widths], *rows):
-        yield from _lines(row, widths)
+        cells = [_wrap(cell, wide) for cell, wide in zip(row, widths, strict=True)]
+        for number in range(max(map(len, cells))):
+            parts = (cell[number] if number < len(cell) else "" for cell in cells)
+            yield "  ".join(
+                part.ljust(wide) for part, wide in zip(parts, widths, strict=True)
+            ).rstrip()
 
 
-def _lines(row: Iterable[str], widths: Sequence[int]) -> Iterator[str]:
-    cells = [textwrap.wrap(cell, wide, break_on_hyphens=False) for cell, wide in zip(row, widths, strict=True)]
-    for number in range(max(map(len, cells))):
-        parts = (cell[number] if number < len(cell) else "" for cell in cells)
-        yield "  ".join(part.ljust(wide) for part, wide in zip(parts, widths, strict=True)).rstrip()
+def _wrap(text: str, width: int) -> list[str]:
+    """Break a text after spaces, parentheses and commas, or in a word where nothing else helps."""
+    lines = [""]
+    for part in re.findall(r"[^\s(,]*[(,]?\s*", text):
+        if len((lines[-1] + part).rstrip()) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+        while len(lines[-1].rstrip()) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    if len(lines) > _TALLEST:
+        lines[_TALLEST - 1 :] = [lines[_TALLEST - 1][: width - 3].rstrip() + "..."]
+    return [line.rstrip() for line in lines]

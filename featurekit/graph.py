@@ -143,7 +143,7 @@ class OperationNode(Node):
 
     def _level(self) -> int:
         below = max((entry.level for entry in self.sources), default=0)
-        return below + isinstance(self.operation, FullPassOperation)
+        return below + bool(self.statistics)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
-from featurekit.graph import AggregateNode, ColumnNode, Node, OperationNode, StatisticRequest, topological
+from featurekit.graph import (
+    AggregateNode,
+    ColumnNode,
+    Node,
+    OperationNode,
+    StatisticRequest,
+    topological,
+)
 from featurekit.plan import Plan, Route, Step
 
 __all__ = ["Box", "Flow", "as_mermaid", "as_svg", "flow"]
@@ -75,7 +82,9 @@ def flow(plan: Plan) -> Flow:
         boxes[node] = Box(f"i{number}", route, title, str(node.type))
     for number, request in enumerate(plan.statistics):
         boxes[request] = Box(f"s{number}", Route.BEAM, _statistic(request), request.node.text)
-    arrows = [(boxes[source], boxes[request]) for request in plan.statistics for source in below[request]]
+    arrows = [
+        (boxes[source], boxes[request]) for request in plan.statistics for source in below[request]
+    ]
     features = []
     for number, (name, node) in enumerate(plan.features.items()):
         steps = plan.steps[name]
@@ -87,7 +96,9 @@ def flow(plan: Plan) -> Flow:
     return Flow(lanes, tuple(arrows))
 
 
-def _dependencies(plan: Plan) -> tuple[dict[Node, dict[_Item, None]], dict[StatisticRequest, dict[_Item, None]]]:
+def _dependencies(
+    plan: Plan,
+) -> tuple[dict[Node, dict[_Item, None]], dict[StatisticRequest, dict[_Item, None]]]:
     """Return what each node, and each statistic, is directly computed from."""
     needed: dict[Node, dict[_Item, None]] = {}
     below: dict[StatisticRequest, dict[_Item, None]] = {}
@@ -102,7 +113,9 @@ def _dependencies(plan: Plan) -> tuple[dict[Node, dict[_Item, None]], dict[Stati
             for request in node.statistics:
                 if request not in below:
                     below[request] = needed[request.node]
-                    through = (everything[r] for r in below[request] if isinstance(r, StatisticRequest))
+                    through = (
+                        everything[r] for r in below[request] if isinstance(r, StatisticRequest)
+                    )
                     everything[request] = frozenset(below[request]).union(*through)
                 found[request] = None
         said = frozenset().union(*(everything[r] for r in found if isinstance(r, StatisticRequest)))
@@ -120,7 +133,12 @@ def _statistic(request: StatisticRequest) -> str:
     return f"{type(statistic).__name__.lower()}({', '.join(settings)})".removesuffix("()")
 
 
-_CLASSES = {Route.SOURCE: "source", Route.TENSORFLOW: "row", Route.BEAM: "pass", Route.BIGQUERY: "history"}
+_CLASSES = {
+    Route.SOURCE: "source",
+    Route.TENSORFLOW: "row",
+    Route.BEAM: "pass",
+    Route.BIGQUERY: "history",
+}
 _STYLES = {
     "source": "fill:#f1f5f9,stroke:#64748b,color:#0f172a",
     "row": "fill:#dbeafe,stroke:#2563eb,color:#1e3a8a",

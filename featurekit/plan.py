@@ -9,7 +9,14 @@ from functools import cached_property
 from typing import Any
 
 from featurekit.errors import SpecError, SpecErrors
-from featurekit.graph import AggregateNode, ColumnNode, Node, OperationNode, StatisticRequest, topological
+from featurekit.graph import (
+    AggregateNode,
+    ColumnNode,
+    Node,
+    OperationNode,
+    StatisticRequest,
+    topological,
+)
 from featurekit.resolve import Resolved
 from featurekit.transforms.base import Reach
 from featurekit.types import Type
@@ -120,7 +127,6 @@ def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = Tru
         if isinstance(node, OperationNode):
             for request in node.statistics:
                 levels.setdefault(request.node.level, {})[request] = None
-    # A level may hold no statistic of its own (impute with a constant): it is then no pass at all.
     ordered = tuple(tuple(levels[level]) for level in sorted(levels))
     return Plan(resolved, ordered, engine, saved_model)
 
@@ -147,7 +153,9 @@ def refuse_aggregations(resolved: Resolved) -> None:
 
 def _route(node: Node) -> Route:
     if isinstance(node, OperationNode):
-        return _ROUTES[node.operation.reach]
+        # A full-pass operation may need no statistics after all: impute with a constant.
+        needs_pass = node.operation.reach is not Reach.DATASET or node.statistics
+        return _ROUTES[node.operation.reach if needs_pass else Reach.ROW]
     return Route.BIGQUERY if isinstance(node, AggregateNode) else Route.SOURCE
 
 
@@ -187,7 +195,5 @@ def _reason(route: Route, nodes: list[Node]) -> str:
         if isinstance(node, OperationNode)
         for request in node.statistics
     ]
-    if not named:
-        return "no statistics needed"
     shown = ", ".join(dict.fromkeys(named))
     return f"needs {shown}"

@@ -450,6 +450,8 @@ class _Resolver:
 
     def output(self, node: Node) -> Node:
         """A feature is a number, a string or a vector: booleans are written as 0 and 1."""
+        if not any(isinstance(entry, (ColumnNode, AggregateNode)) for entry in topological([node])):
+            raise SpecError("it reads no column, so it is the same for every row")
         if node.type == BOOL:
             return self.typer.cast(node, INT64, "a feature")
         if node.type in (TIMESTAMP, DURATION):

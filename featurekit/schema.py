@@ -38,7 +38,9 @@ class SourceSchema:
 
     def lines(self) -> Iterator[str]:
         """Yield a YAML line per column: its type, and what else the spec declares of it."""
-        derived = {name: column for name, column in self.declared.items() if column.expr is not None}
+        derived = {
+            name: column for name, column in self.declared.items() if column.expr is not None
+        }
         for name, of in self.types.items():
             column = replace(self.declared.get(name, Column()), type=of)
             settings = plain(column)

@@ -11,77 +11,129 @@ import polars as pl
 
 from featurekit.artifact import check_file_target, new_file
 from featurekit.engines import local
-from featurekit.errors import DataError, UsageError
+from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.plan import Plan
 from featurekit.sources import open_table, polars_errors
-from featurekit.spec.objects import Source
+from featurekit.spec.objects import Column, Source
 
-__all__ = ["apply", "apply_file", "lazy_apply"]
+__all__ = ["apply", "apply_file", "apply_frame", "lazy_apply", "to_polars"]
 
 
-def lazy_apply(plan: Plan, fitted: Mapping[Any, Any], rows: Source, name: str = "rows") -> pl.LazyFrame:
+def lazy_apply(
+    plan: Plan, fitted: Mapping[Any, Any], rows: Source, name: str = "rows"
+) -> pl.LazyFrame:
     """Return new rows transformed with frozen statistics, as a lazy frame.
 
     Args:
         plan: The plan of the run.
         fitted: Its statistics.
-        rows: Where the rows are (path or table); columns are read as the run's spec declares them.
+        rows: Where the rows are (path or table). Columns are read with the types of the run, CSV
+            with the run's separator and null values; other columns are not looked at.
         name: What errors call the rows.
+
+    Returns:
+        The keys whose columns are there, and all features, in the order of the rows.
 
     Raises:
         DataError: Columns are missing or hold what the spec does not allow.
+        SpecError: The format of a file cannot be told.
     """
-    spec = plan.resolved.spec
-    declared = spec.sources[spec.examples.source]
-    # Types are those of the run: nothing is inferred again from the new rows.
-    types = plan.resolved.types
-    columns = {
-        column: replace(entry, type=entry.type or types.get(column))
-        if entry.expr is None else entry
-        for column, entry in declared.columns.items()
-    }  # fmt: skip
+    resolved = plan.resolved
+    declared = resolved.spec.sources[resolved.spec.examples.source]
     source = replace(
-        declared, path=rows.path, table=rows.table, data=rows.data, columns=columns,
-        format=rows.format or (declared.format if rows.path is None else None),
+        rows, separator=declared.separator, null_values=declared.null_values,
+        format=rows.format or _format_of_the_run(declared, rows),
     )  # fmt: skip
-    table = open_table(name, _only_present(source, plan), spec.base if rows.path is None else _here())
-    return local.transform(plan, fitted, table)
+    table = open_table(name, source, Path())
+    stored = stored_columns(plan)
+    if table.csv:
+        # Nothing is inferred from texts again: the identifier 007 must not become the number 7.
+        types = resolved.inputs(*resolved.features.values(), *resolved.keys.values())
+        columns = {
+            f"column_{position}": Column(type=of, column=stored[column])
+            for position, (column, of) in enumerate(types.items())
+            if stored[column] in table.schema
+        }
+        table = open_table(name, replace(source, columns=columns), Path())
+    table = replace(table, renamed={key: entry for key, entry in stored.items() if key != entry})
+    try:
+        return local.transform(plan, fitted, table)
+    except SpecError as error:
+        raise DataError(error.message, where=name,
+                        hint="give the column as the training data had it") from None  # fmt: skip
 
 
-def _here() -> Path:
-    return Path()
+def stored_columns(plan: Plan) -> dict[str, str]:
+    """Return the columns that features and keys read, with what the data calls them."""
+    resolved = plan.resolved
+    declared = resolved.spec.sources[resolved.spec.examples.source].columns
+    read = resolved.inputs(*resolved.features.values(), *resolved.keys.values())
+    return {name: declared.get(name, Column()).column or name for name in read}
 
 
-def _only_present(source: Source, plan: Plan) -> Source:
-    """Leave out declarations of renamed columns that features do not read."""
-    needed = set(plan.serving_inputs) | set(plan.resolved.inputs(*plan.resolved.keys.values()) if plan.resolved.keys else {})
-    kept = {name: column for name, column in source.columns.items() if column.expr or name in needed}
-    return replace(source, columns=kept)
+def _format_of_the_run(declared: Source, rows: Source) -> str | None:
+    """A file named like the run's own file has its format."""
+    if declared.path is None or rows.path is None:
+        return None
+    same = Path(declared.path).suffix.lower() == Path(rows.path).suffix.lower()
+    return declared.format if same else None
 
 
 def apply(plan: Plan, fitted: Mapping[Any, Any], data: Any) -> Any:
     """Transform a pandas, Polars or Arrow table; the result is a table of the same kind.
 
+    Rows keep their order, and pandas its index.
+
     Raises:
         DataError: See `lazy_apply`.
     """
-    made = lazy_apply(plan, fitted, Source(data=data))
     if isinstance(data, pl.LazyFrame):
-        return made
-    with polars_errors("rows"):
-        frame = made.collect(engine="streaming")
-    if isinstance(data, pl.DataFrame):
-        return frame
+        return lazy_apply(plan, fitted, Source(data=data))
     kind = type(data).__module__.split(".")[0]
+    made = apply_frame(plan, fitted, to_polars(_needed(plan, data)))
     if kind == "pandas":
         from featurekit.training import to_pandas
 
-        result = to_pandas(frame)
+        result = to_pandas(made)
         result.index = data.index
         return result
-    if kind == "pyarrow":
-        return frame.to_arrow()
-    raise DataError(f"a table is a pandas, Polars or Arrow table, got {type(data).__name__}")
+    return made.to_arrow() if kind == "pyarrow" else made
+
+
+def apply_frame(
+    plan: Plan, fitted: Mapping[Any, Any], frame: pl.DataFrame, name: str = "rows"
+) -> pl.DataFrame:
+    """Transform a Polars data frame.
+
+    Raises:
+        DataError: See `lazy_apply`.
+    """
+    # A column of missing values alone says nothing about its type (pandas makes it float).
+    nothing = [series.name for series in frame if series.null_count() == frame.height]
+    frame = frame.with_columns(pl.col(nothing).cast(pl.Null))
+    made = lazy_apply(plan, fitted, Source(data=frame), name)
+    with polars_errors(name):
+        return made.collect()
+
+
+def to_polars(data: Any, name: str = "rows") -> pl.DataFrame:
+    """Return a pandas, Polars or Arrow table as a Polars data frame.
+
+    Raises:
+        DataError: It is something else, or holds what Arrow cannot.
+    """
+    return open_table(name, Source(data=data), Path()).frame.collect()
+
+
+def _needed(plan: Plan, data: Any) -> Any:
+    """Leave out columns that nothing reads: they may hold what cannot be converted."""
+    kind = type(data).__module__.split(".")[0]
+    names = getattr(data, "columns", ()) if kind == "pandas" else getattr(data, "column_names", ())
+    read = set(stored_columns(plan).values())
+    kept = [name for name in dict.fromkeys(names) if name in read]
+    if not kept:
+        return data
+    return data[kept] if kind == "pandas" else data.select(kept)
 
 
 def apply_file(

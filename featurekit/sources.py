@@ -251,7 +251,8 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
     except (TypeError, ValueError, ImportError, *_arrow_errors()) as error:
         raise DataError(f"the table cannot be read: {_first_line(error)}", where=where,
                         hint="a column of mixed Python objects needs one type") from None  # fmt: skip
-    assert isinstance(made, pl.DataFrame)
+    if not isinstance(made, pl.DataFrame):
+        raise DataError(f"a table is needed, got a {type(data).__name__}, which is one column", where=where)
     return made.lazy()
 
 

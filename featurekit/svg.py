@@ -75,12 +75,16 @@ def draw(plan: Plan, flow: Flow) -> str:
     bands = list(_bands(flow))
     for number, band in enumerate(bands):
         if number:
-            body.append(f'<path stroke="#e2e8f0" d="M{_MARGIN:g} {bottom:.1f}H{width - _MARGIN:.1f}"/>')
+            body.append(
+                f'<path stroke="#e2e8f0" d="M{_MARGIN:g} {bottom:.1f}H{width - _MARGIN:.1f}"/>'
+            )
             bottom += 10
         body.extend(_text(left, bottom + 20, heading, 13, weight=600, fill=_MUTED)
                     for left, heading in zip(lefts, flow.headings, strict=True))  # fmt: skip
         lanes = _lay_out(band, compact, bottom + 36)
-        body.append(f'<g fill="none" stroke-opacity="0.65" stroke-width="{1.2 if compact else 1.6}">')
+        body.append(
+            f'<g fill="none" stroke-opacity="0.65" stroke-width="{1.2 if compact else 1.6}">'
+        )
         body.extend([*_arrows(lanes, lefts, widths), "</g>"])
         for lane, left, wide in zip(lanes, lefts, widths, strict=True):
             for place in lane:
@@ -188,7 +192,9 @@ def _separate(lane: list[_Place], gap: float) -> None:
         place.y = start + below
 
 
-def _arrows(lanes: list[list[_Place]], lefts: Sequence[float], widths: Sequence[float]) -> Iterator[str]:
+def _arrows(
+    lanes: list[list[_Place]], lefts: Sequence[float], widths: Sequence[float]
+) -> Iterator[str]:
     for number, lane in enumerate(lanes[:-1]):
         start, end = lefts[number] + widths[number], lefts[number + 1]
         bend = (end - start) * 0.5
@@ -228,7 +234,9 @@ def _lane_width(lane: Sequence[Box], number: int, compact: bool, last: int) -> f
     if number < last:
         titles = [_width(box.title, _BOLD_12) for box in lane]
         details = [_width(box.detail, 11, mono=True) for box in lane]
-        wanted = [a + b + 40 if compact else max(a, b) + 24 for a, b in zip(titles, details, strict=True)]
+        wanted = [
+            a + b + 40 if compact else max(a, b) + 24 for a, b in zip(titles, details, strict=True)
+        ]
         return _within(wanted, 190, 440 if compact else 300)
     wanted = []
     for box in lane:
@@ -245,7 +253,13 @@ def _within(wanted: Sequence[float], least: float, most: float) -> float:
 def _draw_box(place: _Place, left: float, wide: float, compact: bool) -> Iterator[str]:
     box, top, tall = place.box, place.y - place.height / 2, place.height
     line, background, ink = _COLOURS[box.route]
-    hint = "\n".join([box.title, box.detail, *(f"{step.route.value}: {_chip(step)}: {step.reason}" for step in box.steps)])
+    hint = "\n".join(
+        [
+            box.title,
+            box.detail,
+            *(f"{step.route.value}: {_chip(step)}: {step.reason}" for step in box.steps),
+        ]
+    )
     yield f"<g><title>{_escape(hint)}</title>"
     feature = bool(box.steps)
     fill, stroke = ("#ffffff", "#cbd5e1") if feature else (background, line)
@@ -254,11 +268,22 @@ def _draw_box(place: _Place, left: float, wide: float, compact: bool) -> Iterato
     if feature:
         yield from _draw_feature(box, left, top, wide, tall, compact)
     elif box.route is Route.BEAM and not compact:
-        yield _text(left + 12, top + 18, _fit(box.title, wide - 24, _BOLD_12), 12, weight=600, fill=ink)
-        yield _text(left + 12, top + 34, _fit(box.detail, wide - 24, 11, mono=True), 11, fill="#9a3412", mono=True)
+        yield _text(
+            left + 12, top + 18, _fit(box.title, wide - 24, _BOLD_12), 12, weight=600, fill=ink
+        )
+        yield _text(
+            left + 12,
+            top + 34,
+            _fit(box.detail, wide - 24, 11, mono=True),
+            11,
+            fill="#9a3412",
+            mono=True,
+        )
     else:
         mono = box.route is Route.BEAM
-        detail = _fit(box.detail, max(wide - 40 - _width(box.title, _BOLD_12), wide * 0.4), 11, mono=mono)
+        detail = _fit(
+            box.detail, max(wide - 40 - _width(box.title, _BOLD_12), wide * 0.4), 11, mono=mono
+        )
         title = _fit(box.title, wide - 34 - _width(detail, 11, mono=mono), _BOLD_12)
         yield _text(left + 12, place.y + 4.3, title, 12, weight=600, fill=ink)
         yield _text(left + wide - 12, place.y + 4.3, detail, 11, fill="#9a3412" if mono else _MUTED,
@@ -266,7 +291,9 @@ def _draw_box(place: _Place, left: float, wide: float, compact: bool) -> Iterato
     yield "</g>"
 
 
-def _draw_feature(box: Box, left: float, top: float, wide: float, tall: float, compact: bool) -> Iterator[str]:
+def _draw_feature(
+    box: Box, left: float, top: float, wide: float, tall: float, compact: bool
+) -> Iterator[str]:
     kind = _width(box.detail, 11)
     if compact:
         name = _fit(box.title, wide * 0.45, _BOLD_12)
@@ -316,7 +343,9 @@ def _text(
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{fill}"{extra}>{_escape(text)}</text>'
 
 
-_UNSAFE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNSAFE = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
 """What XML does not allow, and what turns the direction of the text around it."""
 
 

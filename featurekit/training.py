@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,17 @@ from featurekit.errors import UsageError, require
 from featurekit.sources import polars_errors
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["ExampleSet", "to_pandas"]
+__all__ = ["BATCH", "ExampleSet", "as_array", "dense", "spread", "to_pandas"]
 
 LABEL = "label"
+MISSING_INTEGER = -(2**63)
+
+BATCH = 65_536
+"""So many rows are read from the files at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +55,52 @@ class ExampleSet:
         return pl.scan_parquet(self.files)
 
     def to_polars(self) -> pl.DataFrame:
-        """Return the examples as a Polars data frame."""
-        with polars_errors(str(self.folder)):
-            return self.scan().collect(engine="streaming")
+        """Return the examples as a Polars data frame; a vector feature is an `Array`."""
+        return self._collect(self.scan())
 
     def to_arrow(self) -> pa.Table:
-        """Return the examples as an Arrow table."""
+        """Return the examples as an Arrow table; a vector feature is a fixed-size list."""
         return self.to_polars().to_arrow()
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the examples as a pandas data frame; integers with missing values are `Int64`."""
+        """Return the examples as a pandas data frame.
+
+        Integers with missing values are `Int64`; each cell of a vector feature is an array.
+        """
         require("pandas", "analysis", "to_pandas")
         return to_pandas(self.to_polars())
 
+    def to_xy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return features and labels as scikit-learn takes them.
+
+        Returns:
+            X of shape [rows, columns], the features in their order, vectors laid out over
+            several columns, NaN where a value is missing; dtype object when a feature is a
+            string. y of shape [rows].
+
+        Raises:
+            UsageError: There is no label.
+        """
+        if not self.labelled:
+            raise UsageError("these examples have no label", where=str(self.folder),
+                             hint="examples: {label: ...} in the spec")  # fmt: skip
+        frame = self._collect(self.scan().select(*self.features, LABEL))
+        return as_array(frame.drop(LABEL)), frame[LABEL].to_numpy(writable=True)
+
     def to_dataset(
-        self, batch_size: int = 1024, *, shuffle: int = 0, seed: int | None = None, repeat: bool = False
+        self,
+        batch_size: int = 1024,
+        *,
+        shuffle: int = 0,
+        seed: int | None = None,
+        repeat: bool = False,
     ) -> Any:
         """Return the examples as a `tf.data.Dataset` that streams from the files.
 
         Args:
             batch_size: Rows of a batch; the last one may be smaller.
-            shuffle: Rows of the shuffle buffer; 0 keeps the order.
+            shuffle: Rows held back and mixed with those that follow; 0 keeps the order. Every
+                pass over the data has another order.
             seed: Of the shuffling.
             repeat: Whether to start again at the end, for ever.
 
@@ -81,68 +111,134 @@ class ExampleSet:
 
         Raises:
             MissingExtra: TensorFlow is not installed.
-            UsageError: The batch size is not positive.
+            UsageError: The batch size is not positive, or `shuffle` is negative.
         """
         require("tensorflow", "tensorflow", "to_dataset")
         if batch_size < 1:
             raise UsageError(f"batch_size must be positive, got {batch_size}")
+        if shuffle < 0:
+            raise UsageError(f"shuffle must not be negative, got {shuffle}")
+        import numpy as np
         import tensorflow as tf
 
-        schema = self.scan().collect_schema()
-        names = [*self.features, *([LABEL] if self.labelled else [])]
-        signature = {name: _tensor_spec(tf, schema[name]) for name in names}
+        rows = self.scan().select(*self.features, *([LABEL] if self.labelled else []))
+        specs = {name: _tensor_spec(tf, of) for name, of in rows.collect_schema().items()}
+        random = np.random.default_rng(seed)
 
-        def batches() -> Iterator[dict[str, Any]]:
-            for frame in self.scan().select(names).collect_batches(chunk_size=65_536, maintain_order=True):
-                yield {name: _numpy(frame[name]) for name in names}
+        def batches() -> Iterator[Any]:
+            frames: Iterable[pl.DataFrame] = rows.collect_batches(
+                chunk_size=BATCH, maintain_order=True
+            )
+            for frame in _mixed(frames, shuffle, random) if shuffle else frames:
+                columns = {series.name: dense(series) for series in frame}
+                yield self._pair(columns)
 
-        data = tf.data.Dataset.from_generator(batches, output_signature=signature)
-        if shuffle:
-            data = data.unbatch().shuffle(shuffle, seed=seed).batch(batch_size)
-        else:
-            data = data.rebatch(batch_size)
-        if repeat:
-            data = data.repeat()
-        if self.labelled:
-            data = data.map(lambda row: ({name: row[name] for name in self.features}, row[LABEL]))
-        return data.prefetch(tf.data.AUTOTUNE)
+        data = tf.data.Dataset.from_generator(batches, output_signature=self._pair(specs))
+        count = int(self._collect(rows.select(pl.len())).item())
+        data = data.rebatch(batch_size)
+        data = data.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+        return (data.repeat() if repeat else data).prefetch(tf.data.AUTOTUNE)
+
+    def _pair(self, columns: dict[str, Any]) -> Any:
+        """Split columns into features and label."""
+        if not self.labelled:
+            return columns
+        return {name: columns[name] for name in self.features}, columns[LABEL]
+
+    def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        with polars_errors(str(self.folder)):
+            return rows.collect(engine="streaming")
 
 
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     """Return a Polars frame as pandas; integers with missing values stay integers (`Int64`)."""
     import pandas as pd
 
-    columns = {}
-    for series in frame:
+    def column(series: pl.Series) -> Any:
         if series.dtype.is_integer() and series.null_count():
-            columns[series.name] = pd.array(series.to_list(), dtype="Int64")
-        elif isinstance(series.dtype, pl.Array):
-            columns[series.name] = pd.Series(list(series.to_numpy()), dtype=object)
+            missing = series.is_null().to_numpy(writable=True)
+            return pd.arrays.IntegerArray(series.fill_null(0).to_numpy(writable=True), missing)
+        if series.dtype == pl.Boolean and series.null_count():
+            return pd.array(series.to_list(), dtype="boolean")
+        return series.to_pandas()
+
+    return pd.DataFrame({series.name: column(series) for series in frame})
+
+
+def spread(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose vectors are columns of numbers: `v` of width 2 is `v_0` and `v_1`.
+
+    Raises:
+        UsageError: Another column has such a name.
+    """
+    columns: list[pl.Series] = []
+    for series in frame:
+        if isinstance(series.dtype, pl.Array):
+            names = [f"{series.name}_{i}" for i in range(series.dtype.size)]
+            columns += series.arr.to_struct(fields=names).struct.unnest().get_columns()
         else:
-            columns[series.name] = series.to_pandas()
-    return pd.DataFrame(columns)
+            columns.append(series)
+    seen: set[str] = set()
+    for series in columns:
+        if series.name in seen:
+            raise UsageError(f"two columns are called {series.name!r}: one is an element of a "
+                             "vector feature", hint="rename a feature")  # fmt: skip
+        seen.add(series.name)
+    return pl.DataFrame(columns)
 
 
-def _tensor_spec(tf: Any, dtype: Any) -> Any:
-    if isinstance(dtype, pl.Array):
-        return tf.TensorSpec([None, dtype.size], tf.float32)
-    if dtype == pl.String:
+def as_array(frame: pl.DataFrame) -> np.ndarray:
+    """Return a frame as an array of shape [rows, columns].
+
+    Vectors are laid out over several columns. The dtype is the common one of the numbers, or
+    object when there are strings; a missing value is NaN.
+    """
+    import numpy as np
+
+    frame = spread(frame)
+    if pl.String not in frame.dtypes:
+        return frame.to_numpy(writable=True)
+    out = np.empty(frame.shape, dtype=object)
+    for position, series in enumerate(frame):
+        out[:, position] = series.to_numpy()
+        out[series.is_null().to_numpy(), position] = np.nan
+    return out
+
+
+def dense(series: pl.Series) -> np.ndarray:
+    """Return a column as the SavedModel's outputs hold it.
+
+    A missing float is NaN (in a vector: every element), a missing text the empty string, a
+    missing integer the smallest int64; booleans are 0 and 1, times microseconds.
+    """
+    if series.dtype == pl.String:
+        return series.fill_null("").to_numpy()
+    if isinstance(series.dtype, pl.Array) or series.dtype.is_float():
+        return series.to_numpy()
+    return series.to_physical().cast(pl.Int64).fill_null(MISSING_INTEGER).to_numpy()
+
+
+def _tensor_spec(tf: Any, of: Any) -> Any:
+    if isinstance(of, pl.Array):
+        return tf.TensorSpec([None, of.size], tf.float32)
+    if of == pl.String:
         return tf.TensorSpec([None], tf.string)
-    if dtype.is_float():
-        return tf.TensorSpec([None], tf.float64 if dtype == pl.Float64 else tf.float32)
+    if of.is_float():
+        return tf.TensorSpec([None], tf.float64 if of == pl.Float64 else tf.float32)
     return tf.TensorSpec([None], tf.int64)
 
 
-def _numpy(series: pl.Series) -> Any:
-    import numpy as np
-
-    if isinstance(series.dtype, pl.Array):
-        width = series.dtype.size
-        if series.null_count() == 0:
-            return series.to_numpy()
-        return np.array([[np.nan] * width if row is None else row for row in series.to_list()], dtype=np.float32)
-    if series.dtype == pl.String:
-        return series.fill_null("").to_numpy()
-    if series.dtype.is_float():
-        return series.fill_null(float("nan")).to_numpy()
-    return series.cast(pl.Int64).fill_null(-(2**63)).to_numpy()
+def _mixed(
+    frames: Iterable[pl.DataFrame], size: int, random: np.random.Generator
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows in another order, holding `size` of them back to mix with what follows."""
+    held: pl.DataFrame | None = None
+    for frame in frames:
+        held = frame if held is None else pl.concat([held, frame])
+        # Twice the size, so that mixing costs the same per row whatever the size.
+        if held.height >= 2 * size:
+            held = held[random.permutation(held.height)]
+            yield held[size:]
+            held = held[:size]
+    if held is not None and held.height:
+        yield held[random.permutation(held.height)]

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from featurekit.errors import DataError
+from featurekit.errors import DataError, closest
 from featurekit.graph import ColumnNode, LiteralNode, Node, OperationNode, StatisticRequest, topological
 from featurekit.plan import Plan
 from featurekit.resolve import Resolved
@@ -329,9 +329,10 @@ def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
     """
     resolved = plan.resolved
     stored = {table.stored(name) for name in resolved.inputs(*resolved.features.values())}
-    missing = stored - set(table.schema)
+    missing = sorted(stored - set(table.schema))
     if missing:
-        raise DataError(f"the rows lack {', '.join(sorted(map(repr, missing)))}", where=table.name)
+        raise DataError(f"the rows lack {', '.join(map(repr, missing))}", where=table.name,
+                        hint=closest(missing[0], table.schema))  # fmt: skip
     keys = {
         name: node for name, node in resolved.keys.items()
         if all(table.stored(column) in table.schema for column in resolved.inputs(node))

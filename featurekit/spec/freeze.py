@@ -66,7 +66,10 @@ def with_types(spec: Spec, types: _Types) -> Spec:
 
 def yaml_text(value: str) -> str:
     """Return a text as YAML that reads back as it, in blocks and between braces alike."""
-    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=2**31).strip()[1:-1]
+    style = None if value.isprintable() else '"'
+    text = yaml.safe_dump([value], default_flow_style=True, default_style=style, allow_unicode=True,
+                          width=2**31)  # fmt: skip
+    return text.strip()[1:-1]
 
 
 def _edits(text: str, root: yaml.Node, types: _Types) -> Iterator[_Edit]:
@@ -76,7 +79,9 @@ def _edits(text: str, root: yaml.Node, types: _Types) -> Iterator[_Edit]:
         if not found:
             continue
         columns = _child(source, "columns")
-        declared = {} if columns is None else {key.value: (key, entry) for key, entry in columns.value}
+        declared = (
+            {} if columns is None else {key.value: (key, entry) for key, entry in columns.value}
+        )
         for column, of in found.items():
             if column in declared:
                 yield _type_of(text, *declared[column], of)
@@ -104,8 +109,10 @@ def _new_columns(
     """Add columns that are not declared at all, after what is there."""
     assert isinstance(source, yaml.MappingNode)
     if columns is not None and columns.flow_style:
-        at = _end(columns.value[-1][1]) if columns.value else columns.start_mark.index + 1
-        return at, (", " if columns.value else "") + _flow(text, columns, added)
+        if not columns.value:
+            return columns.start_mark.index + 1, _flow(text, columns, added)
+        entries = _flow(text, columns, added)
+        return _end(columns.value[-1][1]), f",{'' if entries.startswith(chr(10)) else ' '}{entries}"
     if columns is not None:
         return _block(text, columns, _lines(columns.value[0][0].start_mark.column, added))
     if source.flow_style:
@@ -129,7 +136,10 @@ def _flow(text: str, node: yaml.Node, added: Mapping[str, Type]) -> str:
     """Return entries between braces, on lines of their own when they are many."""
     entries = ", ".join(f"{yaml_text(name)}: {of}" for name, of in added.items())
     start = text.rfind("\n", 0, node.start_mark.index) + 1
-    if node.end_mark.index - start + len(entries) <= _LINE and "\n" not in text[start : node.end_mark.index]:
+    if (
+        node.end_mark.index - start + len(entries) <= _LINE
+        and "\n" not in text[start : node.end_mark.index]
+    ):
         return entries
     line = text[start : node.start_mark.index]
     indent = " " * (len(line) - len(line.lstrip(" ")) + 4)

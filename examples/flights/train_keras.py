@@ -1,0 +1,104 @@
+"""Trains a small Keras model on a run and saves a model that takes raw rows: `train_keras.py [RUN] [OUT]`.
+
+The saved model is the run's SavedModel followed by the network: it is given the columns of a flight
+as they stand in the data, so nobody writes the features a second time for serving.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import polars as pl
+import tensorflow as tf
+
+import featurekit as fk
+
+NAMES = ["week_hour", "carrier_id", "dest_id", "route", "carrier_hour", "maker", "model_id", "tail_letters"]
+NUMBERS = ["departs_sin", "departs_cos", "weekend", "route_flights", "distance_z", "air_km", "north",
+           "mountain", "planned_z", "planned_speed", "age_z", "age_unknown", "tail_flights"]  # fmt: skip
+FLIGHTS = Path(__file__).parent / "data" / "flights.parquet"
+
+
+def network(run: fk.Run) -> keras.Model:
+    """Return a network with an embedding for each feature whose numbers are names."""
+    largest = run.examples("train").scan().select(pl.col(NAMES).max()).collect().row(0, named=True)
+    inputs = {name: keras.Input((), name=name, dtype="int64") for name in NAMES}
+    inputs |= {name: keras.Input((), name=name, dtype="float32") for name in NUMBERS}
+    # One more than the training rows show: where an unseen word goes.
+    parts = [keras.layers.Embedding(largest[name] + 2, 8)(inputs[name]) for name in NAMES]
+    parts += [keras.layers.Reshape((1,))(inputs[name]) for name in NUMBERS]
+    hidden = keras.layers.Dense(64, activation="relu")(keras.layers.Concatenate()(parts))
+    hidden = keras.layers.Dropout(0.3)(hidden)
+    late = keras.layers.Dense(1, activation="sigmoid", name="late")(hidden)
+    model = keras.Model(inputs, late)
+    model.compile("adam", "binary_crossentropy", metrics=[keras.metrics.AUC(name="auc")])
+    return model
+
+
+def dataset(run: fk.Run, split: str, shuffle: int = 0) -> tf.data.Dataset:
+    """Return batches of the features that the network uses, with the label."""
+    batches = run.examples(split).to_dataset(2048, shuffle=shuffle, seed=0)
+    return batches.map(lambda row, late: ({name: row[name] for name in NAMES + NUMBERS}, late))
+
+
+class Served(tf.Module):
+    """Raw columns in, the chance of a late arrival out."""
+
+    def __init__(self, features: Any, model: keras.Model) -> None:
+        super().__init__()
+        self.features, self.model = features, model
+
+    @tf.function
+    def late(self, row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Compute the features of raw rows, and what the network says to them."""
+        made = self.features.transform_fn(row)
+        return {"late": self.model({name: made[name] for name in NAMES + NUMBERS})[:, 0]}
+
+
+def save(run: fk.Run, model: keras.Model, folder: str) -> None:
+    """Write features and network as one SavedModel."""
+    features = tf.saved_model.load(str(run.saved_model))
+    _, columns = features.signatures["serving_default"].structured_input_signature
+    served = Served(features, model)
+    tf.saved_model.save(served, folder, signatures=served.late.get_concrete_function(columns))
+
+
+def ask(folder: str, rows: pl.DataFrame) -> list[float]:
+    """Load the saved model, as a server would, and give it raw rows."""
+    serve = tf.saved_model.load(folder).signatures["serving_default"]
+    columns = serve.structured_input_signature[1]
+    row = {
+        name: tf.constant(rows[name].to_physical().to_list(), spec.dtype)
+        for name, spec in columns.items()
+    }
+    return [float(chance) for chance in serve(**row)["late"]]
+
+
+def main(folder: str, out: str) -> None:
+    """Train, save, load again, and ask about one flight."""
+    keras.utils.set_random_seed(0)
+    run = fk.open_run(folder)
+    model = network(run)
+    model.fit(dataset(run, "train", shuffle=50_000), epochs=2, validation_data=dataset(run, "eval"), verbose=2)
+    for split in ("eval", "test"):
+        loss, auc = model.evaluate(dataset(run, split), verbose=0)
+        print(f"{split}: AUC {auc:.3f}, log loss {loss:.4f}")
+    save(run, model, out)
+    flight = pl.read_parquet(FLIGHTS).filter(pl.col("arr_delay").is_not_null()).head(1)
+    raw = flight.select("carrier", "flight", "tailnum", "origin", "dest", "month", "day", "hour").row(0, named=True)
+    print(f"raw row: {raw} ...")
+    print(f"the saved model, loaded again, says: late with a chance of {ask(out, flight)[0]:.3f}")
+    first, _ = next(iter(dataset(run, "train")))
+    print(f"the network on the written example:   late with a chance of {model.predict(first, verbose=0)[0, 0]:.3f}")
+
+
+if __name__ == "__main__":
+    given = dict(enumerate(sys.argv[1:]))
+    main(given.get(0, "runs/flights"), given.get(1) or tempfile.mkdtemp(prefix="late_"))

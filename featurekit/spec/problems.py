@@ -1,0 +1,105 @@
+"""Collects the problems of one spec, each with its place, so that all are raised together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from featurekit.errors import FeatureKitError, LeakageError, SpecError, SpecErrors
+
+__all__ = ["Place", "Problems", "Reported", "nearest"]
+
+MOST = 100
+"""So many problems are told; a file with more is not the spec that was meant."""
+
+Places = Mapping[tuple[str, ...], str]
+
+
+class Reported(SpecError):
+    """Something cannot be done because of a problem that has been collected already."""
+
+    def __init__(self) -> None:
+        super().__init__("this uses something that has a problem of its own")
+
+
+def nearest(places: Places, path: tuple[str, ...]) -> str:
+    """Return `file:line` of the nearest known part at or above a path, or nothing."""
+    for end in range(len(path), -1, -1):
+        if path[:end] in places:
+            return places[path[:end]]
+    return ""
+
+
+class Problems:
+    """The problems found so far.
+
+    Args:
+        places: `file:line` of each part of the spec, by its path.
+    """
+
+    def __init__(self, places: Places | None = None) -> None:
+        self.places: Places = {} if places is None else places
+        self._found: list[tuple[int, FeatureKitError]] = []
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, error: FeatureKitError, *path: str, label: str = "") -> None:
+        """Add a problem of the part at a path; what has been reported is not repeated."""
+        if isinstance(error, SpecErrors):
+            for problem in error.problems:
+                self.add(problem, *path, label=label)
+        elif not isinstance(error, Reported):
+            place = nearest(self.places, path)
+            where = ": ".join(filter(None, (place, label, error.where)))
+            line = int(place.rpartition(":")[2]) if place else 0
+            self._found.append((line, type(error)(error.message, where=where, hint=error.hint)))
+
+    @contextmanager
+    def at(self, *path: str, label: str = "") -> Iterator[None]:
+        """Collect what the block raises, as a problem of the part at a path."""
+        try:
+            yield
+        except (SpecError, LeakageError) as error:
+            self.add(error, *path, label=label)
+
+    def check(self) -> None:
+        """Raise what was collected, if anything was, in the order of the file.
+
+        Raises:
+            SpecErrors: All problems.
+        """
+        if not self._found:
+            return
+        found = [error for _, error in sorted(self._found, key=lambda entry: entry[0])]
+        if len(found) > MOST:
+            more = len(found) - MOST
+            found[MOST:] = [SpecError(f"and {more:,} more problems")]
+        raise SpecErrors(found)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a spec that is being read.
+
+    Args:
+        problems: Where its problems go.
+        path: Where it stands in the spec.
+        label: What messages call it: `source 'flights': column 'dep_delay'`.
+    """
+
+    problems: Problems
+    path: tuple[str, ...] = ()
+    label: str = ""
+
+    def below(self, key: str, label: str = "") -> Place:
+        """Return the place of a part of this part."""
+        label = ": ".join(filter(None, (self.label, label)))
+        return Place(self.problems, (*self.path, key), label)
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Collect what the block raises as a problem of this place."""
+        with self.problems.at(*self.path, label=self.label):
+            yield

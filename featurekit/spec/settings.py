@@ -1,0 +1,396 @@
+"""How the settings of a spec are read: each by one function, checked and frozen.
+
+A reader takes what YAML or Python gave and the place where it stands, and returns the value that
+the spec keeps; given such a value it returns it as it is. A reader of several parts collects the
+problems of all of them.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+from zoneinfo import ZoneInfo
+
+from featurekit.errors import SpecError, closest
+from featurekit.spec.expression import Call, Expression, parse, shortened
+from featurekit.spec.expression import expression as read_expression
+from featurekit.spec.problems import Place, Problems, Reported
+from featurekit.transforms.base import AggregateOperation
+from featurekit.transforms.catalogue import aggregations, operations
+from featurekit.types import Type, parse_duration, parse_type
+
+__all__ = [
+    "FrozenMapping", "Reader", "Settings", "aggregates", "check_name", "data_type", "day",
+    "entity_key", "expression", "flag", "instant", "mapping_of", "name", "names", "object_of",
+    "path", "plain", "share", "text", "texts", "windows", "zone",
+]  # fmt: skip
+
+RESERVED = frozenset({"label", "split", "col", "predict_at"})
+"""Names that the artifact or the expression language uses itself."""
+
+_V = TypeVar("_V")
+
+Reader = Callable[[Any, Place], Any]
+
+
+class FrozenMapping(Mapping[str, _V]):
+    """A read-only, hashable mapping that keeps the order of its keys."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, _V] | None = None) -> None:
+        self._items = dict(items or {})
+
+    def __getitem__(self, key: str) -> _V:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+class Settings:
+    """The root of spec objects: a frozen dataclass that reads its fields when it is made.
+
+    A setting that is `None` is as if it were not given.
+    """
+
+    what: ClassVar[str]
+    """What messages call it."""
+    short: ClassVar[str | None] = None
+    """The setting that a value given in the place of the whole object is for."""
+    readers: ClassVar[Mapping[str, Reader]]
+    """How each setting that a spec can write is read."""
+
+    def __post_init__(self) -> None:
+        problems = Problems()
+        for entry in _settings(self):
+            place = _setting(Place(problems), entry.name)
+            with place.collect():
+                value = getattr(self, entry.name)
+                value = _default(self, entry) if value is None else self.readers[entry.name](value, place)
+                object.__setattr__(self, entry.name, value)
+        with problems.at():
+            if not problems:
+                self.check()
+        problems.check()
+
+    def check(self) -> None:
+        """Refuse settings that do not go together."""
+
+    def to_plain(self) -> Any:
+        """Return the settings that are not the default as mappings, lists, texts and numbers."""
+        return {key: plain(value) for key, value in self.given().items()}
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that are not the default."""
+        values = {entry.name: (getattr(self, entry.name), entry) for entry in _settings(self)}
+        return {
+            key: value
+            for key, (value, entry) in values.items()
+            if value not in (None, (), FrozenMapping()) and value != entry.default
+        }
+
+    @classmethod
+    def read(cls, value: Any, place: Place, **rest: Any) -> Self:
+        """Return an object from the settings that a mapping gives, or as it is.
+
+        Args:
+            value: An object of this class, a mapping, or what its `short` setting takes.
+            place: Where it stands.
+            rest: Fields that a spec does not write.
+
+        Raises:
+            SpecError: It is no mapping, or its problems have been collected at their places.
+        """
+        if isinstance(value, cls):
+            return value
+        if cls.short is not None and not isinstance(value, Mapping):
+            value = {cls.short: value}
+        if not isinstance(value, Mapping):
+            raise SpecError(f"{cls.what} is a mapping of settings, got {_shown(value)}")
+        before = len(place.problems)
+        made: dict[str, Any] = {}
+        for key, given in value.items():
+            below = _setting(place, str(key))
+            with below.collect():
+                if key not in cls.readers:
+                    hint = closest(str(key), cls.readers)
+                    raise SpecError(f"{cls.what} has no such setting", hint=hint)
+                if given is not None:
+                    made[key] = cls.readers[key](given, below)
+        for entry in _settings(cls):
+            with place.collect():
+                if value.get(entry.name) is None:
+                    _default(cls, entry)
+        if len(place.problems) > before:
+            raise Reported
+        return cls(**made, **rest)
+
+
+def plain(value: Any) -> Any:
+    """Return a spec object or a value of one as plain data."""
+    match value:
+        case Settings():
+            return value.to_plain()
+        case Expression():
+            return value.text
+        case Type():
+            return str(value)
+        case FrozenMapping():
+            return {key: plain(entry) for key, entry in value.items()}
+        case datetime():
+            return value.isoformat().removesuffix("+00:00").removesuffix("T00:00:00")
+        case date():
+            return value.isoformat()
+        case tuple():
+            return [plain(entry) for entry in value]
+    return value
+
+
+_UNLABELLED = frozenset({"aggregations", "columns", "expr", "features", "sources"})
+
+
+def _setting(place: Place, key: str) -> Place:
+    return place.below(key, "" if key in _UNLABELLED else key)
+
+
+def _settings(of: Settings | type[Settings]) -> list[Field[Any]]:
+    return [entry for entry in fields(of) if entry.name in of.readers]  # type: ignore[arg-type]
+
+
+def _default(of: Settings | type[Settings], entry: Field[Any]) -> Any:
+    if entry.default_factory is not MISSING:
+        return entry.default_factory()
+    if entry.default is MISSING:
+        raise SpecError(f"{of.what} needs {entry.name}")
+    return entry.default
+
+
+def _shown(value: Any) -> str:
+    return shortened(repr(value))
+
+
+def _refuse(expected: str, value: Any, hint: str = "") -> SpecError:
+    return SpecError(f"{expected} is needed, got {_shown(value)}", hint=hint)
+
+
+def text(value: Any, _: Place) -> str:
+    """Read a text."""
+    if not isinstance(value, str):
+        raise _refuse("a text", value, "put it in quotes")
+    return value
+
+
+def name(value: Any, place: Place) -> str:
+    """Read the name of something in the data."""
+    if not text(value, place):
+        raise SpecError("a name is needed, got an empty text")
+    return str(value)
+
+
+def texts(value: Any, _: Place) -> tuple[str, ...]:
+    """Read a list of texts, or one text alone."""
+    values = (value,) if isinstance(value, str) else value
+    if not isinstance(values, (list, tuple)) or not all(isinstance(one, str) for one in values):
+        raise _refuse("a list of texts", value, "put texts in quotes")
+    return tuple(values)
+
+
+def names(value: Any, place: Place) -> tuple[str, ...]:
+    """Read a list of different names, or one name alone."""
+    values = texts(value, place)
+    for position, entry in enumerate(values):
+        name(entry, place)
+        if entry in values[:position]:
+            raise SpecError(f"{entry!r} stands twice")
+    return values
+
+
+def path(value: Any, place: Place) -> str:
+    """Read the path of a file."""
+    return name(str(value) if isinstance(value, Path) else value, place)
+
+
+def flag(value: Any, _: Place) -> bool:
+    """Read true or false."""
+    if not isinstance(value, bool):
+        raise _refuse("true or false", value)
+    return value
+
+
+def expression(value: Any, _: Place) -> Expression:
+    """Read an expression over columns and features."""
+    made = read_expression(value)
+    if isinstance(made, Call) and isinstance(made.operation, AggregateOperation):
+        raise SpecError(
+            f"{shortened(made.text)!r} summarises past rows",
+            hint="it belongs under aggregations; a feature uses its output, such as tail.delay_7d",
+        )
+    return made
+
+
+def data_type(value: Any, place: Place) -> Type:
+    """Read the name of a type."""
+    return value if isinstance(value, Type) else _guarded(parse_type, text(value, place))
+
+
+def zone(value: Any, place: Place) -> str:
+    """Read the name of a time zone."""
+    try:
+        ZoneInfo(text(value, place))
+    except (KeyError, ValueError, OSError):
+        raise SpecError(
+            f"{value!r} is not a time zone", hint="IANA names such as America/New_York or UTC"
+        ) from None
+    return str(value)
+
+
+def share(value: Any, _: Place) -> float:
+    """Read a share of all rows."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < 1:
+        raise _refuse("a share from 0 to below 1", value)
+    return float(value)
+
+
+def instant(value: Any, _: Place) -> datetime:
+    """Read a date or time; without an offset it is UTC."""
+    try:
+        made = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(made, date) and not isinstance(made, datetime):
+            made = datetime(made.year, made.month, made.day, tzinfo=UTC)
+        if isinstance(made, datetime):
+            return made.replace(tzinfo=UTC) if made.tzinfo is None else made.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise _refuse("a date or time such as 2013-10-01", value)
+
+
+def day(value: Any, _: Place) -> date:
+    """Read a date."""
+    try:
+        made = date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        made = None
+    if not isinstance(made, date) or isinstance(made, datetime):
+        raise _refuse("a date such as 2024-05-01", value)
+    return made
+
+
+def windows(value: Any, place: Place) -> tuple[str, ...]:
+    """Read how far back to look, each time a duration."""
+    found = names(value, place)
+    for window in found:
+        if not 0 < _guarded(parse_duration, window) < 2**63:
+            raise SpecError(f"a window is longer than nothing and fits in 64 bits, got {window!r}")
+    return found
+
+
+def entity_key(value: Any, place: Place) -> FrozenMapping[str]:
+    """Read columns that two sources share: names, or `{example column: source column}`."""
+    if not isinstance(value, Mapping):
+        return FrozenMapping({entry: entry for entry in names(value, place)})
+    for side in (value.keys(), value.values()):
+        names(list(side), place)
+    return FrozenMapping(value)
+
+
+def aggregates(value: Any, place: Place) -> FrozenMapping[Expression]:
+    """Read the features of an aggregation: each one aggregate of a row expression."""
+
+    def one(given: Any, _: Place) -> Expression:
+        known = {**operations(), **aggregations()}
+        made = parse(given, known) if isinstance(given, str) else read_expression(given)
+        if not isinstance(made, Call) or not isinstance(made.operation, AggregateOperation):
+            raise SpecError(
+                f"{shortened(made.text)!r} does not summarise past rows",
+                hint="for example mean(arr_delay), last(wind_speed) or count()",
+            )
+        return made
+
+    return _mapping(value, place, one, "feature")
+
+
+def object_of(kind: type[Settings]) -> Reader:
+    """Return the reader of one object."""
+    return kind.read
+
+
+def mapping_of(kind: type[Settings], what: str, named: bool = True) -> Reader:
+    """Return the reader of several objects by name.
+
+    Args:
+        kind: What they are.
+        what: What messages call one of them.
+        named: Whether names are the spec's own, and not those of the data.
+    """
+    return lambda value, place: _mapping(value, place, kind.read, what, named)
+
+
+def _mapping(
+    value: Any, place: Place, reader: Reader, what: str, named: bool = True
+) -> FrozenMapping[Any]:
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{what}s are a mapping by name, got {_shown(value)}")
+    before = len(place.problems)
+    made: dict[str, Any] = {}
+    seen: dict[str, str] = {}
+    for key, entry in value.items():
+        below = place.below(str(key), f"{what} {key!r}")
+        with below.collect():
+            if named:
+                check_name(key, what)
+            name(key, below)
+            _distinct(key, seen, what)
+            made[key] = reader(entry, below)
+    if len(place.problems) > before:
+        raise Reported
+    return FrozenMapping(made)
+
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
+
+
+def check_name(value: object, what: str) -> None:
+    """Check that a name can stand in expressions, SQL, file names and signatures alike.
+
+    Raises:
+        SpecError: It cannot.
+    """
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise SpecError(
+            f"{_shown(value)} cannot be the name of a {what}",
+            hint="a letter, then letters, digits and underscores, 128 at most",
+        )
+    if keyword.iskeyword(value) or value in RESERVED:
+        raise SpecError(f"{value!r} is a reserved name", hint="choose another one")
+
+
+def _distinct(key: str, seen: dict[str, str], what: str) -> None:
+    other = seen.setdefault(key.lower(), key)
+    if other != key:
+        raise SpecError(
+            f"the {what}s {other!r} and {key!r} differ only in case",
+            hint="BigQuery and some file systems cannot tell them apart",
+        )
+
+
+def _guarded(function: Callable[[str], _V], value: str) -> _V:
+    try:
+        return function(value)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
