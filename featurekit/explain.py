@@ -10,7 +10,8 @@ from dataclasses import fields
 from typing import Any
 
 from featurekit.graph import StatisticRequest
-from featurekit.picture import as_mermaid, as_svg
+from featurekit.picture.mermaid import as_mermaid
+from featurekit.picture.svg import as_svg
 from featurekit.plan import Plan, Route, Step
 from featurekit.types import Type
 
@@ -22,7 +23,7 @@ WIDTH = 116
 _HEAD = ("feature", "type", "pass", "route in production", "engine now", "operations", "reason")
 _NARROWEST = {"feature": 16, "operations": 21, "reason": 24}
 _TALLEST = 2
-"""Lines of a cell; more are cut, and whole in `as_dict`."""
+"""Lines of operations and of a reason; what is cut off is whole in `as_dict`."""
 
 
 def as_table(plan: Plan, width: int = WIDTH) -> str:
@@ -35,12 +36,14 @@ def as_table(plan: Plan, width: int = WIDTH) -> str:
     Returns:
         Lines without trailing spaces or a final newline.
     """
-    rows = [
-        (name if position == 0 else "", str(plan.features[name].type) if position == 0 else "",
-         _waits(plan, step), step.route.value, step.engine, ", ".join(step.operations) or "-", step.reason)
-        for name, steps in plan.steps.items()
-        for position, step in enumerate(steps)
-    ]  # fmt: skip
+    rows = []
+    for name, steps in plan.steps.items():
+        named = (name, str(plan.features[name].type))
+        for step in steps:
+            operations = ", ".join(step.operations) or "-"
+            where = (step.route.value, step.engine)
+            rows.append((*named, _waits(plan, step), *where, operations, step.reason))
+            named = ("", "")
     return "\n".join(
         [*_summary(plan, width), "", *_table(_HEAD, rows, width), *_remarks(plan, width)]
     )
@@ -131,10 +134,11 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
     source = resolved.spec.sources[examples.source]
     where = source.path or source.table or "a table in memory"
     saved = "with" if plan.saved_model else "without"
-    yield f"{resolved.spec.name}: {_count(len(plan.features), 'feature')}, engine {plan.engine}, {saved} a SavedModel"
-    columns = ", ".join(f"{name} {of}" for name, of in resolved.inputs().items())
-    number = _count(len(resolved.inputs()), "column")
-    yield from _field("inputs", f"{number} of {examples.source} ({where}): {columns}", width)
+    features = _count(len(plan.features), "feature")
+    yield f"{resolved.spec.name}: {features}, engine {plan.engine}, {saved} a SavedModel"
+    listed = ", ".join(f"{name} {of}" for name, of in resolved.inputs().items())
+    columns = _count(len(resolved.inputs()), "column")
+    yield from _field("inputs", f"{columns} of {examples.source} ({where}): {listed}", width)
     if resolved.keys:
         yield from _field("keys", ", ".join(resolved.keys), width)
     if examples.label is not None:
@@ -164,7 +168,8 @@ def _remarks(plan: Plan, width: int) -> Iterator[str]:
         name for name, steps in plan.steps.items() if any(s.route is Route.BIGQUERY for s in steps)
     ]
     if waiting:
-        text = f"Aggregations cannot be run yet: {_count(len(waiting), 'feature')} ({', '.join(waiting)})."
+        features = f"{_count(len(waiting), 'feature')} ({', '.join(waiting)})"
+        text = f"Aggregations cannot be run yet, and so {features} cannot."
         yield ""
         yield from textwrap.wrap(text, width, max_lines=3, placeholder=" ...")
 
@@ -184,6 +189,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> It
         widths[chosen] -= 1
     for row in (head, ["-" * wide for wide in widths], *rows):
         cells = [_wrap(cell, wide) for cell, wide in zip(row, widths, strict=True)]
+        for column in (-2, -1):
+            cells[column] = _cut(cells[column], widths[column])
         for number in range(max(map(len, cells))):
             parts = (cell[number] if number < len(cell) else "" for cell in cells)
             yield "  ".join(
@@ -200,6 +207,10 @@ def _wrap(text: str, width: int) -> list[str]:
         lines[-1] += part
         while len(lines[-1].rstrip()) > width:
             lines[-1:] = [lines[-1][:width], lines[-1][width:]]
-    if len(lines) > _TALLEST:
-        lines[_TALLEST - 1 :] = [lines[_TALLEST - 1][: width - 3].rstrip() + "..."]
     return [line.rstrip() for line in lines]
+
+
+def _cut(lines: list[str], width: int) -> list[str]:
+    if len(lines) <= _TALLEST:
+        return lines
+    return [*lines[: _TALLEST - 1], f"{lines[_TALLEST - 1][: width - 3].rstrip()}..."]

@@ -8,7 +8,7 @@ common sub-expressions are found by looking the fingerprint up.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from featurekit.types import Type
 
 __all__ = [
     "AggregateNode", "ColumnNode", "LiteralNode", "Node", "OperationNode", "StatisticRequest",
-    "topological",
+    "code_domain", "fitted_type", "topological",
 ]  # fmt: skip
 
 
@@ -37,17 +37,11 @@ class Node:
     fingerprint: str = field(init=False, repr=False)
     level: int = field(init=False, repr=False)
     """How many passes over the training rows must be done before its values can be computed."""
-    depth: int = field(init=False, repr=False)
-    """How deep its text is nested."""
-    size: int = field(init=False, repr=False)
-    """How many names, constants and calls its text is made of: what is shared counts each time."""
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256(repr(self._identity()).encode()).hexdigest()
         object.__setattr__(self, "fingerprint", digest)
         object.__setattr__(self, "level", self._level())
-        object.__setattr__(self, "depth", 1 + max((entry.depth for entry in self.inputs), default=0))
-        object.__setattr__(self, "size", 1 + sum(entry.size for entry in self.inputs))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Node) and self.fingerprint == other.fingerprint
@@ -176,3 +170,18 @@ def topological(roots: Iterable[Node]) -> Iterator[Node]:
             seen.add(node)
             stack.append((node, True))
             stack.extend((entry, False) for entry in reversed(node.inputs) if entry not in seen)
+
+
+def fitted_type(node: Node, fitted: Mapping[StatisticRequest, Any]) -> Type:
+    """Return a node's type once statistics are known: vectors have their width then."""
+    if isinstance(node, OperationNode) and isinstance(node.operation, FullPassOperation):
+        types = tuple(entry.type for entry in node.sources)
+        return node.operation.fitted_type(types, [fitted[request] for request in node.statistics])
+    return node.type
+
+
+def code_domain(node: Node, fitted: Mapping[StatisticRequest, Any]) -> tuple[int, int] | None:
+    """Return the smallest and the largest code of a node whose values are codes, else `None`."""
+    if not isinstance(node, OperationNode):
+        return None
+    return node.operation.domain([fitted[request] for request in node.statistics])

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from featurekit.availability import Moment, moment
 from featurekit.errors import FeatureKitError, LeakageError, SpecError, SpecErrors, closest
 from featurekit.graph import AggregateNode, ColumnNode, LiteralNode, Node, OperationNode, topological
-from featurekit.spec.expression import MAX_DEPTH, Attribute, Call, Expression, Literal, Name
+from featurekit.spec.expression import (
+    MAX_DEPTH,
+    MAX_SIZE,
+    Attribute,
+    Call,
+    Expression,
+    Literal,
+    Name,
+)
 from featurekit.spec.objects import Column, FrozenMapping, Spec
 from featurekit.transforms.base import FullPassOperation, Operation
 from featurekit.transforms.catalogue import operations
@@ -24,9 +32,6 @@ from featurekit.types import (
 )
 
 __all__ = ["Resolved", "Typer", "aggregate_type", "resolve"]
-
-MAX_PARTS = 5_000
-"""A node's text spells out what it uses: features that double each other would grow without end."""
 
 
 @dataclass(frozen=True)
@@ -192,10 +197,13 @@ class Typer:
         ):
             raise SpecError(f"{operation.name()} of a constant has no meaning")
         node = OperationNode.of(operation, inputs, output)
-        if node.depth > MAX_DEPTH or node.size > MAX_PARTS:
+        # Only text can be too large: what is shared is spelled out there each time it is used.
+        depth, size = node.expression.depth, node.expression.size
+        if depth > MAX_DEPTH or size > MAX_SIZE:
             raise SpecError(
-                f"with the features and derived columns that it uses spelled out, the expression is "
-                f"nested {node.depth} deep and has {node.size:,} parts; at most {MAX_DEPTH} and {MAX_PARTS:,} are allowed",
+                "with the features and derived columns that it uses spelled out, the expression "
+                f"is nested {depth} deep and has {size:,} parts; at most {MAX_DEPTH} and "
+                f"{MAX_SIZE:,} are allowed",
                 hint="compute a part of it before FeatureKit, as a column of the data",
             )
         return self.intern(node)

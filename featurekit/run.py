@@ -17,6 +17,7 @@ from featurekit import artifact
 from featurekit.engines import local
 from featurekit.engines.export import Worker, require_parity
 from featurekit.errors import DataError, UsageError, require
+from featurekit.graph import code_domain, fitted_type
 from featurekit.plan import Plan, make_plan, refuse_aggregations
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import Table, column_types, open_table, polars_errors
@@ -106,7 +107,7 @@ def run(
         fitted, census = local.fit(made, table, tell.stage)
         tell.lap("fit")
         artifact.write_statistics(folder, fitted)
-        manifest = _manifest(made, table, census)
+        manifest = _manifest(made, table, census, fitted)
         if builder is not None:
             builder.start({"task": "build", "folder": str(folder), "manifest": manifest})
         tell.stage("writing the examples")
@@ -169,6 +170,12 @@ class Run:
     def features(self) -> tuple[str, ...]:
         """The names of the features, in the order of the spec."""
         return tuple(self.plan.features)
+
+    @property
+    def codes(self) -> dict[str, tuple[int, int]]:
+        """The smallest and the largest code of each feature whose values are codes."""
+        described = self.manifest["features"].items()
+        return {name: tuple(entry["codes"]) for name, entry in described if "codes" in entry}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -265,7 +272,19 @@ def _prepare(spec: Spec, export: bool) -> tuple[Plan, Table]:
     return make_plan(resolved, "local", export), open_table(spec.examples.source, source, spec.base)
 
 
-def _manifest(made: Plan, table: Table, census: local.Census) -> dict[str, Any]:
+def _features(made: Plan, fitted: Mapping[Any, Any]) -> dict[str, Any]:
+    """Say of each feature its type, the range of its codes where it is a code, and its text."""
+    out: dict[str, Any] = {}
+    for name, node in made.features.items():
+        out[name] = {"type": str(fitted_type(node, fitted)), "expression": node.text}
+        if (domain := code_domain(node, fitted)) is not None:
+            out[name]["codes"] = list(domain)
+    return out
+
+
+def _manifest(
+    made: Plan, table: Table, census: local.Census, fitted: Mapping[Any, Any]
+) -> dict[str, Any]:
     resolved = made.resolved
     return {
         "format": artifact.FORMAT,
@@ -283,6 +302,7 @@ def _manifest(made: Plan, table: Table, census: local.Census) -> dict[str, Any]:
             "splits": census.splits,
             "nan_read_as_missing": census.nan,
         },
+        "features": _features(made, fitted),
         "plan": made.to_dict(),
     }
 

@@ -129,10 +129,12 @@ def _needed(plan: Plan, data: Any) -> Any:
     """Leave out columns that nothing reads: they may hold what cannot be converted."""
     kind = type(data).__module__.split(".")[0]
     names = getattr(data, "columns", ()) if kind == "pandas" else getattr(data, "column_names", ())
-    read = set(stored_columns(plan).values())
-    kept = [name for name in dict.fromkeys(names) if name in read]
-    if not kept:
+    if not len(names):
         return data
+    stored = stored_columns(plan)
+    local.refuse_missing([stored[name] for name in plan.serving_inputs], map(str, names), "rows")
+    read = set(stored.values())
+    kept = [name for name in dict.fromkeys(names) if name in read]
     return data[kept] if kind == "pandas" else data.select(kept)
 
 

@@ -170,6 +170,13 @@ class Operation:
         """Return the result's type, given the coerced types of the inputs."""
         raise TypeError(f"{type(self).__name__} does not declare its output type")
 
+    def domain(self, fitted: Sequence[Any] = ()) -> tuple[int, int] | None:
+        """Return the smallest and the largest integer of a result that is a code, else `None`.
+
+        Models size their embedding tables by it.
+        """
+        return None
+
 
 class RowOperation(Operation):
     """An operation that sees one row at a time."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -147,6 +147,11 @@ class TimePart(RowOperation):
     zone: str = "UTC"
 
     inputs = (Input("t", TIME),)
+    bounds: ClassVar[tuple[int, int] | None] = None
+    """The smallest and the largest value of the part, where there are such."""
+
+    def domain(self, fitted: Sequence[Any] = ()) -> tuple[int, int] | None:
+        return self.bounds
 
     def __post_init__(self) -> None:
         check_zone(self.zone)

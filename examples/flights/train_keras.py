@@ -1,7 +1,7 @@
-"""Trains a small Keras model on a run and saves a model that takes raw rows: `train_keras.py [RUN] [OUT]`.
+"""Trains a small Keras model and saves it to take raw rows: `train_keras.py [RUN] [OUT]`.
 
-The saved model is the run's SavedModel followed by the network: it is given the columns of a flight
-as they stand in the data, so nobody writes the features a second time for serving.
+What is saved is the run's SavedModel followed by the network. It takes the columns of a flight as
+they stand in the data, so nobody writes the features a second time for serving.
 """
 
 from __future__ import annotations
@@ -20,23 +20,27 @@ import tensorflow as tf
 
 import featurekit as fk
 
-NAMES = ["week_hour", "carrier_id", "dest_id", "route", "carrier_hour", "maker", "model_id", "tail_letters"]
-NUMBERS = ["departs_sin", "departs_cos", "weekend", "route_flights", "distance_z", "air_km", "north",
-           "mountain", "planned_z", "planned_speed", "age_z", "age_unknown", "tail_flights"]  # fmt: skip
 FLIGHTS = Path(__file__).parent / "data" / "flights.parquet"
+CODES = ["week_hour", "carrier_id", "dest_id", "route", "carrier_hour", "maker", "model_id",
+         "tail_letters"]  # fmt: skip
+NUMBERS = ["departs_sin", "departs_cos", "weekend", "origin_is", "route_flights", "distance_z",
+           "air_km", "north", "mountain", "planned_z", "planned_speed", "age_z", "age_unknown",
+           "tail_flights"]  # fmt: skip
 
 
-def network(run: fk.Run) -> keras.Model:
-    """Return a network with an embedding for each feature whose numbers are names."""
-    largest = run.examples("train").scan().select(pl.col(NAMES).max()).collect().row(0, named=True)
-    inputs = {name: keras.Input((), name=name, dtype="int64") for name in NAMES}
-    inputs |= {name: keras.Input((), name=name, dtype="float32") for name in NUMBERS}
-    # One more than the training rows show: where an unseen word goes.
-    parts = [keras.layers.Embedding(largest[name] + 2, 8)(inputs[name]) for name in NAMES]
-    parts += [keras.layers.Reshape((1,))(inputs[name]) for name in NUMBERS]
+def network(run: fk.Run, sample: dict[str, tf.TensorSpec]) -> keras.Model:
+    """Return a network that gives each code a vector of its own."""
+    inputs = {
+        name: keras.Input(spec.shape[1:], name=name, dtype=spec.dtype.name)
+        for name, spec in sample.items()
+    }
+    parts = [keras.layers.Embedding(run.codes[name][1] + 1, 8)(inputs[name]) for name in CODES]
+    for name in NUMBERS:
+        number = keras.ops.cast(inputs[name], "float32")
+        parts.append(number if number.ndim > 1 else keras.ops.expand_dims(number, -1))
     hidden = keras.layers.Dense(64, activation="relu")(keras.layers.Concatenate()(parts))
     hidden = keras.layers.Dropout(0.3)(hidden)
-    late = keras.layers.Dense(1, activation="sigmoid", name="late")(hidden)
+    late = keras.layers.Dense(1, activation="sigmoid")(hidden)
     model = keras.Model(inputs, late)
     model.compile("adam", "binary_crossentropy", metrics=[keras.metrics.AUC(name="auc")])
     return model
@@ -45,7 +49,7 @@ def network(run: fk.Run) -> keras.Model:
 def dataset(run: fk.Run, split: str, shuffle: int = 0) -> tf.data.Dataset:
     """Return batches of the features that the network uses, with the label."""
     batches = run.examples(split).to_dataset(2048, shuffle=shuffle, seed=0)
-    return batches.map(lambda row, late: ({name: row[name] for name in NAMES + NUMBERS}, late))
+    return batches.map(lambda row, late: ({name: row[name] for name in CODES + NUMBERS}, late))
 
 
 class Served(tf.Module):
@@ -59,7 +63,7 @@ class Served(tf.Module):
     def late(self, row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Compute the features of raw rows, and what the network says to them."""
         made = self.features.transform_fn(row)
-        return {"late": self.model({name: made[name] for name in NAMES + NUMBERS})[:, 0]}
+        return {"late": self.model({name: made[name] for name in CODES + NUMBERS})[:, 0]}
 
 
 def save(run: fk.Run, model: keras.Model, folder: str) -> None:
@@ -73,10 +77,10 @@ def save(run: fk.Run, model: keras.Model, folder: str) -> None:
 def ask(folder: str, rows: pl.DataFrame) -> list[float]:
     """Load the saved model, as a server would, and give it raw rows."""
     serve = tf.saved_model.load(folder).signatures["serving_default"]
-    columns = serve.structured_input_signature[1]
+    _, columns = serve.structured_input_signature
     row = {
-        name: tf.constant(rows[name].to_physical().to_list(), spec.dtype)
-        for name, spec in columns.items()
+        name: tf.constant(rows[name].to_physical().to_list(), column.dtype)
+        for name, column in columns.items()
     }
     return [float(chance) for chance in serve(**row)["late"]]
 
@@ -85,18 +89,19 @@ def main(folder: str, out: str) -> None:
     """Train, save, load again, and ask about one flight."""
     keras.utils.set_random_seed(0)
     run = fk.open_run(folder)
-    model = network(run)
-    model.fit(dataset(run, "train", shuffle=50_000), epochs=2, validation_data=dataset(run, "eval"), verbose=2)
+    train = dataset(run, "train", shuffle=50_000)
+    model = network(run, train.element_spec[0])
+    model.fit(train, epochs=2, validation_data=dataset(run, "eval"), shuffle=False, verbose=2)
     for split in ("eval", "test"):
         loss, auc = model.evaluate(dataset(run, split), verbose=0)
         print(f"{split}: AUC {auc:.3f}, log loss {loss:.4f}")
     save(run, model, out)
     flight = pl.read_parquet(FLIGHTS).filter(pl.col("arr_delay").is_not_null()).head(1)
-    raw = flight.select("carrier", "flight", "tailnum", "origin", "dest", "month", "day", "hour").row(0, named=True)
-    print(f"raw row: {raw} ...")
-    print(f"the saved model, loaded again, says: late with a chance of {ask(out, flight)[0]:.3f}")
     first, _ = next(iter(dataset(run, "train")))
-    print(f"the network on the written example:   late with a chance of {model.predict(first, verbose=0)[0, 0]:.3f}")
+    print("the first flight is late with a chance of")
+    print(f"  {ask(out, flight)[0]:.4f} by the saved model, from the raw row")
+    print(f"  {model.predict(first, verbose=0)[0, 0]:.4f} by the network, from the written example")
+    print(f"saved in {out}")
 
 
 if __name__ == "__main__":

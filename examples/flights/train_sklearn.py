@@ -15,9 +15,6 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import featurekit as fk
 
-CATEGORIES = {"week_hour", "carrier_id", "dest_id", "maker", "model_id", "tail_letters"}
-"""Features whose numbers are names; scikit-learn takes them with up to 255 different values."""
-
 
 def matrix(run: fk.Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the features and the label of a split; a vector feature takes several columns."""
@@ -27,10 +24,10 @@ def matrix(run: fk.Run, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def categorical(run: fk.Run) -> list[bool]:
-    """Say of each column of the matrix whether its numbers are names."""
-    first = run.examples("train").scan().head(1).collect()
-    width = {name: np.size(first[name].to_numpy()) for name in run.features}
-    return [name in CATEGORIES for name in run.features for _ in range(width[name])]
+    """Say of each column of the matrix whether its numbers are codes; up to 255 may be."""
+    few = {name for name, (_, last) in run.codes.items() if last < 255}
+    row = run.examples("train").scan().head(1).collect()
+    return [name in few for name in run.features for _ in row[name].to_numpy().ravel()]
 
 
 def main(folder: str) -> None:
@@ -38,7 +35,7 @@ def main(folder: str) -> None:
     run = fk.open_run(folder)
     features, late = matrix(run, "train")
     model = HistGradientBoostingClassifier(
-        learning_rate=0.05, max_iter=200, max_leaf_nodes=31, categorical_features=categorical(run),
+        max_iter=60, min_samples_leaf=200, categorical_features=categorical(run),
         early_stopping=False, random_state=0,
     )  # fmt: skip
     model.fit(features, late)

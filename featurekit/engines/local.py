@@ -7,7 +7,7 @@ computes all features and streams them to Parquet. Memory does not grow with the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -321,6 +321,15 @@ def raise_on(counts: Mapping[str, Any], checks: Sequence[Check], where: str) -> 
         raise DataError("; ".join(found), where=where, hint="; ".join(dict.fromkeys(hints)))
 
 
+def refuse_missing(needed: Iterable[str], present: Iterable[str], where: str) -> None:
+    """Raise `DataError` when rows lack columns, with the column that may have been meant."""
+    there = set(present)
+    missing = [name for name in needed if name not in there]
+    if missing:
+        raise DataError(f"the rows lack {', '.join(map(repr, missing))}", where=where,
+                        hint=closest(missing[0], there))  # fmt: skip
+
+
 def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
     """Return new rows transformed with frozen statistics: keys that are there, and features.
 
@@ -328,11 +337,8 @@ def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
         DataError: A value breaks a check.
     """
     resolved = plan.resolved
-    stored = {table.stored(name) for name in resolved.inputs(*resolved.features.values())}
-    missing = sorted(stored - set(table.schema))
-    if missing:
-        raise DataError(f"the rows lack {', '.join(map(repr, missing))}", where=table.name,
-                        hint=closest(missing[0], table.schema))  # fmt: skip
+    needed = resolved.inputs(*resolved.features.values())
+    refuse_missing([table.stored(name) for name in needed], table.schema, table.name)
     keys = {
         name: node for name, node in resolved.keys.items()
         if all(table.stored(column) in table.schema for column in resolved.inputs(node))

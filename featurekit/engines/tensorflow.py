@@ -18,9 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from featurekit.errors import EngineError
-from featurekit.graph import ColumnNode, LiteralNode, Node, OperationNode, topological
+from featurekit.graph import (
+    ColumnNode,
+    LiteralNode,
+    Node,
+    OperationNode,
+    code_domain,
+    fitted_type,
+    topological,
+)
 from featurekit.plan import Plan
 from featurekit.transforms.base import FullPassOperation, Masked, RowOperation, tensorflow_dtype, tf
+from featurekit.transforms.statistics import WordCounts
 from featurekit.types import BOOL, FLOAT64, INT64, Kind, Type
 
 __all__ = ["build_module", "evaluate", "lookup_tables", "output_schema", "save", "serving_name"]
@@ -141,12 +150,23 @@ def save(plan: Plan, fitted: Mapping[Any, Any], folder: Path) -> None:
         tf.saved_model.save(module, str(folder / TRANSFORM_FN), signatures=module.signatures_)
     except (OSError, tf.errors.OpError) as error:
         raise EngineError(f"the SavedModel cannot be written: {error}", where=str(folder)) from None
+    _write_vocabularies(plan, fitted, folder / TRANSFORM_FN / "assets")
     from google.protobuf import text_format
 
     metadata = folder / METADATA
     metadata.mkdir()
     schema = output_schema(plan, fitted)
     (metadata / "schema.pbtxt").write_text(text_format.MessageToString(schema))
+
+
+def _write_vocabularies(plan: Plan, fitted: Mapping[Any, Any], assets: Path) -> None:
+    """Write words where `tft.TFTransformOutput.vocabulary_by_name(feature)` looks for them."""
+    for name, node in plan.features.items():
+        for request in node.statistics if isinstance(node, OperationNode) else ():
+            if isinstance(request.statistic, WordCounts):
+                assets.mkdir(exist_ok=True)
+                lines = "".join(f"{word}\n" for word in fitted[request].words)
+                (assets / name).write_text(lines, "utf-8", newline="")
 
 
 def output_schema(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
@@ -161,20 +181,14 @@ def output_schema(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
             feature.type = schema_pb2.BYTES
         else:
             feature.type = schema_pb2.FLOAT if of.is_float else schema_pb2.INT
+        if (domain := code_domain(node, fitted)) is not None:
+            feature.int_domain.min, feature.int_domain.max = domain
+            feature.int_domain.is_categorical = True
         feature.presence.min_fraction = 1.0
         feature.shape.SetInParent()
         if of.width is not None:
             feature.shape.dim.add(size=of.width)
     return schema
-
-
-def fitted_type(node: Node, fitted: Mapping[Any, Any]) -> Type:
-    """Return a node's type once statistics are known: vectors have their width then."""
-    if isinstance(node, OperationNode) and isinstance(node.operation, FullPassOperation):
-        types = tuple(entry.type for entry in node.sources)
-        values = [fitted[request] for request in node.statistics]
-        return node.operation.fitted_type(types, values)
-    return node.type
 
 
 def _resource(node: Node, fitted: Mapping[Any, Any]) -> Any:

@@ -45,13 +45,22 @@ class Problems:
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, error: FeatureKitError, *path: str, label: str = "") -> None:
-        """Add a problem of the part at a path; what has been reported is not repeated."""
+    def add(
+        self, error: FeatureKitError, *path: str, label: str = "", place: str | None = None
+    ) -> None:
+        """Add a problem; what has been reported is not repeated.
+
+        Args:
+            error: The problem.
+            path: The part of the spec that it is about.
+            label: What messages call that part.
+            place: Its `file:line`, when that is not the one of the part.
+        """
         if isinstance(error, SpecErrors):
             for problem in error.problems:
-                self.add(problem, *path, label=label)
+                self.add(problem, *path, label=label, place=place)
         elif not isinstance(error, Reported):
-            place = nearest(self.places, path)
+            place = nearest(self.places, path) if place is None else place
             where = ": ".join(filter(None, (place, label, error.where)))
             line = int(place.rpartition(":")[2]) if place else 0
             self._found.append((line, type(error)(error.message, where=where, hint=error.hint)))

@@ -80,8 +80,8 @@ class Settings:
         for entry in _settings(self):
             place = _setting(Place(problems), entry.name)
             with place.collect():
-                value = getattr(self, entry.name)
-                value = _default(self, entry) if value is None else self.readers[entry.name](value, place)
+                given, read = getattr(self, entry.name), self.readers[entry.name]
+                value = _default(self, entry) if given is None else read(given, place)
                 object.__setattr__(self, entry.name, value)
         with problems.at():
             if not problems:
@@ -153,7 +153,7 @@ def plain(value: Any) -> Any:
         case FrozenMapping():
             return {key: plain(entry) for key, entry in value.items()}
         case datetime():
-            return value.isoformat().removesuffix("+00:00").removesuffix("T00:00:00")
+            return value.isoformat().replace("+00:00", "Z").removesuffix("T00:00:00Z")
         case date():
             return value.isoformat()
         case tuple():
@@ -169,7 +169,8 @@ def _setting(place: Place, key: str) -> Place:
 
 
 def _settings(of: Settings | type[Settings]) -> list[Field[Any]]:
-    return [entry for entry in fields(of) if entry.name in of.readers]  # type: ignore[arg-type]
+    declared = {entry.name: entry for entry in fields(of)}  # type: ignore[arg-type]
+    return [declared[key] for key in of.readers]
 
 
 def _default(of: Settings | type[Settings], entry: Field[Any]) -> Any:

@@ -15,19 +15,24 @@ from typing import Any
 import yaml
 
 from featurekit.errors import SpecError, SpecErrors
+from featurekit.spec.expression import shortened
 from featurekit.spec.objects import Spec, read_spec
+from featurekit.spec.problems import Problems
 
-__all__ = ["load_spec", "parse_spec"]
+__all__ = ["load_spec", "parse_spec", "plain_scalar"]
 
 MAX_BYTES = 4_000_000
 MAX_DEPTH = 12
 
 _SURPRISES = re.compile(r"(?i:yes|no|on|off)")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9]*)?")
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?")
-_CONSTANTS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False,
-              "FALSE": False, "null": None, "Null": None, "NULL": None, "~": None, "": None}  # fmt: skip
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?", re.ASCII)
+_CONSTANTS = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
+}
 
 
 def load_spec(path: str | Path) -> Spec:
@@ -40,6 +45,7 @@ def load_spec(path: str | Path) -> Spec:
         The spec, with the place of each part.
 
     Raises:
+        SpecError: The file cannot be read.
         SpecErrors: All problems of the spec together, each with `file:line`.
     """
     path = Path(path)
@@ -49,11 +55,15 @@ def load_spec(path: str | Path) -> Spec:
         reason = error.strerror or str(error)
         raise SpecError(f"the spec cannot be read: {reason}", where=str(path)) from None
     if len(raw) > MAX_BYTES:
-        raise SpecError(f"a spec has at most {MAX_BYTES:,} bytes, got {len(raw):,}", where=str(path))
+        raise SpecError(
+            f"a spec may have {MAX_BYTES:,} bytes, got {len(raw):,}", where=str(path)
+        )
     try:
         text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError("the spec is not UTF-8 text", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"the spec is not UTF-8 text: {error.reason} at byte {error.start}", where=str(path)
+        ) from None
     return parse_spec(text, name=str(path), base=path.parent)
 
 
@@ -62,21 +72,45 @@ def parse_spec(text: str, name: str = "spec", base: Path | None = None) -> Spec:
     reader = _Reader(name)
     try:
         data = reader.document(yaml.parse(text, Loader=yaml.SafeLoader))
+    except _Stopped:
+        reader.problems.check()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise SpecError(
-            f"this is not YAML: {error.problem or error}",
-            where=f"{name}:{line}",
+        place = f"{name}:{mark.line + 1}" if mark else name
+        raise SpecErrors([SpecError(
+            f"this is not YAML: {error.problem or error}", where=place,
             hint="quote an expression that holds ': ', '#', '[' or '{', or, within { }, a comma",
-        ) from None
+        )]) from None  # fmt: skip
     except yaml.YAMLError as error:
-        raise SpecError(f"this is not YAML: {error}", where=name) from None
-    except RecursionError:
-        raise SpecError(f"a spec may be nested {MAX_DEPTH} deep at most", where=name) from None
-    if reader.problems:
-        raise SpecErrors(reader.problems)
-    return read_spec(data, reader.places, base or Path())
+        raise SpecErrors([SpecError(f"this is not YAML: {error}", where=name)]) from None
+    return read_spec(data, reader.problems, base or Path())
+
+
+def plain_scalar(text: str) -> Any:
+    """Return what a text without quotes means.
+
+    Raises:
+        SpecError: YAML means something by it that nobody expects.
+    """
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _SURPRISES.fullmatch(text):
+        raise SpecError(
+            f"{text} without quotes means true or false in YAML",
+            hint=f'write "{text}" for the text, or true or false',
+        )
+    if _SEXAGESIMAL.fullmatch(text):
+        raise SpecError(
+            f"{shortened(text)} without quotes is a number in base 60 in YAML",
+            hint=f'write "{shortened(text)}"',
+        )
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+class _Stopped(Exception):
+    """Reading on would make no sense; the problem has been collected."""
 
 
 class _Reader:
@@ -85,7 +119,7 @@ class _Reader:
     def __init__(self, name: str) -> None:
         self.name = name
         self.places: dict[tuple[str, ...], str] = {(): f"{name}:1"}
-        self.problems: list[SpecError] = []
+        self.problems = Problems(self.places)
 
     def document(self, events: Iterator[Any]) -> Any:
         found: Any = None
@@ -94,26 +128,23 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self.stop(event, "a spec is one YAML document", "remove the second '---'")
+                    self.problem(event, "a spec is one YAML document", "remove the second '---'")
+                    raise _Stopped
                 found = self.value(next(events), events, ())
         return found
 
     def value(self, event: Any, events: Iterator[Any], path: tuple[str, ...]) -> Any:
         if len(path) > MAX_DEPTH:
-            self.stop(event, f"a spec may be nested {MAX_DEPTH} deep at most", "")
-        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            self.stop(event, "anchors (&) and aliases (*) are not allowed in a spec",
-                      "write the value out; quote text that starts with & or *")  # fmt: skip
-        plain = isinstance(event, yaml.ScalarEvent) and event.tag is None
-        if event.tag is not None and not plain:
-            self.stop(event, f"the tag {event.tag} is not allowed in a spec",
-                      "write plain values; quote text that starts with !")  # fmt: skip
-        if path not in self.places:
-            self.places[path] = self.where(event)
+            self.problem(event, f"a spec may be nested {MAX_DEPTH} deep at most")
+            raise _Stopped
+        self.places.setdefault(path, self.where(event))
+        self.check(event)
+        if isinstance(event, yaml.AliasEvent):
+            return None
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
-            out = []
+            out: list[Any] = []
             for entry in events:
                 if isinstance(entry, yaml.SequenceEndEvent):
                     break
@@ -127,46 +158,50 @@ class _Reader:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             if not isinstance(event, yaml.ScalarEvent):
-                self.stop(event, "a key must be a text", "quote it")
-            if event.anchor is not None or event.tag is not None:
-                self.stop(event, "anchors and tags are not allowed in a spec", "")
-            key = event.value if event.style else self.key(event)
+                self.problem(event, "a key must be a text", "quote it")
+                raise _Stopped
+            self.check(event)
+            self.scalar(event)
+            key = event.value
             if key in out:
-                first = self.places[(*path, key)].rsplit(":", 1)[1]
-                self.problem(event, f"the key {key!r} stands twice (first on line {first})", "remove one of them")
+                first = self.places[(*path, key)].rpartition(":")[2]
+                self.problem(
+                    event,
+                    f"the key {shortened(key)!r} stands twice (first on line {first})",
+                    "remove one of them",
+                )
             self.places.setdefault((*path, key), self.where(event))
             value = self.value(next(events), events, (*path, key))
             out.setdefault(key, value)
         return out
 
-    def key(self, event: Any) -> str:
-        self.scalar(event)
-        return str(event.value)
+    def check(self, event: Any) -> None:
+        """Refuse what YAML can do beyond writing plain values down."""
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            self.problem(
+                event,
+                "anchors (&) and aliases (*) are not allowed in a spec",
+                "write the value out; quote text that starts with & or *",
+            )
+        elif event.tag is not None:
+            self.problem(
+                event,
+                f"the tag {shortened(event.tag)} is not allowed in a spec",
+                "write plain values; quote text that starts with !",
+            )
 
     def scalar(self, event: Any) -> Any:
         text: str = event.value
         if event.style:  # quoted, or a block
             return text
-        if text in _CONSTANTS:
-            return _CONSTANTS[text]
-        if _SURPRISES.fullmatch(text):
-            self.problem(event, f"{text} without quotes means true or false in YAML",
-                         f'write "{text}" for the text, or true or false')  # fmt: skip
+        try:
+            return plain_scalar(text)
+        except SpecError as error:
+            self.problem(event, error.message, error.hint)
             return text
-        if _SEXAGESIMAL.fullmatch(text):
-            self.problem(event, f"{text} without quotes is a number in base 60 in YAML", f'write "{text}"')
-            return text
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-        return text
 
     def where(self, event: Any) -> str:
         return f"{self.name}:{event.start_mark.line + 1}"
 
-    def problem(self, event: Any, message: str, hint: str) -> None:
-        self.problems.append(SpecError(message, where=self.where(event), hint=hint))
-
-    def stop(self, event: Any, message: str, hint: str) -> None:
-        raise SpecError(message, where=self.where(event), hint=hint)
+    def problem(self, event: Any, message: str, hint: str = "") -> None:
+        self.problems.add(SpecError(message, hint=hint), place=self.where(event))

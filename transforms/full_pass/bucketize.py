@@ -54,6 +54,9 @@ class Bucketize(FullPassOperation):
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return INT64
 
+    def domain(self, fitted: Sequence[Any] = ()) -> tuple[int, int] | None:
+        return 0, self.buckets - 1
+
     def statistics(self, types: tuple[Type, ...]) -> tuple[Statistic, ...]:
         return (Quantiles(self.buckets),)
 

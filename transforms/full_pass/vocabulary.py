@@ -80,6 +80,11 @@ class Vocabulary(FullPassOperation):
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return INT64
 
+    def domain(self, fitted: Sequence[Any] = ()) -> tuple[int, int] | None:
+        last = len(fitted[0].words) + self.oov_buckets - 1
+        codes = (0, last) if self.oov_buckets else (0, last, self.default)
+        return min(codes), max(codes)
+
     def statistics(self, types: tuple[Type, ...]) -> tuple[Statistic, ...]:
         return (WordCounts(self.top_k, self.frequency_threshold),)
 

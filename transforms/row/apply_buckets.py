@@ -63,6 +63,9 @@ class ApplyBuckets(RowOperation):
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return INT64
 
+    def domain(self, fitted: Sequence[Any] = ()) -> tuple[int, int] | None:
+        return 0, len(self.boundaries)
+
     def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
         return bucket_of(inputs[0], self.boundaries, types[0])
 

@@ -59,6 +59,9 @@ class Cross(RowOperation):
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return INT64
 
+    def domain(self, fitted: Sequence[Any] = ()) -> tuple[int, int] | None:
+        return 0, self.buckets - 1
+
     def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
         joined = pl.concat_str(inputs, separator=_BETWEEN, ignore_nulls=False)
         return farmhash_bucket(joined, self.buckets)

@@ -29,6 +29,7 @@ class DayOfMonth(TimePart):
         SpecError: `zone` is not a known name.
     """
 
+    bounds = (1, 31)
     examples = (
         Example(
             "day_of_month(t)",

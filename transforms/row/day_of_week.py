@@ -30,6 +30,7 @@ class DayOfWeek(TimePart):
         SpecError: `zone` is not a known name.
     """
 
+    bounds = (0, 6)
     examples = (
         Example(
             "day_of_week(t)",

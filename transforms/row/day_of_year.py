@@ -34,6 +34,7 @@ class DayOfYear(TimePart):
         SpecError: `zone` is not a known name.
     """
 
+    bounds = (1, 366)
     examples = (
         Example(
             "day_of_year(t)",

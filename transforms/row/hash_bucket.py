@@ -53,6 +53,9 @@ class HashBucket(RowOperation):
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return INT64
 
+    def domain(self, fitted: Sequence[Any] = ()) -> tuple[int, int] | None:
+        return 0, self.buckets - 1
+
     def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
         return farmhash_bucket(inputs[0], self.buckets)
 

@@ -29,6 +29,7 @@ class Hour(TimePart):
         SpecError: `zone` is not a known name.
     """
 
+    bounds = (0, 23)
     examples = (
         Example(
             "hour(t)",

@@ -29,6 +29,7 @@ class Minute(TimePart):
         SpecError: `zone` is not a known name.
     """
 
+    bounds = (0, 59)
     examples = (
         Example(
             "minute(t)",

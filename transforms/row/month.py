@@ -29,6 +29,7 @@ class Month(TimePart):
         SpecError: `zone` is not a known name.
     """
 
+    bounds = (1, 12)
     examples = (
         Example(
             "month(t)",

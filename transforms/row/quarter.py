@@ -29,6 +29,7 @@ class Quarter(TimePart):
         SpecError: `zone` is not a known name.
     """
 
+    bounds = (1, 4)
     examples = (
         Example(
             "quarter(t)",

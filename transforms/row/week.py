@@ -38,6 +38,7 @@ class Week(TimePart):
     Source: ISO 8601, calendar week number.
     """
 
+    bounds = (1, 53)
     examples = (
         Example(
             "week(t)",

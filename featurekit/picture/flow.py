@@ -6,8 +6,6 @@ feature that scales a column by its mean hangs on the mean, and the mean on the 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from featurekit.graph import (
@@ -20,7 +18,7 @@ from featurekit.graph import (
 )
 from featurekit.plan import Plan, Route, Step
 
-__all__ = ["Box", "Flow", "as_mermaid", "as_svg", "flow"]
+__all__ = ["Box", "Flow", "flow"]
 
 
 @dataclass(frozen=True)
@@ -64,22 +62,15 @@ class Flow:
 _Item = Node | StatisticRequest
 
 
-def as_svg(plan: Plan) -> str:
-    """Return a plan as an SVG picture that needs nothing beside it."""
-    from featurekit.svg import draw
-
-    return draw(plan, flow(plan))
-
-
 def flow(plan: Plan) -> Flow:
     """Return the boxes and arrows of a plan."""
     needed, below = _dependencies(plan)
     boxes: dict[_Item, Box] = {}
     inputs = [node for node in needed if isinstance(node, (ColumnNode, AggregateNode))]
-    for number, node in enumerate(inputs):
-        route = Route.SOURCE if isinstance(node, ColumnNode) else Route.BIGQUERY
-        title = node.name if isinstance(node, ColumnNode) else node.text
-        boxes[node] = Box(f"i{number}", route, title, str(node.type))
+    for number, entry in enumerate(inputs):
+        route = Route.SOURCE if isinstance(entry, ColumnNode) else Route.BIGQUERY
+        title = entry.name if isinstance(entry, ColumnNode) else entry.text
+        boxes[entry] = Box(f"i{number}", route, title, str(entry.type))
     for number, request in enumerate(plan.statistics):
         boxes[request] = Box(f"s{number}", Route.BEAM, _statistic(request), request.node.text)
     arrows = [
@@ -91,8 +82,8 @@ def flow(plan: Plan) -> Flow:
         box = Box(f"f{number}", steps[-1].route, name, str(node.type), steps)
         features.append(box)
         arrows.extend((boxes[source], box) for source in needed[node])
-    lanes = (tuple(boxes[node] for node in inputs),
-             *(tuple(boxes[request] for request in level) for level in plan.levels), tuple(features))  # fmt: skip
+    passes = (tuple(boxes[request] for request in level) for level in plan.levels)
+    lanes = (tuple(boxes[node] for node in inputs), *passes, tuple(features))
     return Flow(lanes, tuple(arrows))
 
 
@@ -131,45 +122,3 @@ def _statistic(request: StatisticRequest) -> str:
         if getattr(statistic, entry.name) != entry.default
     ]
     return f"{type(statistic).__name__.lower()}({', '.join(settings)})".removesuffix("()")
-
-
-_CLASSES = {
-    Route.SOURCE: "source",
-    Route.TENSORFLOW: "row",
-    Route.BEAM: "pass",
-    Route.BIGQUERY: "history",
-}
-_STYLES = {
-    "source": "fill:#f1f5f9,stroke:#64748b,color:#0f172a",
-    "row": "fill:#dbeafe,stroke:#2563eb,color:#1e3a8a",
-    "pass": "fill:#ffedd5,stroke:#ea580c,color:#7c2d12",
-    "history": "fill:#d1fae5,stroke:#059669,color:#064e3b",
-}
-
-
-def as_mermaid(plan: Plan) -> str:
-    """Return a plan as a Mermaid flowchart, which GitHub and many editors draw from text.
-
-    Mermaid itself refuses more than 500 arrows; the SVG picture has no such limit.
-    """
-    return "\n".join(_mermaid(flow(plan)))
-
-
-def _mermaid(picture: Flow) -> Iterator[str]:
-    yield "flowchart LR"
-    for number, (heading, lane) in enumerate(zip(picture.headings, picture.lanes, strict=True)):
-        yield f'  subgraph lane{number}["{heading}"]'
-        for box in lane:
-            lines = [box.title, box.detail, *(", ".join(step.operations) for step in box.steps)]
-            label = "<br/>".join(_quoted(line) for line in lines if line)
-            yield f'    {box.id}["{label}"]:::{_CLASSES[box.route]}'
-        yield "  end"
-    for source, target in picture.arrows:
-        yield f"  {source.id} --> {target.id}"
-    for name, style in _STYLES.items():
-        yield f"  classDef {name} {style}"
-
-
-def _quoted(text: str) -> str:
-    """Write what Mermaid or HTML would read as markup as its number."""
-    return re.sub(r"[^\w .,:()+*/=-]", lambda match: f"#{ord(match[0])};", text, flags=re.ASCII)
