@@ -11,21 +11,35 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from featurekit.transforms.base import Example, FullPassOperation, Operation, RowOperation
+from featurekit.transforms.base import (
+    AggregateOperation,
+    Example,
+    FullPassOperation,
+    Operation,
+    RowOperation,
+)
 from featurekit.transforms.catalogue import aggregations, operations
 from featurekit.types import duration_text
 
 _SECTION = re.compile(r"^(Args|Returns|Raises|Note|Source|Example):", re.MULTILINE)
 _ENTRY = re.compile(r"^ {4}(\w+): ", re.MULTILINE)
 
-_GROUPS = (
-    ("Row operations", "Each sees one row. In production they are a TensorFlow graph."),
+_GROUPS: tuple[tuple[str, str, type[Operation]], ...] = (
+    ("Row operations", "Each sees one row; in production a TensorFlow graph.", RowOperation),
     (
         "Full-pass operations",
         "Each needs statistics of its input over the training rows, given by one pass over them.",
+        FullPassOperation,
     ),
-    ("Aggregations", "Each sees the past rows of a source."),
+    ("Aggregations", "Each sees the past rows of a source.", AggregateOperation),
 )
+
+_ENGINES = {
+    "Polars": ("polars",),
+    "TensorFlow": ("tensorflow", "tensorflow_masked"),
+    "BigQuery": ("bigquery",),
+}
+"""The methods of an operation, any of which brings it to an engine."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -45,38 +59,37 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def catalogue() -> str:
     """Return the catalogue of all operations, as Markdown."""
-    everything = operations().values()
-    groups: tuple[Sequence[type[Operation]], ...] = (
-        [each for each in everything if issubclass(each, RowOperation)],
-        [each for each in everything if issubclass(each, FullPassOperation)],
-        list(aggregations().values()),
-    )
-    parts = ["# Catalogue", f"{sum(map(len, groups))} operations, made from their source files."]
-    for (title, text), group in zip(_GROUPS, groups, strict=True):
-        if not group:
-            continue
-        parts += [f"## {title}", text, _overview(group), *map(_entry, group)]
+    everything = [*operations().values(), *aggregations().values()]
+    parts = ["# Catalogue", f"{len(everything)} operations, made from their source files."]
+    for title, text, base in _GROUPS:
+        group = [each for each in everything if issubclass(each, base)]
+        if group:
+            parts += [f"## {title}", text, _overview(group, base), *map(_entry, group)]
     return "\n\n".join(parts) + "\n"
 
 
-def _overview(group: Iterable[type[Operation]]) -> str:
-    rows = ([_call(each), _summary(each), *_support(each)] for each in group)
-    return _table(["operation", "what it is", "Polars", "TensorFlow"], rows)
+def _overview(group: Iterable[type[Operation]], base: type[Operation]) -> str:
+    """Return a table of the operations, with the engines that their kind can run on at all."""
+    engines = {
+        engine: methods
+        for engine, methods in _ENGINES.items()
+        if any(hasattr(base, method) for method in methods)
+    }
+    rows = (
+        [
+            f"[`{each.name()}`](#{each.name()})",
+            _summary(each),
+            *(_supports(each, base, methods) for methods in engines.values()),
+        ]
+        for each in group
+    )
+    note = "" if engines else "Specs are checked against them; no engine runs them yet.\n\n"
+    return note + _table(["operation", "what it is", *engines], rows)
 
 
-def _call(operation: type[Operation]) -> str:
-    return f"[`{operation.name()}`](#{operation.name()})"
-
-
-def _support(operation: type[Operation]) -> list[str]:
-    """Tell for each engine whether the operation brings what the engine needs."""
-    base = FullPassOperation if issubclass(operation, FullPassOperation) else RowOperation
-
-    def brings(*methods: str) -> str:
-        given = any(getattr(operation, name) is not getattr(base, name) for name in methods)
-        return "yes" if given else "no"
-
-    return [brings("polars"), brings("tensorflow", "tensorflow_masked")]
+def _supports(operation: type[Operation], base: type[Operation], methods: Iterable[str]) -> str:
+    given = any(getattr(operation, name, None) is not getattr(base, name, None) for name in methods)
+    return "yes" if given else "no"
 
 
 def _entry(operation: type[Operation]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from featurekit.errors import SpecError
-from featurekit.spec.expression import Call, Expression, Literal, Name
+from featurekit.spec.expression import Call, Expression, Literal, Name, shortened
 from featurekit.spec.objects import Column
 from featurekit.types import DURATION, duration_text
 
@@ -37,34 +37,42 @@ class Moment:
 def moment(expression: Expression, columns: Mapping[str, Column]) -> Moment:
     """Return a time expression as base and offset, looking through derived columns.
 
+    A derived column that is computed in another way is a base of its own.
+
     Raises:
         SpecError: It is not a time column plus or minus durations.
     """
-    found = _linear(expression, columns, frozenset())
-    if found is None:
-        raise SpecError(
-            f"{expression.text!r} is not a time column plus or minus a duration",
-            hint="for example sched_dep - 2h; give a longer computation a name as a derived column",
-        )
-    return found
+    found: Moment | None = None
+    current, offset = expression, 0
+    seen: set[str] = set()
+    while True:
+        match current:
+            case Name(name=name):
+                found = Moment(name, offset)
+                derived = columns[name].expr if name in columns else None
+                if derived is None or name in seen:
+                    return found
+                seen.add(name)
+                current = derived
+            case Call(inputs=(left, right)) if (step := _step(current)) is not None:
+                offset += step
+                current = right if isinstance(left, Literal) else left
+            case _ if found is not None:
+                return found
+            case _:
+                raise SpecError(
+                    f"{shortened(expression.text)!r} is not a time column plus or minus a duration",
+                    hint="for example sched_dep - 2h; "
+                    "give a longer computation a name as a derived column",
+                )
 
 
-def _linear(
-    expression: Expression, columns: Mapping[str, Column], seen: frozenset[str]
-) -> Moment | None:
-    match expression:
-        case Name(name=name):
-            derived = columns[name].expr if name in columns else None
-            if derived is not None and name not in seen:
-                inner = _linear(derived, columns, seen | {name})
-                if inner is not None:
-                    return inner
-            return Moment(name, 0)
-        case Call(operation=operation, inputs=(left, right)):
-            sign = {"add": 1, "subtract": -1}.get(operation.name())
-            if sign == 1 and isinstance(left, Literal):
-                left, right = right, left
-            if sign and isinstance(right, Literal) and right.type == DURATION:
-                inner = _linear(left, columns, seen)
-                return inner and Moment(inner.base, inner.offset + sign * int(right.value))
-    return None
+def _step(call: Call) -> int | None:
+    """Return what a call adds to a time, or `None` when it does something else."""
+    left, right = call.inputs
+    sign = {"add": 1, "subtract": -1}.get(call.operation.name())
+    if sign == 1 and isinstance(left, Literal):
+        left, right = right, left
+    if sign is None or not isinstance(right, Literal) or right.type != DURATION:
+        return None
+    return None if isinstance(left, Literal) else sign * int(right.value)

@@ -10,21 +10,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from featurekit._version import __version__
-from featurekit.errors import FeatureKitError, SpecError, SpecErrors, UsageError
-
-if TYPE_CHECKING:
-    from featurekit.run import Progress, Run
+from featurekit.console import (
+    complain,
+    count,
+    progress_bar,
+    report,
+    report_unexpected,
+    summary,
+    write,
+    write_json,
+)
+from featurekit.errors import FeatureKitError, SpecError, UsageError
 
 __all__ = ["main", "parser"]
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-UNEXPECTED = 4
 
 _SHELLS = ("bash", "zsh", "tcsh", "fish")
 
@@ -50,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.command(arguments)
         sys.stdout.flush()
     except FeatureKitError as error:
-        return _report(error, arguments)
+        return report(error, arguments)
     except KeyboardInterrupt:
-        _complain("interrupted; nothing was written")
+        complain("interrupted; nothing was written")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain once more when it exits.
@@ -63,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:
         if os.environ.get("FEATUREKIT_TRACEBACK") == "1":
             raise
-        return _unexpected(error, arguments)
+        return report_unexpected(error, arguments)
     return 0
 
 
@@ -73,14 +79,18 @@ def _run(arguments: argparse.Namespace) -> None:
                          hint="leave --engine out: local is the only one so far")  # fmt: skip
     from featurekit.run import run
 
-    with _progress(shown=not (arguments.quiet or arguments.json)) as progress:
-        done = run(arguments.spec, arguments.out, tensorflow=_tensorflow(arguments),
-                   overwrite=arguments.overwrite, tfrecord=arguments.tfrecord, progress=progress)  # fmt: skip
+    with progress_bar(shown=not (arguments.quiet or arguments.json)) as progress:
+        done = run(
+            arguments.spec, arguments.out, overwrite=arguments.overwrite,
+            tensorflow=False if arguments.no_tensorflow else None, tfrecord=arguments.tfrecord,
+            progress=progress,
+        )  # fmt: skip
     if arguments.json:
-        _write_json({"out": arguments.out, "features": list(done.features),
-                     **{key: done.manifest[key] for key in ("name", "spec_sha256", "rows", "saved_model", "seconds")}})  # fmt: skip
+        shown = ("name", "spec_sha256", "rows", "saved_model", "seconds")
+        facts = {key: done.manifest[key] for key in shown}
+        write_json({"out": arguments.out, "features": list(done.features), **facts})
     elif not arguments.quiet:
-        _write(*_summary(done, arguments))
+        write(*summary(done, arguments))
 
 
 def _plan(arguments: argparse.Namespace) -> None:
@@ -90,9 +100,9 @@ def _plan(arguments: argparse.Namespace) -> None:
     if arguments.picture:
         _write_picture(arguments.picture, made.to_svg())
     if arguments.json:
-        _write_json(made.to_dict())
+        write_json(made.to_dict())
     else:
-        _write(made.to_mermaid() if arguments.mermaid else made.explain())
+        write(made.to_mermaid() if arguments.mermaid else made.explain())
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -102,50 +112,42 @@ def _check(arguments: argparse.Namespace) -> None:
     examples = resolved.spec.examples
     inputs = resolved.inputs()
     if arguments.json:
-        _write_json({"spec": arguments.spec, "name": resolved.spec.name, "problems": [],
-                     "features": {name: str(node.type) for name, node in resolved.features.items()},
-                     "inputs": {name: str(of) for name, of in inputs.items()}})  # fmt: skip
+        features = {name: str(node.type) for name, node in resolved.features.items()}
+        columns = {name: str(of) for name, of in inputs.items()}
+        write_json({"spec": arguments.spec, "name": resolved.spec.name, "problems": [],
+                    "features": features, "inputs": columns})  # fmt: skip
         return
-    label = "no label" if examples.label is None else f"label {examples.label}"
-    _write(f"{arguments.spec}: {_count(len(resolved.features), 'feature')}, "
-           f"{_count(len(inputs), 'column')} of {examples.source}, {label}, no problems")  # fmt: skip
+    facts = (
+        count(len(resolved.features), "feature"),
+        f"{count(len(inputs), 'column')} of {examples.source}",
+        "no label" if examples.label is None else f"label {examples.label}",
+    )
+    write(f"{arguments.spec}: {', '.join(facts)}, no problems")
 
 
 def _schema(arguments: argparse.Namespace) -> None:
-    from pathlib import Path
-
-    from featurekit.schema import freeze_file, read_schema
+    from featurekit.schema import as_dict, as_yaml, freeze_file, read_schema
     from featurekit.spec.yaml import load_spec
 
     schema = read_schema(load_spec(arguments.spec))
-    lines = ["sources:"]
-    for name, source in schema.items():
-        lines += [f"  {name}:", "    columns:", *(f"      {line}" for line in source.lines())]
-    if not arguments.freeze:
-        if not arguments.json:
-            _write(*lines)
-    else:
+    frozen = None
+    if arguments.freeze:
         try:
             frozen = freeze_file(Path(arguments.spec), schema)
         except SpecError:
             if not arguments.json:
-                _write(*lines)
+                write(as_yaml(schema))
             raise
-        if not arguments.json:
-            _write(f"{arguments.spec}: {_count(frozen, 'type')} written" if frozen
-                   else f"{arguments.spec}: every column declares its type already")  # fmt: skip
     if arguments.json:
-        _write_json({"sources": {
-            name: {"columns": {column: {"type": str(of), "declared": column not in source.inferred}
-                               for column, of in source.types.items()},
-                   "left_out": dict(source.left_out)}
-            for name, source in schema.items()
-        }, "frozen": arguments.freeze})  # fmt: skip
+        write_json({"sources": as_dict(schema), "frozen": frozen})
+    elif frozen is None:
+        write(as_yaml(schema))
+    else:
+        said = f"{count(frozen, 'type')} written" if frozen else "every column has its type already"
+        write(f"{arguments.spec}: {said}")
 
 
 def _apply(arguments: argparse.Namespace) -> None:
-    from pathlib import Path
-
     from featurekit.run import open_run
     from featurekit.serving import apply_file
 
@@ -154,9 +156,9 @@ def _apply(arguments: argparse.Namespace) -> None:
         run.plan, run.statistics, arguments.input, Path(arguments.out), arguments.overwrite
     )
     if arguments.json:
-        _write_json({"out": arguments.out, "rows": rows, "features": list(run.features)})
+        write_json({"out": arguments.out, "rows": rows, "features": list(run.features)})
     else:
-        _write(f"{arguments.out}: {_count(len(run.features), 'feature')} of {_count(rows, 'row')}")
+        write(f"{arguments.out}: {count(len(run.features), 'feature')} of {count(rows, 'row')}")
 
 
 def _completion(arguments: argparse.Namespace) -> None:
@@ -169,14 +171,14 @@ def _completion(arguments: argparse.Namespace) -> None:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             elif action.metavar in ("DIR", "RUN"):
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-    _write(shtab.complete(made, arguments.shell))
+    write(shtab.complete(made, arguments.shell))
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="featurekit", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Declare features once, in a spec; get the same features for training and serving.",
+        description="Declare features once, in a spec; train on them and serve them unchanged.",
         epilog=_EPILOG,
     )  # fmt: skip
     made.add_argument("--version", action="version", version=f"featurekit {__version__}",
@@ -203,33 +205,35 @@ def parser() -> argparse.ArgumentParser:
             "--json", action="store_true", help=f"print {what} as JSON (default: text)"
         )
 
-    no_tensorflow = "export no SavedModel (default: export one where TensorFlow is installed)"
+    def no_tensorflow(added: argparse.ArgumentParser) -> None:
+        text = "export no SavedModel (default: export one where TensorFlow is installed)"
+        added.add_argument("--no-tensorflow", action="store_true", help=text)
+
+    def flag(added: Any, name: str, text: str) -> None:
+        added.add_argument(name, action="store_true", help=text)
 
     run = command("run", _run)
     spec(run)
-    run.add_argument("--out", metavar="DIR", required=True,
-                     help="the folder to write; it appears complete or not at all (required)")  # fmt: skip
-    run.add_argument("--overwrite", action="store_true",
-                     help="replace a run that stands there, once the new one is complete (default: refuse)")  # fmt: skip
-    run.add_argument("--no-tensorflow", action="store_true", help=no_tensorflow)
-    run.add_argument("--tfrecord", action="store_true",
-                     help="write the examples as TFRecord too (default: Parquet only)")  # fmt: skip
-    run.add_argument("--engine", metavar="NAME", default="local",
-                     help="what fits statistics and writes examples (default: local)")  # fmt: skip
+    text = "the folder to write; it appears complete or not at all (required)"
+    run.add_argument("--out", metavar="DIR", required=True, help=text)
+    text = "replace a run that stands there, once the new one is complete (default: refuse)"
+    flag(run, "--overwrite", text)
+    no_tensorflow(run)
+    flag(run, "--tfrecord", "write the examples as TFRecord too (default: Parquet only)")
+    text = "what fits statistics and writes examples (default: local)"
+    run.add_argument("--engine", metavar="NAME", default="local", help=text)
     json(run, "what was written")
-    run.add_argument("--quiet", action="store_true",
-                     help="print nothing but errors (default: progress, where standard error is a "
-                          "terminal, and a summary)")  # fmt: skip
+    text = "print nothing but errors (default: a summary, and progress on a terminal)"
+    flag(run, "--quiet", text)
 
     plan = command("plan", _plan)
     spec(plan)
     form = plan.add_mutually_exclusive_group()
     json(form, "the plan")
-    form.add_argument("--mermaid", action="store_true",
-                      help="print the plan as a Mermaid flowchart (default: a table)")  # fmt: skip
-    plan.add_argument("--picture", metavar="FILE.svg",
-                      help="write the plan as a picture too, replacing an older one (default: none)")  # fmt: skip
-    plan.add_argument("--no-tensorflow", action="store_true", help=no_tensorflow)
+    flag(form, "--mermaid", "print the plan as a Mermaid flowchart (default: a table)")
+    text = "write the plan as a picture too, replacing an older one (default: none)"
+    plan.add_argument("--picture", metavar="FILE.svg", help=text)
+    no_tensorflow(plan)
 
     check = command("check", _check)
     spec(check)
@@ -237,19 +241,17 @@ def parser() -> argparse.ArgumentParser:
 
     schema = command("schema", _schema)
     spec(schema)
-    schema.add_argument("--freeze", action="store_true",
-                        help="write the inferred types into SPEC itself, keeping comments and layout "
-                             "(default: print only)")  # fmt: skip
+    text = "write inferred types into SPEC itself, comments and layout kept (default: print only)"
+    flag(schema, "--freeze", text)
     json(schema, "the types")
 
     apply = command("apply", _apply)
     apply.add_argument("run", metavar="RUN", help="the folder of a run")
-    apply.add_argument("input", metavar="INPUT",
-                       help="the rows: a Parquet or CSV file, or a glob of either in quotes")  # fmt: skip
-    apply.add_argument("--out", metavar="FILE", required=True,
-                       help="the file to write: .parquet or .csv (required)")  # fmt: skip
-    apply.add_argument("--overwrite", action="store_true",
-                       help="replace the file if it stands there (default: refuse)")  # fmt: skip
+    text = "the rows: a Parquet or CSV file, or a glob of either in quotes"
+    apply.add_argument("input", metavar="INPUT", help=text)
+    text = "the file to write: .parquet or .csv (required)"
+    apply.add_argument("--out", metavar="FILE", required=True, help=text)
+    flag(apply, "--overwrite", "replace the file if it stands there (default: refuse)")
     json(apply, "what was written")
 
     completion = command("completion", _completion)
@@ -337,73 +339,7 @@ examples:
 }
 
 
-def _tensorflow(arguments: argparse.Namespace) -> bool | None:
-    return False if arguments.no_tensorflow else None
-
-
-@contextmanager
-def _progress(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Give a function that draws stages as a bar on a terminal, whose clock goes on by itself."""
-    if not shown or not sys.stderr.isatty():
-        yield None
-        return
-    import threading
-
-    from tqdm import tqdm
-
-    form = "{percentage:3.0f}% |{bar:24}| stage {n_fmt} of {total_fmt}  {elapsed}  {desc}"
-    ended = threading.Event()
-    with tqdm(bar_format=form, file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
-
-        def tell(event: Progress) -> None:
-            bar.total, bar.n = event.stages, event.done
-            bar.set_description_str(event.text)
-
-        def tick() -> None:
-            while not ended.wait(0.5):
-                bar.refresh()
-
-        clock = threading.Thread(target=tick, daemon=True)
-        clock.start()
-        try:
-            yield tell
-        finally:
-            ended.set()
-            clock.join()
-
-
-def _summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
-    manifest, out = done.manifest, arguments.out
-    rows, seconds = manifest["rows"], manifest["seconds"]
-    splits = ", ".join(f"{name} {count:,}" for name, count in rows["splits"].items())
-    left_out = (
-        f"; {rows['without_label']:,} without a label left out" if rows["without_label"] else ""
-    )
-    yield f"{out}: {_count(len(done.features), 'feature')} of {_count(rows['written'], 'row')}"
-    yield f"  rows        {splits}{left_out}"
-    if rows["nan_read_as_missing"]:
-        counts = ", ".join(
-            f"{name} {count:,}" for name, count in rows["nan_read_as_missing"].items()
-        )
-        yield f"  NaN         read as missing: {counts}"
-    yield f"  examples    {out}/examples"
-    saved = manifest["saved_model"]
-    if saved["exported"]:
-        sampled = manifest["parity"]["rows"]
-        yield f"  SavedModel  {out}/transform_fn, equal to the examples in {_count(sampled, 'sampled row')}"
-    else:
-        yield f"  SavedModel  none: {saved['reason']}"
-    laps = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in seconds.items())
-    yield f"  time        {laps}"
-    yield "next:"
-    yield f"  featurekit plan {arguments.spec} --picture plan.svg"
-    yield f"  featurekit apply {out} NEW_ROWS.parquet --out features.parquet"
-    yield f"  python -c 'import featurekit as fk; print(fk.open_run(\"{out}\").examples().to_polars())'"
-
-
 def _write_picture(name: str, svg: str) -> None:
-    from pathlib import Path
-
     from featurekit.artifact import new_file
 
     path = Path(name)
@@ -411,62 +347,6 @@ def _write_picture(name: str, svg: str) -> None:
         raise UsageError("a picture is an .svg file", where=name)
     with new_file(path, overwrite=True) as temporary:
         temporary.write_text(svg, "utf-8")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _report(error: FeatureKitError, arguments: argparse.Namespace) -> int:
-    """Print an error that was raised on purpose; return its exit code."""
-    if arguments.json:
-        _write_json(error.to_dict())
-    elif isinstance(error, SpecErrors):
-        for problem in error.problems:
-            _print(sys.stderr, _one_line(str(problem)))
-        _complain(f"{_count(len(error.problems), 'problem')} in {arguments.spec}")
-    else:
-        _complain(_one_line(str(error)))
-    return error.exit_code
-
-
-def _unexpected(error: BaseException, arguments: argparse.Namespace) -> int:
-    kind, said = type(error).__name__, _one_line(str(error)) or "no message"
-    if arguments.json:
-        _write_json({"error": kind, "where": "", "message": said, "hint": _REPORT})
-    else:
-        _complain(f"unexpected {kind}: {said}. {_REPORT}")
-    return UNEXPECTED
-
-
-_REPORT = "This is a bug: please report it with the spec and what FEATUREKIT_TRACEBACK=1 prints"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _complain(text: str) -> None:
-    _print(sys.stderr, f"featurekit: error: {text}")
-
-
-def _write(*lines: str) -> None:
-    for line in lines:
-        _print(sys.stdout, line)
-
-
-def _write_json(data: Any) -> None:
-    import json
-
-    _print(sys.stdout, json.dumps(data, indent=2, allow_nan=False))
-
-
-def _print(stream: Any, text: str) -> None:
-    """Print text whose names may be hostile: no control character reaches the terminal."""
-    safe = "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-    )
-    stream.write(f"{safe}\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 from featurekit import artifact
 from featurekit.engines import local
-from featurekit.engines.export import Worker, require_parity
+from featurekit.export import Worker, require_parity
 from featurekit.errors import DataError, UsageError, require
 from featurekit.graph import code_domain, fitted_type
 from featurekit.plan import Plan, make_plan, refuse_aggregations
@@ -100,6 +100,10 @@ def run(
     export = installed if tensorflow is None else tensorflow
     with ExitStack() as stack:
         made, table = _prepare(spec, export)
+        if tfrecord:
+            from featurekit.engines.tfrecord import refuse_wide
+
+            refuse_wide(made)
         builder = stack.enter_context(Worker()) if export else None
         verifier = stack.enter_context(Worker()) if export else None
         tell = _Teller(progress, 2 + 2 * export + tfrecord + max(1, len(made.levels)))

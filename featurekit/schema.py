@@ -13,7 +13,7 @@ from featurekit.spec.freeze import freeze, yaml_text
 from featurekit.spec.objects import Column, Spec, plain
 from featurekit.types import Type
 
-__all__ = ["SourceSchema", "freeze_file", "read_schema"]
+__all__ = ["SourceSchema", "as_dict", "as_yaml", "freeze_file", "read_schema"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,10 @@ class SourceSchema:
 def _flow(settings: Mapping[str, Any]) -> str:
     import yaml
 
-    return yaml.safe_dump(dict(settings), default_flow_style=True, sort_keys=False, allow_unicode=True,
-                          width=2**31).strip()  # fmt: skip
+    text = yaml.safe_dump(
+        dict(settings), default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**31
+    )
+    return str(text).strip()
 
 
 def read_schema(spec: Spec) -> dict[str, SourceSchema]:
@@ -74,6 +76,28 @@ def read_schema(spec: Spec) -> dict[str, SourceSchema]:
         }
         out[name] = SourceSchema(source.columns, column_types(table, source), left_out)
     return out
+
+
+def as_yaml(schema: Mapping[str, SourceSchema]) -> str:
+    """Return the columns of all sources as YAML that can be pasted into a spec."""
+    lines = ["sources:"]
+    for name, source in schema.items():
+        lines += [f"  {name}:", "    columns:", *(f"      {line}" for line in source.lines())]
+    return "\n".join(lines)
+
+
+def as_dict(schema: Mapping[str, SourceSchema]) -> dict[str, Any]:
+    """Return the columns of all sources as plain data."""
+    return {
+        name: {
+            "columns": {
+                column: {"type": str(of), "declared": column not in source.inferred}
+                for column, of in source.types.items()
+            },
+            "left_out": dict(source.left_out),
+        }
+        for name, source in schema.items()
+    }
 
 
 def freeze_file(path: Path, schema: Mapping[str, SourceSchema]) -> int:

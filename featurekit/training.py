@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from featurekit.engines.dense import dense
 from featurekit.errors import UsageError, require
 from featurekit.sources import polars_errors
 
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["BATCH", "ExampleSet", "as_array", "dense", "spread", "to_pandas"]
+__all__ = ["ExampleSet", "as_array", "spread", "to_pandas"]
 
 LABEL = "label"
-MISSING_INTEGER = -(2**63)
 
 BATCH = 65_536
 """So many rows are read from the files at a time."""
@@ -203,19 +203,6 @@ def as_array(frame: pl.DataFrame) -> np.ndarray:
         out[:, position] = series.to_numpy()
         out[series.is_null().to_numpy(), position] = np.nan
     return out
-
-
-def dense(series: pl.Series) -> np.ndarray:
-    """Return a column as the SavedModel's outputs hold it.
-
-    A missing float is NaN (in a vector: every element), a missing text the empty string, a
-    missing integer the smallest int64; booleans are 0 and 1, times microseconds.
-    """
-    if series.dtype == pl.String:
-        return series.fill_null("").to_numpy()
-    if isinstance(series.dtype, pl.Array) or series.dtype.is_float():
-        return series.to_numpy()
-    return series.to_physical().cast(pl.Int64).fill_null(MISSING_INTEGER).to_numpy()
 
 
 def _tensor_spec(tf: Any, of: Any) -> Any:

@@ -28,9 +28,9 @@ try:
     from sklearn.base import BaseEstimator, TransformerMixin
     from sklearn.utils._set_output import _get_output_config
     from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
-except ImportError as error:
+except ImportError:
     raise MissingExtra(
-        f"FeatureTransformer needs the package {error.name}, which is not installed",
+        "FeatureTransformer needs the package scikit-learn, which is not installed",
         hint="pip install 'featurekit[analysis]'",
     ) from None
 

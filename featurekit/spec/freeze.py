@@ -72,30 +72,29 @@ def yaml_text(value: str) -> str:
     return text.strip()[1:-1]
 
 
-def _edits(text: str, root: yaml.Node, types: _Types) -> Iterator[_Edit]:
+def _edits(text: str, root: yaml.Node | None, types: _Types) -> Iterator[_Edit]:
     sources = _child(root, "sources")
     for name, found in types.items():
         source = _child(sources, name)
-        if not found:
-            continue
         columns = _child(source, "columns")
-        declared = (
-            {} if columns is None else {key.value: (key, entry) for key, entry in columns.value}
-        )
+        entries = [] if columns is None else columns.value
+        declared = {key.value: (key, entry) for key, entry in entries}
         for column, of in found.items():
             if column in declared:
                 yield _type_of(text, *declared[column], of)
         added = {column: of for column, of in found.items() if column not in declared}
-        if added:
+        if added and source is not None:
             yield _new_columns(text, source, columns, added)
 
 
-def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
+def _child(node: yaml.Node | None, name: str) -> yaml.MappingNode | None:
+    """Return the mapping that stands under a key."""
     entries = node.value if isinstance(node, yaml.MappingNode) else ()
-    return next((value for key, value in entries if key.value == name), None)
+    found = next((value for key, value in entries if key.value == name), None)
+    return found if isinstance(found, yaml.MappingNode) else None
 
 
-def _type_of(text: str, key: yaml.Node, declared: yaml.Node, of: Type) -> _Edit:
+def _type_of(text: str, key: yaml.Node, declared: yaml.MappingNode, of: Type) -> _Edit:
     """Add a type to a column that declares something else."""
     if declared.flow_style:
         return declared.start_mark.index + 1, f"type: {of}, " if declared.value else f"type: {of}"
@@ -104,10 +103,9 @@ def _type_of(text: str, key: yaml.Node, declared: yaml.Node, of: Type) -> _Edit:
 
 
 def _new_columns(
-    text: str, source: yaml.Node | None, columns: yaml.Node | None, added: Mapping[str, Type]
+    text: str, source: yaml.MappingNode, columns: yaml.MappingNode | None, added: Mapping[str, Type]
 ) -> _Edit:
     """Add columns that are not declared at all, after what is there."""
-    assert isinstance(source, yaml.MappingNode)
     if columns is not None and columns.flow_style:
         if not columns.value:
             return columns.start_mark.index + 1, _flow(text, columns, added)
@@ -134,16 +132,12 @@ def _block(text: str, mapping: yaml.Node, lines: str) -> _Edit:
 
 def _flow(text: str, node: yaml.Node, added: Mapping[str, Type]) -> str:
     """Return entries between braces, on lines of their own when they are many."""
-    entries = ", ".join(f"{yaml_text(name)}: {of}" for name, of in added.items())
-    start = text.rfind("\n", 0, node.start_mark.index) + 1
-    if (
-        node.end_mark.index - start + len(entries) <= _LINE
-        and "\n" not in text[start : node.end_mark.index]
-    ):
-        return entries
-    line = text[start : node.start_mark.index]
-    indent = " " * (len(line) - len(line.lstrip(" ")) + 4)
     parts = [f"{yaml_text(name)}: {of}" for name, of in added.items()]
+    entries = ", ".join(parts)
+    line = text[text.rfind("\n", 0, node.start_mark.index) + 1 : node.end_mark.index]
+    if "\n" not in line and len(line) + len(entries) <= _LINE:
+        return entries
+    indent = " " * (len(line) - len(line.lstrip(" ")) + 4)
     rows = [""]
     for part in parts:
         if len(indent) + len(rows[-1]) + len(part) > _LINE:

@@ -295,11 +295,11 @@ class Aggregation(Settings):
         if not self.features:
             raise SpecError("an aggregation needs features, such as {delay_mean: mean(arr_delay)}")
 
-    def to_plain(self) -> Any:
-        """Return the settings that are not the default as plain data."""
-        made = super().to_plain()
+    def given(self) -> dict[str, Any]:
+        """Return the settings that are not the default, `by` as a list where names are shared."""
+        made = super().given()
         if self.by and all(key == name for key, name in self.by.items()):
-            made["by"] = list(self.by)
+            made["by"] = tuple(self.by)
         return made
 
     def outputs(self) -> Iterator[tuple[str, str, str]]:

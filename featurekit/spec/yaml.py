@@ -55,9 +55,7 @@ def load_spec(path: str | Path) -> Spec:
         reason = error.strerror or str(error)
         raise SpecError(f"the spec cannot be read: {reason}", where=str(path)) from None
     if len(raw) > MAX_BYTES:
-        raise SpecError(
-            f"a spec may have {MAX_BYTES:,} bytes, got {len(raw):,}", where=str(path)
-        )
+        raise SpecError(f"a spec may have {MAX_BYTES:,} bytes, got {len(raw):,}", where=str(path))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -35,7 +35,7 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        root = str(Path(__file__).absolute().parents[2])
+        root = str(Path(__file__).absolute().parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -43,7 +43,7 @@ class Worker:
         }  # fmt: skip
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from featurekit.engines.export import main; main()"],
+            [sys.executable, "-c", "from featurekit.export import main; main()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment,
         )  # fmt: skip
 

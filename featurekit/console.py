@@ -1,0 +1,143 @@
+"""What the command line says: results, progress and errors, on a terminal or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from featurekit.errors import FeatureKitError, SpecErrors
+
+if TYPE_CHECKING:
+    from featurekit.run import Progress, Run
+
+__all__ = [
+    "complain", "count", "progress_bar", "report", "report_unexpected", "summary", "write",
+    "write_json",
+]  # fmt: skip
+
+UNEXPECTED = 4
+
+
+@contextmanager
+def progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """Give a function that draws stages as a bar on a terminal, whose clock goes on by itself."""
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
+    import threading
+
+    from tqdm import tqdm
+
+    form = "{percentage:3.0f}% |{bar:24}| stage {n_fmt} of {total_fmt}  {elapsed}  {desc}"
+    ended = threading.Event()
+    with tqdm(bar_format=form, file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+
+        def tell(event: Progress) -> None:
+            bar.total, bar.n = event.stages, event.done
+            bar.set_description_str(event.text)
+
+        def tick() -> None:
+            while not ended.wait(0.5):
+                bar.refresh()
+
+        clock = threading.Thread(target=tick, daemon=True)
+        clock.start()
+        try:
+            yield tell
+        finally:
+            ended.set()
+            clock.join()
+
+
+def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines that say what a run wrote, and what to do with it."""
+    manifest, out = done.manifest, arguments.out
+    rows, seconds = manifest["rows"], manifest["seconds"]
+    splits = ", ".join(f"{name} {number:,}" for name, number in rows["splits"].items())
+    unlabelled = rows["without_label"]
+    left_out = f"; {unlabelled:,} without a label left out" if unlabelled else ""
+    yield f"{out}: {count(len(done.features), 'feature')} of {count(rows['written'], 'row')}"
+    yield f"  rows        {splits}{left_out}"
+    missing = rows["nan_read_as_missing"]
+    if missing:
+        found = ", ".join(f"{name} {number:,}" for name, number in missing.items())
+        yield f"  NaN         read as missing: {found}"
+    yield f"  examples    {out}/examples"
+    saved = manifest["saved_model"]
+    if saved["exported"]:
+        sampled = count(manifest["parity"]["rows"], "sampled row")
+        yield f"  SavedModel  {out}/transform_fn, equal to the examples in {sampled}"
+    else:
+        yield f"  SavedModel  none: {saved['reason']}"
+    laps = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in seconds.items())
+    yield f"  time        {laps}"
+    yield "next:"
+    yield f"  featurekit plan {quote(arguments.spec)} --picture plan.svg"
+    yield f"  featurekit apply {quote(out)} NEW_ROWS.parquet --out features.parquet"
+    yield f"  in Python: featurekit.open_run({out!r}).examples('train').to_pandas()"
+
+
+def count(number: int, what: str) -> str:
+    """Return a number with what it counts, in the plural where it takes one."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def report(error: FeatureKitError, arguments: argparse.Namespace) -> int:
+    """Print an error that was raised on purpose; return its exit code."""
+    if arguments.json:
+        write_json(error.to_dict())
+    elif isinstance(error, SpecErrors):
+        for problem in error.problems:
+            _print(sys.stderr, _one_line(str(problem)))
+        where = arguments.spec if hasattr(arguments, "spec") else arguments.run
+        complain(f"{count(len(error.problems), 'problem')} in {where}")
+    else:
+        complain(_one_line(str(error)))
+    return error.exit_code
+
+
+def report_unexpected(error: BaseException, arguments: argparse.Namespace) -> int:
+    """Print an error that nobody raised on purpose; return its exit code."""
+    kind, said = type(error).__name__, _one_line(str(error)) or "no message"
+    if arguments.json:
+        write_json({"error": kind, "where": "", "message": said, "hint": _REPORT})
+    else:
+        complain(f"unexpected {kind}: {said}. {_REPORT}")
+    return UNEXPECTED
+
+
+_REPORT = "This is a bug: please report it with the spec and what FEATUREKIT_TRACEBACK=1 prints"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def complain(text: str) -> None:
+    """Print an error."""
+    _print(sys.stderr, f"featurekit: error: {text}")
+
+
+def write(*lines: str) -> None:
+    """Print results."""
+    for line in lines:
+        _print(sys.stdout, line)
+
+
+def write_json(data: Any) -> None:
+    """Print a result for machines."""
+    import json
+
+    _print(sys.stdout, json.dumps(data, indent=2, allow_nan=False))
+
+
+def _print(stream: Any, text: str) -> None:
+    """Print text whose names may be hostile: no control character reaches the terminal."""
+    safe = "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+    stream.write(f"{safe}\n")

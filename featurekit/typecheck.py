@@ -1,0 +1,286 @@
+"""From expressions over the columns of one source to typed nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from featurekit.errors import SpecError, closest
+from featurekit.graph import (
+    AggregateNode,
+    ColumnNode,
+    LiteralNode,
+    Node,
+    OperationNode,
+    topological,
+)
+from featurekit.spec.expression import (
+    MAX_DEPTH,
+    MAX_SIZE,
+    Attribute,
+    Call,
+    Expression,
+    Literal,
+    Name,
+    shortened,
+)
+from featurekit.spec.objects import Column
+from featurekit.spec.problems import Place, Reported
+from featurekit.transforms.base import FullPassOperation, Operation
+from featurekit.transforms.catalogue import operations
+from featurekit.types import BOOL, FLOAT32, FLOAT64, INT64, STRING, TIMESTAMP, Type
+
+__all__ = ["Typer", "described", "in_order", "names_in", "reads_rows"]
+
+
+class Typer:
+    """Turns expressions over the columns of one source into nodes.
+
+    Args:
+        columns: The declared columns of the source.
+        types: The types of the columns that the data holds.
+        attribute: Looks up the output of an aggregation.
+        other: Looks up a name that is not a column (another feature).
+        open_ended: Whether the data may hold columns of which no type is known.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Column],
+        types: Mapping[str, Type],
+        attribute: Callable[[str, str], Node] | None = None,
+        other: Callable[[str], Node] | None = None,
+        open_ended: bool = False,
+    ) -> None:
+        self.columns = columns
+        self.types = types
+        self.attribute = attribute
+        self.other = other
+        self.open_ended = open_ended
+        self._nodes: dict[Node, Node] = {}
+        self._made: dict[str, Node] = {}
+        self._failed: set[str] = set()
+
+    def within(
+        self, attribute: Callable[[str, str], Node], other: Callable[[str], Node]
+    ) -> Typer:
+        """Return a typer of the same columns that knows more names; it shares all nodes."""
+        made = Typer(self.columns, self.types, attribute, other, self.open_ended)
+        made._nodes, made._made, made._failed = self._nodes, self._made, self._failed
+        return made
+
+    def derive(self, place: Place) -> None:
+        """Type every derived column, collecting their problems below the place of the columns."""
+        derived = {name: column.expr for name, column in self.columns.items() if column.expr}
+        order, cycles = in_order({name: names_in(expr) for name, expr in derived.items()})
+        for cycle in cycles:
+            self._failed |= set(cycle)
+            with place.below(cycle[0], f"column {cycle[0]!r}").collect():
+                raise SpecError(f"derived columns refer to each other: {' -> '.join(cycle)}")
+        for name in order:
+            with place.below(name, f"column {name!r}").collect():
+                self.name(name)
+
+    def node(self, expression: Expression) -> Node:
+        """Return the node of an expression.
+
+        Raises:
+            SpecError: A name is unknown, or a type does not fit.
+        """
+        match expression:
+            case Name(name=name):
+                return self.name(name)
+            case Literal(value=value, type=of):
+                return LiteralNode.of(value, of)
+            case Attribute(aggregation=owner, name=name):
+                if self.attribute is None:
+                    raise SpecError(
+                        f"{owner}.{name} cannot be used here",
+                        hint="only features can use the outputs of aggregations",
+                    )
+                return self.attribute(owner, name)
+            case Call(operation=operation, inputs=inputs):
+                return self.apply(operation, tuple(self.node(entry) for entry in inputs))
+        raise SpecError(f"{expression!r} is not an expression")
+
+    def name(self, name: str) -> Node:
+        """Return the node of a column: read, derived, or known by `other`."""
+        if name in self._made:
+            return self._made[name]
+        if name in self._failed:
+            raise Reported
+        column = self.columns.get(name, Column())
+        if column.expr is not None:
+            node = self._derived(name, column, column.expr)
+        elif name in self.types:
+            node = self.intern(ColumnNode.of(name, self.types[name]))
+        elif self.other is not None:
+            return self.other(name)
+        elif self.open_ended:
+            raise SpecError(
+                f"the type of {name!r} is not known: the spec does not declare it, "
+                "and the data has not been read",
+                hint=f"declare it under columns, such as {name}: float32",
+            )
+        else:
+            known = [*self.types, *self.columns]
+            raise SpecError(f"there is no column {name!r}", hint=closest(name, known))
+        self._made[name] = node
+        return node
+
+    def _derived(self, name: str, column: Column, expression: Expression) -> Node:
+        if name in names_in(expression):
+            raise SpecError(
+                f"the derived column {name!r} uses itself",
+                hint=f"read the stored one under another name: stored_{name}: {{column: {name}}}",
+            )
+        self._failed.add(name)  # Until it is made: a cycle would come back to it.
+        node = self.node(expression)
+        if node.level:
+            raise SpecError(
+                f"the derived column {name!r} uses statistics of the data",
+                hint="a derived column is a row expression; make it a feature",
+            )
+        if column.type is not None:
+            node = self.cast(node, column.type, f"the derived column {name!r}")
+        self._failed.discard(name)
+        return node
+
+    def apply(self, operation: Operation, inputs: tuple[Node, ...]) -> Node:
+        """Return the node of an operation, its inputs checked and cast."""
+        for position, entry in enumerate(inputs):
+            _accept(operation, position, entry)
+        inputs = _widen_literals(inputs)
+        try:
+            wanted = operation.coerce(tuple(entry.type for entry in inputs))
+        except ValueError as error:
+            call = Call(operation, tuple(entry.expression for entry in inputs)).text
+            raise SpecError(f"{shortened(call)!r}: {error}") from None
+        inputs = tuple(
+            self.cast(entry, to, operation.name()) for entry, to in zip(inputs, wanted, strict=True)
+        )
+        try:
+            output = operation.output_type(tuple(wanted))
+        except ValueError as error:
+            raise SpecError(f"{operation.name()}: {error}") from None
+        if isinstance(operation, FullPassOperation) and not reads_rows(*inputs):
+            raise SpecError(
+                f"{operation.name()} needs something that changes from row to row, "
+                f"got {shortened(inputs[0].text)!r}"
+            )
+        node = OperationNode.of(operation, inputs, output)
+        # Only text can be too large: what is shared is spelled out there each time it is used.
+        depth, size = node.expression.depth, node.expression.size
+        if depth > MAX_DEPTH or size > MAX_SIZE:
+            raise SpecError(
+                "with the features and derived columns that it uses spelled out, the expression "
+                f"is nested {depth} deep and has {size:,} parts; at most {MAX_DEPTH} and "
+                f"{MAX_SIZE:,} are allowed",
+                hint="compute a part of it before FeatureKit, as a column of the data",
+            )
+        return self.intern(node)
+
+    def cast(self, node: Node, to: Type, what: str) -> Node:
+        """Return a node of another type; constants are converted at once."""
+        if node.type == to:
+            return node
+        if isinstance(node, LiteralNode) and {node.type, to} <= {INT64, FLOAT32, FLOAT64}:
+            return LiteralNode.of(int(node.value) if to == INT64 else float(node.value), to)
+        try:
+            operation = operations()["cast"](to=str(to))  # type: ignore[call-arg]
+            operation.output_type(operation.coerce((node.type,)))
+        except ValueError:
+            shown = shortened(node.text)
+            raise SpecError(
+                f"{what} needs {_article(to)}; {shown!r} is {described(node.type)}"
+            ) from None
+        return self.intern(OperationNode.of(operation, (node,), to))
+
+    def intern(self, node: Node) -> Node:
+        """Return the one node with this fingerprint."""
+        return self._nodes.setdefault(node, node)
+
+
+def names_in(expression: Expression) -> set[str]:
+    """Return the names of columns and features that an expression mentions."""
+    return {part.name for part in expression.walk() if isinstance(part, Name)}
+
+
+def reads_rows(*nodes: Node) -> bool:
+    """Whether anything below the nodes is read from rows, so that it is no constant."""
+    return any(isinstance(entry, (ColumnNode, AggregateNode)) for entry in topological(nodes))
+
+
+def in_order(uses: Mapping[str, Collection[str]]) -> tuple[list[str], list[list[str]]]:
+    """Sort names so that each follows those it uses; what is no key of `uses` is passed over.
+
+    Returns:
+        The names in order, without those of cycles; and the cycles, each as `[a, b, a]` where a
+        uses b and b uses a. A name that uses itself is no cycle here.
+    """
+    graph = {name: {used for used in of if used in uses} - {name} for name, of in uses.items()}
+    cycles: list[list[str]] = []
+    while True:
+        try:
+            return list(TopologicalSorter(graph).static_order()), cycles
+        except CycleError as error:
+            cycle = list(reversed(error.args[1]))
+            cycles.append(cycle)
+            graph = {
+                name: of - set(cycle) for name, of in graph.items() if name not in cycle
+            }
+
+
+def described(of: Type) -> str:
+    """Return a type as messages say it: `an integer`, `a string`, `a float32`."""
+    if of.width is not None:
+        return f"a vector ({of})"
+    return _article(of)
+
+
+def _article(of: Type) -> str:
+    return {INT64: "an integer", STRING: "a string", BOOL: "a boolean"}.get(of, f"a {of}")
+
+
+def _accept(operation: Operation, position: int, node: Node) -> None:
+    expected = operation.input_at(position)
+    if node.type in expected.accepts:
+        return
+    role = "" if len(operation.inputs) == 1 else f" as its {expected.name}"
+    hint = _type_hint(node, expected.accepts.types)
+    if node.type.width is not None:
+        hint = "a vector can only be a feature of its own"
+    raise SpecError(
+        f"{operation.name()} needs {expected.accepts}{role}; "
+        f"{shortened(node.text)!r} is {described(node.type)}",
+        hint=hint,
+    )
+
+
+def _type_hint(node: Node, wanted: frozenset[Type]) -> str:
+    text = shortened(node.text)
+    if node.type == STRING and INT64 in wanted:
+        return f"vocabulary({text}) first, or cast({text}, 'float32') if it holds numbers"
+    if node.type == TIMESTAMP and INT64 in wanted:
+        return f"hour({text}), day_of_week({text}) or seconds_between first"
+    if node.type == BOOL and INT64 in wanted:
+        return f"cast({text}, 'int64') first"
+    if wanted == frozenset({TIMESTAMP}):
+        return f"declare the column's type as timestamp; {text} is read as {node.type}"
+    if STRING in wanted and node.type.is_number:
+        return f"cast({text}, 'string') first" if node.type == INT64 else f"bucketize({text}) first"
+    if wanted == frozenset({BOOL}):
+        return f"compare it, for example {text} > 0" if node.type.is_number else ""
+    return ""
+
+
+def _widen_literals(inputs: tuple[Node, ...]) -> tuple[Node, ...]:
+    """A float constant beside a float64 is a float64, so that 0.1 is not rounded on the way."""
+    if not any(entry.type == FLOAT64 and not isinstance(entry, LiteralNode) for entry in inputs):
+        return inputs
+    return tuple(
+        LiteralNode.of(entry.value, FLOAT64)
+        if isinstance(entry, LiteralNode) and entry.type == FLOAT32
+        else entry
+        for entry in inputs
+    )

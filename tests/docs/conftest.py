@@ -1,0 +1,84 @@
+"""A folder like a checkout with a few flights and one finished run, shared by all pages."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from featurekit.cli import main
+from tests.docs.pages import ROOT
+
+EVERY = 67
+"""Of 336,776 flights, one in so many is kept: 5,027."""
+
+FLIGHTS_RUN = "featurekit run examples/flights/flights.yaml --out runs/flights"
+NOT_RUN = ("make ", "pip ", "git ", "python examples/flights/prepare.py", "python examples/flights/train_keras.py")
+"""Commands that install something, take minutes, or are tested on their own."""
+
+
+class Workspace:
+    """The folder that snippets run in.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.done: dict[str, tuple[int, str]] = {}
+
+    def command(self, text: str) -> tuple[int, str] | None:
+        """Run a command line; return its exit code and output, `None` for one that is not run.
+
+        A `featurekit run` is done once, whichever pages show it.
+        """
+        if text.startswith(NOT_RUN):
+            return None
+        if text not in self.done:
+            answer = self._featurekit(text) if text.startswith("featurekit ") else self._shell(text)
+            if not text.startswith("featurekit run "):
+                return answer
+            self.done[text] = answer
+        return self.done[text]
+
+    def _featurekit(self, text: str) -> tuple[int, str]:
+        out = io.StringIO()
+        with contextlib.chdir(self.path), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            try:
+                code = main(shlex.split(text, comments=True)[1:])
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+        return code, out.getvalue()
+
+    def _shell(self, text: str) -> tuple[int, str]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            text, shell=True, cwd=self.path, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    source = importlib.util.spec_from_file_location("prepare", ROOT / "examples/flights/prepare.py")
+    assert source is not None and source.loader is not None
+    prepare = importlib.util.module_from_spec(source)
+    source.loader.exec_module(prepare)
+    prepare.write(prepare.flights().gather_every(EVERY), folder / "examples/flights/data/flights.parquet")
+    made = Workspace(folder)
+    answer = made.command(FLIGHTS_RUN)
+    assert answer is not None
+    assert answer[0] == 0, answer[1]
+    return made
