@@ -1,1 +1,87 @@
-"""FeatureKit."""
+"""Declare features once; serve what you trained on, and prove that nothing leaks.
+
+`fk.run` computes a spec and writes a run, `fk.open_run` reads it back, `fk.check` and `fk.plan`
+say what a run would do, `fk.Spec` and `fk.load_spec` make specs, and every operation of the
+catalogue is a function here that builds an expression.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from featurekit._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from featurekit.errors import BudgetError as BudgetError
+    from featurekit.errors import DataError as DataError
+    from featurekit.errors import EngineError as EngineError
+    from featurekit.errors import FeatureKitError as FeatureKitError
+    from featurekit.errors import LeakageError as LeakageError
+    from featurekit.errors import MissingExtra as MissingExtra
+    from featurekit.errors import ParityError as ParityError
+    from featurekit.errors import SpecError as SpecError
+    from featurekit.errors import SpecErrors as SpecErrors
+    from featurekit.errors import UsageError as UsageError
+    from featurekit.functions import *  # noqa: F403
+    from featurekit.run import Progress as Progress
+    from featurekit.run import Run as Run
+    from featurekit.run import check as check
+    from featurekit.run import open_run as open_run
+    from featurekit.run import plan as plan
+    from featurekit.run import run as run
+    from featurekit.spec.expression import col as col
+    from featurekit.spec.expression import literal as literal
+    from featurekit.spec.objects import Aggregation as Aggregation
+    from featurekit.spec.objects import Column as Column
+    from featurekit.spec.objects import Examples as Examples
+    from featurekit.spec.objects import Feature as Feature
+    from featurekit.spec.objects import Source as Source
+    from featurekit.spec.objects import Spec as Spec
+    from featurekit.spec.objects import Split as Split
+    from featurekit.spec.yaml import load_spec as load_spec
+    from featurekit.transformer import FeatureTransformer as FeatureTransformer
+
+_HOMES = {
+    name: f"featurekit.{module}"
+    for module, names in {
+        "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
+        "ParityError SpecError SpecErrors UsageError",
+        "run": "Progress Run check open_run plan run",
+        "spec.expression": "col literal",
+        "spec.objects": "Aggregation Column Examples Feature Source Spec Split",
+        "spec.yaml": "load_spec",
+        "transformer": "FeatureTransformer",
+    }.items()
+    for name in names.split()
+}
+"""Where each public name is defined; importing one imports that module, and nothing else does."""
+
+
+class _Package(ModuleType):
+    """Keeps `run` and `plan` the functions when the modules of the same names are imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+if not TYPE_CHECKING:  # With a __getattr__, type checkers would take any name for a public one.
+
+    def __getattr__(name: str) -> Any:
+        if name == "__all__":
+            return __dir__()
+        if name.startswith("_"):
+            raise AttributeError(f"module 'featurekit' has no attribute {name!r}")
+        if name not in _HOMES:
+            return getattr(importlib.import_module("featurekit.functions"), name)
+        globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*_HOMES, *dir(importlib.import_module("featurekit.functions"))})

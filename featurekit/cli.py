@@ -16,6 +16,7 @@ from typing import Any
 
 from featurekit._version import __version__
 from featurekit.console import (
+    as_json,
     complain,
     count,
     progress_bar,
@@ -23,7 +24,6 @@ from featurekit.console import (
     report_unexpected,
     summary,
     write,
-    write_json,
 )
 from featurekit.errors import FeatureKitError, SpecError, UsageError
 
@@ -52,13 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     arguments = parser().parse_args(argv)
+    done = False
     try:
-        arguments.command(arguments)
+        text = arguments.command(arguments)
+        done = True
+        if text:
+            write(text)
         sys.stdout.flush()
     except FeatureKitError as error:
         return report(error, arguments)
     except KeyboardInterrupt:
-        complain("interrupted; nothing was written")
+        complain(f"interrupted; {'the work was done' if done else 'nothing was written'}")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain once more when it exits.
@@ -73,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> str:
     if arguments.engine != "local":
         raise UsageError(f"the engine {arguments.engine!r} is not available yet",
                          hint="leave --engine out: local is the only one so far")  # fmt: skip
@@ -88,24 +92,24 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         shown = ("name", "spec_sha256", "rows", "saved_model", "seconds")
         facts = {key: done.manifest[key] for key in shown}
-        write_json({"out": arguments.out, "features": list(done.features), **facts})
-    elif not arguments.quiet:
-        write(*summary(done, arguments))
+        return as_json({"out": arguments.out, "features": list(done.features), **facts})
+    return "" if arguments.quiet else "\n".join(summary(done, arguments))
 
 
-def _plan(arguments: argparse.Namespace) -> None:
+def _plan(arguments: argparse.Namespace) -> str:
     from featurekit.run import plan
 
     made = plan(arguments.spec, saved_model=not arguments.no_tensorflow)
+    if arguments.json:
+        text = as_json(made.to_dict())
+    else:
+        text = made.to_mermaid() if arguments.mermaid else made.explain()
     if arguments.picture:
         _write_picture(arguments.picture, made.to_svg())
-    if arguments.json:
-        write_json(made.to_dict())
-    else:
-        write(made.to_mermaid() if arguments.mermaid else made.explain())
+    return text
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace) -> str:
     from featurekit.run import check
 
     resolved = check(arguments.spec)
@@ -114,18 +118,17 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.json:
         features = {name: str(node.type) for name, node in resolved.features.items()}
         columns = {name: str(of) for name, of in inputs.items()}
-        write_json({"spec": arguments.spec, "name": resolved.spec.name, "problems": [],
-                    "features": features, "inputs": columns})  # fmt: skip
-        return
+        return as_json({"spec": arguments.spec, "name": resolved.spec.name, "problems": [],
+                        "features": features, "inputs": columns})  # fmt: skip
     facts = (
         count(len(resolved.features), "feature"),
         f"{count(len(inputs), 'column')} of {examples.source}",
         "no label" if examples.label is None else f"label {examples.label}",
     )
-    write(f"{arguments.spec}: {', '.join(facts)}, no problems")
+    return f"{arguments.spec}: {', '.join(facts)}, no problems"
 
 
-def _schema(arguments: argparse.Namespace) -> None:
+def _schema(arguments: argparse.Namespace) -> str:
     from featurekit.schema import as_dict, as_yaml, freeze_file, read_schema
     from featurekit.spec.yaml import load_spec
 
@@ -139,15 +142,14 @@ def _schema(arguments: argparse.Namespace) -> None:
                 write(as_yaml(schema))
             raise
     if arguments.json:
-        write_json({"sources": as_dict(schema), "frozen": frozen})
-    elif frozen is None:
-        write(as_yaml(schema))
-    else:
-        said = f"{count(frozen, 'type')} written" if frozen else "every column has its type already"
-        write(f"{arguments.spec}: {said}")
+        return as_json({"sources": as_dict(schema), "frozen": frozen})
+    if frozen is None:
+        return as_yaml(schema)
+    said = f"{count(frozen, 'type')} written" if frozen else "every column has its type already"
+    return f"{arguments.spec}: {said}"
 
 
-def _apply(arguments: argparse.Namespace) -> None:
+def _apply(arguments: argparse.Namespace) -> str:
     from featurekit.run import open_run
     from featurekit.serving import apply_file
 
@@ -156,12 +158,11 @@ def _apply(arguments: argparse.Namespace) -> None:
         run.plan, run.statistics, arguments.input, Path(arguments.out), arguments.overwrite
     )
     if arguments.json:
-        write_json({"out": arguments.out, "rows": rows, "features": list(run.features)})
-    else:
-        write(f"{arguments.out}: {count(len(run.features), 'feature')} of {count(rows, 'row')}")
+        return as_json({"out": arguments.out, "rows": rows, "features": list(run.features)})
+    return f"{arguments.out}: {count(len(run.features), 'feature')} of {count(rows, 'row')}"
 
 
-def _completion(arguments: argparse.Namespace) -> None:
+def _completion(arguments: argparse.Namespace) -> str:
     import shtab
 
     made = parser()
@@ -171,7 +172,7 @@ def _completion(arguments: argparse.Namespace) -> None:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             elif action.metavar in ("DIR", "RUN"):
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-    write(shtab.complete(made, arguments.shell))
+    return str(shtab.complete(made, arguments.shell))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -186,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(title="commands", required=True)
 
     def command(
-        name: str, function: Callable[[argparse.Namespace], None]
+        name: str, function: Callable[[argparse.Namespace], str]
     ) -> argparse.ArgumentParser:
         text = _HELP[name]
         added = commands.add_parser(

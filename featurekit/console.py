@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from shlex import quote
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from featurekit.errors import FeatureKitError, SpecErrors
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from featurekit.run import Progress, Run
 
 __all__ = [
-    "complain", "count", "progress_bar", "report", "report_unexpected", "summary", "write",
-    "write_json",
+    "as_json", "complain", "count", "progress_bar", "report", "report_unexpected", "summary",
+    "write",
 ]  # fmt: skip
 
 UNEXPECTED = 4
@@ -34,7 +35,8 @@ def progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
 
     form = "{percentage:3.0f}% |{bar:24}| stage {n_fmt} of {total_fmt}  {elapsed}  {desc}"
     ended = threading.Event()
-    with tqdm(bar_format=form, file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+    wide = get_terminal_size().columns - 1
+    with tqdm(bar_format=form, file=sys.stderr, leave=False, ncols=wide) as bar:
 
         def tell(event: Progress) -> None:
             bar.total, bar.n = event.stages, event.done
@@ -89,7 +91,7 @@ def count(number: int, what: str) -> str:
 def report(error: FeatureKitError, arguments: argparse.Namespace) -> int:
     """Print an error that was raised on purpose; return its exit code."""
     if arguments.json:
-        write_json(error.to_dict())
+        write(as_json(error.to_dict()))
     elif isinstance(error, SpecErrors):
         for problem in error.problems:
             _print(sys.stderr, _one_line(str(problem)))
@@ -104,7 +106,7 @@ def report_unexpected(error: BaseException, arguments: argparse.Namespace) -> in
     """Print an error that nobody raised on purpose; return its exit code."""
     kind, said = type(error).__name__, _one_line(str(error)) or "no message"
     if arguments.json:
-        write_json({"error": kind, "where": "", "message": said, "hint": _REPORT})
+        write(as_json({"error": kind, "where": "", "message": said, "hint": _REPORT}))
     else:
         complain(f"unexpected {kind}: {said}. {_REPORT}")
     return UNEXPECTED
@@ -122,17 +124,16 @@ def complain(text: str) -> None:
     _print(sys.stderr, f"featurekit: error: {text}")
 
 
-def write(*lines: str) -> None:
-    """Print results."""
-    for line in lines:
-        _print(sys.stdout, line)
+def write(text: str) -> None:
+    """Print a result."""
+    _print(sys.stdout, text)
 
 
-def write_json(data: Any) -> None:
-    """Print a result for machines."""
+def as_json(data: Any) -> str:
+    """Return a result for machines."""
     import json
 
-    _print(sys.stdout, json.dumps(data, indent=2, allow_nan=False))
+    return json.dumps(data, indent=2, allow_nan=False)
 
 
 def _print(stream: Any, text: str) -> None:

@@ -2,101 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 
 from featurekit.availability import Moment, moment
 from featurekit.errors import FeatureKitError, LeakageError, SpecError
 from featurekit.spec.expression import Attribute, Expression, Name
-from featurekit.spec.objects import Aggregation, Column, FrozenMapping, Spec
+from featurekit.spec.objects import Column, Feature, Spec
 from featurekit.spec.problems import Place
 
-__all__ = ["check_aggregate", "check_features"]
+__all__ = ["Leaks"]
 
 _Chain = tuple[str, ...]
 """The names that lead from a feature to a column that it uses."""
 
 
-def check_features(spec: Spec, place: Place, predict_at: Moment | None) -> None:
-    """Collect the leaks of all features below the place of the features.
+class Leaks:
+    """Looks for leaks in a spec whose names have been found.
 
     Args:
-        spec: The spec, whose names are known to exist.
-        place: Where the features stand.
-        predict_at: When the prediction is made, if the spec says so.
+        spec: The spec.
+        data: The columns that the data of the examples' source holds.
     """
-    scope = _Scope.of(spec)
-    for name, feature in spec.features.items():
-        below = place.below(name, f"feature {name!r}")
-        for column, chain in scope.used(feature.expr, (name,)):
-            with below.collect():
-                problem = _leak(scope, name, column, chain, predict_at)
+
+    def __init__(self, spec: Spec, data: Collection[str]) -> None:
+        self.spec = spec
+        self.source = spec.sources[spec.examples.source]
+        self.features = {
+            name: feature
+            for name, feature in spec.features.items()
+            if name not in data and name not in self.source.columns
+        }
+        label = spec.examples.label
+        made_of = () if label is None else self.used(label, (), self.source.columns)
+        self.label = frozenset(name for name, _ in made_of)
+
+    def in_features(self, place: Place, predict_at: Moment | None) -> None:
+        """Collect the leaks of all features.
+
+        Args:
+            place: Where the features stand.
+            predict_at: When the prediction is made, if the spec says so.
+        """
+        for name, feature in self.spec.features.items():
+            used = self.used(feature.expr, (name,), self.source.columns, self.features)
+            for column, chain in used:
+                problem = self._leak(name, column, chain, predict_at)
                 if problem is not None:
-                    raise problem
+                    with place.below(name, f"feature {name!r}").collect():
+                        raise problem
 
+    def in_aggregate(self, source: str, feature: str, expression: Expression) -> None:
+        """Refuse an aggregate of values of which nobody can tell when they became known.
 
-def check_aggregate(spec: Spec, aggregation: Aggregation, feature: str) -> None:
-    """Refuse an aggregate of values of which nobody knows when they became known.
+        Args:
+            source: The source whose rows are summarised.
+            feature: The aggregate's name.
+            expression: The aggregate.
 
-    Raises:
-        LeakageError: It uses such a column.
-    """
-    source = spec.sources[aggregation.source]
-    scope = _Scope.of(spec, aggregation.source)
-    made_of = scope.label if aggregation.source == spec.examples.source else frozenset()
-    for name, chain in scope.used(aggregation.features[feature], (feature,)):
-        column = source.columns.get(name, Column())
-        if column.available_at is not None or column.available is True:
-            continue
-        if column.available is False:
-            reason = "is declared available: false"
-        elif name in made_of:
-            reason = "makes the label"
-        else:
-            continue
-        raise LeakageError(
-            f"{name!r} {reason}, and nothing says from when on that of a past row is known"
-            f"{_through(chain)}",
-            hint=f"declare available_at for the column {name!r}",
-        )
+        Raises:
+            LeakageError: It uses such a column.
+        """
+        columns = self.spec.sources[source].columns
+        for name, chain in self.used(expression, (feature,), columns):
+            column = columns.get(name, Column())
+            if column.available is False:
+                reason = "is declared available: false"
+            elif source == self.spec.examples.source and name in self.label and not _says(column):
+                reason = "makes the label"
+            else:
+                continue
+            raise LeakageError(
+                f"{name!r} {reason}, and nothing says when that of a past row became known"
+                f"{_through(chain)}",
+                hint=f"declare available_at for the column {name!r}",
+            )
 
-
-@dataclass(frozen=True)
-class _Scope:
-    """The names that expressions over one source can use."""
-
-    spec: Spec
-    columns: Mapping[str, Column]
-    available_at: Expression | None
-    label: frozenset[str]
-
-    @classmethod
-    def of(cls, spec: Spec, name: str | None = None) -> _Scope:
-        """Return the names of a source, by default those of features."""
-        source = spec.sources[spec.examples.source if name is None else name]
-        scope = cls(spec, source.columns, source.available_at, frozenset())
-        if spec.examples.label is None:
-            return scope
-        label = frozenset(column for column, _ in scope.used(spec.examples.label, ()))
-        return cls(spec, source.columns, source.available_at, label)
-
-    def used(self, expression: Expression, chain: _Chain) -> Iterator[tuple[str, _Chain]]:
+    def used(
+        self,
+        expression: Expression,
+        chain: _Chain,
+        columns: Mapping[str, Column],
+        features: Mapping[str, Feature] | None = None,
+    ) -> Iterator[tuple[str, _Chain]]:
         """Yield every column that an expression uses, and the names that lead to it.
 
-        A derived column that declares when it is available is looked at no further.
+        A derived column that says itself when it is available is looked at no further.
+
+        Args:
+            expression: Where to begin.
+            chain: The names that lead to the expression.
+            columns: The declared columns of the source.
+            features: The features that it can use.
         """
         seen: set[str] = set()
         stack = [(expression, chain)]
         while stack:
             current, chain = stack.pop()
-            for name, chain_to in self._named(current, chain):
+            for name, longer in self._mentioned(current, chain):
                 if name in seen:
                     continue
                 seen.add(name)
-                column = self.columns.get(name)
-                if column is None and name in self.spec.features and self._is_feature(name):
-                    stack.append((self.spec.features[name].expr, chain_to))
+                if features is not None and name in features:
+                    stack.append((features[name].expr, longer))
                     continue
-                yield name, chain_to
-                if column is not None and column.expr is not None and not _says(column):
-                    stack.append((column.expr, chain_to))
+                yield name, longer
+                column = columns.get(name, Column())
+                if column.expr is not None and not _says(column):
+                    stack.append((column.expr, longer))
+
+    def _mentioned(self, expression: Expression, chain: _Chain) -> Iterator[tuple[str, _Chain]]:
+        for part in expression.walk():
+            if isinstance(part, Name):
+                yield part.name, (*chain, part.name)
+            elif isinstance(part, Attribute) and part.aggregation in self.spec.aggregations:
+                # The keys by which past rows are looked up must be known by then, too.
+                for key in self.spec.aggregations[part.aggregation].by:
+                    yield key, (*chain, part.text, key)
+
+    def _leak(
+        self, feature: str, name: str, chain: _Chain, predict_at: Moment | None
+    ) -> FeatureKitError | None:
+        column = self.source.columns.get(name, Column())
+        through = _through(chain)
+        if column.available is False:
+            return LeakageError(
+                f"{name!r} is not available at prediction time, and {feature!r} uses it{through}",
+                hint="it is declared available: false; use it in the label only, or declare "
+                "available_at and aggregate past rows",
+            )
+        if name in self.label and not _says(column):
+            return LeakageError(
+                f"{name!r} makes the label, and {feature!r} uses it as an input{through}",
+                hint="leave it out; if it is known at prediction time, declare available_at "
+                f"(or available: true) for the column {name!r}",
+            )
+        known_at = column.available_at
+        if known_at is None:
+            if column.available is True or column.expr is not None:
+                return None  # The columns that it is made of are looked at one by one.
+            known_at = self.source.available_at
+        if known_at is None:
+            return None
+        if predict_at is None:
+            if self.spec.examples.predict_at is not None or column.available_at is None:
+                return None  # Reported with predict_at, or a time that no prediction asks for.
+            return SpecError(
+                f"{name!r} declares available_at, and examples declare no predict_at to compare "
+                f"it with{through}",
+                hint="examples: {predict_at: ...}",
+            )
+        try:
+            known = moment(known_at, self.source.columns)
+        except SpecError:
+            return None  # Reported with the column.
+        verdict = known.by(predict_at)
+        if verdict:
+            return None
+        said = f"{name!r} is known at {known}; {feature!r} uses it at {predict_at}{through}"
+        if verdict is None:
+            return LeakageError(
+                f"{said}, and which comes first cannot be proven from the spec",
+                hint="times compare only over the same column: declare available_at relative to "
+                f"{predict_at.base}",
+            )
+        return LeakageError(said, hint="use an aggregate over past rows, or predict later")
+
+
+def _says(column: Column) -> bool:
+    return column.available_at is not None or column.available is not None
+
+
+def _through(chain: _Chain) -> str:
+    return "" if len(chain) <= 2 else f" (through {' -> '.join(chain)})"

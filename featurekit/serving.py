@@ -14,7 +14,7 @@ from featurekit.engines import local
 from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.plan import Plan
 from featurekit.sources import open_table, polars_errors
-from featurekit.spec.objects import Column, Source
+from featurekit.spec.objects import Column, FrozenMapping, Source
 
 __all__ = ["apply", "apply_file", "apply_frame", "lazy_apply", "to_polars"]
 
@@ -54,7 +54,7 @@ def lazy_apply(
             for position, (column, of) in enumerate(types.items())
             if stored[column] in table.schema
         }
-        table = open_table(name, replace(source, columns=columns), Path())
+        table = open_table(name, replace(source, columns=FrozenMapping(columns)), Path())
     table = replace(table, renamed={key: entry for key, entry in stored.items() if key != entry})
     try:
         return local.transform(plan, fitted, table)
@@ -90,7 +90,8 @@ def apply(plan: Plan, fitted: Mapping[Any, Any], data: Any) -> Any:
     if isinstance(data, pl.LazyFrame):
         return lazy_apply(plan, fitted, Source(data=data))
     kind = type(data).__module__.split(".")[0]
-    made = apply_frame(plan, fitted, to_polars(_needed(plan, data)))
+    frame = to_polars(_needed(plan, data))
+    made = apply_frame(plan, fitted, _dates(frame) if kind == "pandas" else frame)
     if kind == "pandas":
         from featurekit.training import to_pandas
 
@@ -122,7 +123,16 @@ def to_polars(data: Any, name: str = "rows") -> pl.DataFrame:
     Raises:
         DataError: It is something else, or holds what Arrow cannot.
     """
+    if data is None:
+        raise DataError("a table is a pandas, Polars or Arrow table, got None", where=name)
     return open_table(name, Source(data=data), Path()).frame.collect()
+
+
+def _dates(frame: pl.DataFrame) -> pl.DataFrame:
+    """Make times at midnight dates again: pandas has nothing else for them."""
+    naive = pl.selectors.datetime(time_zone=None)
+    dates = [series.name for series in frame.select(naive) if (series.dt.date() == series).all()]
+    return frame.with_columns(pl.col(dates).cast(pl.Date))
 
 
 def _needed(plan: Plan, data: Any) -> Any:

@@ -52,7 +52,7 @@ class ExampleSet:
 
     def scan(self) -> pl.LazyFrame:
         """Return the examples as a Polars lazy frame."""
-        return pl.scan_parquet(self.files)
+        return pl.scan_parquet(list(self.files))
 
     def to_polars(self) -> pl.DataFrame:
         """Return the examples as a Polars data frame; a vector feature is an `Array`."""
@@ -122,6 +122,7 @@ class ExampleSet:
         import tensorflow as tf
 
         rows = self.scan().select(*self.features, *([LABEL] if self.labelled else []))
+        count = int(self._collect(rows.select(pl.len())).item())
         specs = {name: _tensor_spec(tf, of) for name, of in rows.collect_schema().items()}
         random = np.random.default_rng(seed)
 
@@ -134,7 +135,6 @@ class ExampleSet:
                 yield self._pair(columns)
 
         data = tf.data.Dataset.from_generator(batches, output_signature=self._pair(specs))
-        count = int(self._collect(rows.select(pl.len())).item())
         data = data.rebatch(batch_size)
         data = data.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
         return (data.repeat() if repeat else data).prefetch(tf.data.AUTOTUNE)
@@ -200,7 +200,8 @@ def as_array(frame: pl.DataFrame) -> np.ndarray:
         return frame.to_numpy(writable=True)
     out = np.empty(frame.shape, dtype=object)
     for position, series in enumerate(frame):
-        out[:, position] = series.to_numpy()
+        # As a list, for integers beside missing values would become floats.
+        out[:, position] = series.to_list() if series.null_count() else series.to_numpy()
         out[series.is_null().to_numpy(), position] = np.nan
     return out
 

@@ -73,7 +73,10 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Example:
         >>> import polars as pl
-        >>> flights = pl.DataFrame({"distance": [100.0, 1000.0, None], "carrier": ["UA", "AA", "UA"]})
+        >>> flights = pl.DataFrame({
+        ...     "distance": [100.0, 1000.0, None],
+        ...     "carrier": ["UA", "AA", "UA"],
+        ... })
         >>> transformer = FeatureTransformer({
         ...     "far": "impute(distance, 'median') > 500",
         ...     "carrier": "one_hot_vocabulary(carrier)",
@@ -107,11 +110,11 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             DataError: A column holds what its type does not allow, or no value at all.
         """
         frame = self._read(X, reset=True)
-        source = Source(columns=self.columns or {})  # type: ignore[arg-type]
+        source = Source(columns=self.columns or {})
         table = open_table(SOURCE, replace(source, data=frame), Path())
         types = column_types(table, source)
         features = _automatic(table, types) if self.features is None else self.features
-        spec = Spec({SOURCE: source}, Examples(SOURCE), features)  # type: ignore[arg-type]
+        spec = Spec({SOURCE: source}, Examples(SOURCE), features)
         plan = make_plan(resolve(spec, types), saved_model=False)
         fitted, _ = local.fit(plan, table)
         self._names = spread(apply_frame(plan, fitted, frame.clear())).columns
@@ -226,8 +229,11 @@ def _automatic(table: Table, types: Mapping[str, Type]) -> dict[str, str]:
         elif of is not None and of.is_number:
             text = f"zscore(impute({column}, 'mean'))"
         else:
-            raise SpecError(f"column {name!r} is a {of or table.schema[name]}, which makes no feature by itself",
-                            hint="say which features to make: FeatureTransformer({'hour': 'hour(t)'})")  # fmt: skip
+            kind = of or table.schema[name]
+            raise SpecError(
+                f"column {name!r} is a {kind}, which makes no feature by itself",
+                hint="say which features to make: FeatureTransformer({'hour': 'hour(t)'})",
+            )
         features[_feature_name(name, features)] = text
     return features
 

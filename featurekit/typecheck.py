@@ -61,9 +61,7 @@ class Typer:
         self._made: dict[str, Node] = {}
         self._failed: set[str] = set()
 
-    def within(
-        self, attribute: Callable[[str, str], Node], other: Callable[[str], Node]
-    ) -> Typer:
+    def within(self, attribute: Callable[[str, str], Node], other: Callable[[str], Node]) -> Typer:
         """Return a typer of the same columns that knows more names; it shares all nodes."""
         made = Typer(self.columns, self.types, attribute, other, self.open_ended)
         made._nodes, made._made, made._failed = self._nodes, self._made, self._failed
@@ -71,8 +69,10 @@ class Typer:
 
     def derive(self, place: Place) -> None:
         """Type every derived column, collecting their problems below the place of the columns."""
-        derived = {name: column.expr for name, column in self.columns.items() if column.expr}
-        order, cycles = in_order({name: names_in(expr) for name, expr in derived.items()})
+        order, cycles = in_order({
+            name: names_in(column.expr)
+            for name, column in self.columns.items() if column.expr is not None
+        })  # fmt: skip
         for cycle in cycles:
             self._failed |= set(cycle)
             with place.below(cycle[0], f"column {cycle[0]!r}").collect():
@@ -120,10 +120,10 @@ class Typer:
             raise SpecError(
                 f"the type of {name!r} is not known: the spec does not declare it, "
                 "and the data has not been read",
-                hint=f"declare it under columns, such as {name}: float32",
+                hint=f"declare it under columns: {name}: and its type",
             )
         else:
-            known = [*self.types, *self.columns]
+            known = {*self.types, *self.columns}
             raise SpecError(f"there is no column {name!r}", hint=closest(name, known))
         self._made[name] = node
         return node
@@ -226,9 +226,7 @@ def in_order(uses: Mapping[str, Collection[str]]) -> tuple[list[str], list[list[
         except CycleError as error:
             cycle = list(reversed(error.args[1]))
             cycles.append(cycle)
-            graph = {
-                name: of - set(cycle) for name, of in graph.items() if name not in cycle
-            }
+            graph = {name: of - set(cycle) for name, of in graph.items() if name not in cycle}
 
 
 def described(of: Type) -> str:

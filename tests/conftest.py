@@ -30,7 +30,9 @@ def flights_like() -> pl.DataFrame:
     """Rows with every type and with missing values; `flight` is beyond what a float can count."""
     random = np.random.default_rng(7)
     rows = 2_000
-    carrier = random.choice(["UA", "AA", "DL", "WN", "Å9", ""], rows, p=[0.4, 0.25, 0.2, 0.1, 0.04, 0.01])
+    carrier = random.choice(
+        ["UA", "AA", "DL", "WN", "Å9", ""], rows, p=[0.4, 0.25, 0.2, 0.1, 0.04, 0.01]
+    )
     start = datetime(2013, 1, 1, tzinfo=UTC)
 
     def some(values: pl.Series, share: float) -> pl.Series:
@@ -55,7 +57,9 @@ def flights_spec(flights_like: pl.DataFrame, tmp_path_factory: pytest.TempPathFa
     flights_like.write_parquet(folder / "flights.parquet")
     return Spec(
         sources={"flights": Source(path="flights.parquet")},
-        examples=Examples("flights", keys="flight", label="delay > 15", split=Split(hash="flight", eval=0.25)),
+        examples=Examples(
+            "flights", keys="flight", label="delay > 15", split=Split(hash="flight", eval=0.25)
+        ),
         features=FEATURES,
         base=folder,
     )  # fmt: skip

@@ -265,7 +265,7 @@ def check(condition: bool, message: str) -> None:
 def number_parameter(name: str, value: object) -> None:
     """Check that a parameter is a finite number (and not a boolean)."""
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    check(good and value == value and abs(value) != float("inf"),  # type: ignore[operator,arg-type]
+    check(good and value == value and abs(value) != float("inf"),  # type: ignore[arg-type]
           f"{name} must be a finite number, got {value!r}")  # fmt: skip
 
 

@@ -16,24 +16,17 @@ from sklearn.metrics import log_loss, roc_auc_score
 import featurekit as fk
 
 
-def matrix(run: fk.Run, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features and the label of a split; a vector feature takes several columns."""
-    frame = run.examples(split).to_polars()
-    columns = [frame[name].to_numpy() for name in run.features]
-    return np.column_stack(columns), frame["label"].to_numpy()
-
-
 def categorical(run: fk.Run) -> list[bool]:
-    """Say of each column of the matrix whether its numbers are codes; up to 255 may be."""
+    """Say of each column of X whether it holds codes, of which scikit-learn takes up to 255."""
     few = {name for name, (_, last) in run.codes.items() if last < 255}
-    row = run.examples("train").scan().head(1).collect()
+    row = run.examples("train").scan().head(1).collect()  # a vector takes several columns of X
     return [name in few for name in run.features for _ in row[name].to_numpy().ravel()]
 
 
 def main(folder: str) -> None:
     """Train, and print how good the predictions are on each split."""
     run = fk.open_run(folder)
-    features, late = matrix(run, "train")
+    features, late = run.examples("train").to_xy()
     model = HistGradientBoostingClassifier(
         max_iter=60, min_samples_leaf=200, categorical_features=categorical(run),
         early_stopping=False, random_state=0,
@@ -43,7 +36,7 @@ def main(folder: str) -> None:
     print(f"{len(run.features)} features, {len(late):,} training rows, {base:.1%} of them late")
     print(f"{'split':8}{'rows':>8}{'late':>8}{'AUC':>8}{'log loss':>10}{'base rate':>11}")
     for split in ("train", "eval", "test"):
-        features, late = matrix(run, split)
+        features, late = run.examples(split).to_xy()
         chance = model.predict_proba(features)[:, 1]
         print(
             f"{split:8}{len(late):8,}{late.mean():8.1%}{roc_auc_score(late, chance):8.3f}"

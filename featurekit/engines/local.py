@@ -18,7 +18,8 @@ from featurekit.errors import DataError, closest
 from featurekit.graph import ColumnNode, LiteralNode, Node, OperationNode, StatisticRequest, topological
 from featurekit.plan import Plan
 from featurekit.resolve import Resolved
-from featurekit.sources import Check, Table, polars_errors, typed_columns
+from featurekit.reading import Check, typed_columns
+from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Split
 from featurekit.transforms.base import FullPassOperation, RowOperation, polars_dtype
 from featurekit.transforms.hashing import farmhash_bucket

@@ -15,7 +15,7 @@ _BLOCK = re.compile(
     r'^(?P<mark><!-- all flights -->\n)?```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
-_NUMBER = re.compile(r"[-+]?\d[\d,_]*(\.\d+)?(e[-+]?\d+)?")
+_VALUE = re.compile(r"[-+]?\d[\d,_]*(\.\d+)?(e[-+]?\d+)?|\btrue\b|\bfalse\b")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Block:
         text: What it holds.
         place: `page:line` of its first line.
         follows: Whether nothing but space stands between the block before and this one.
-        all_flights: Whether its numbers come from all flights, where tests run on a few.
+        all_flights: Whether its values come from all flights, where tests run on a few.
     """
 
     language: str
@@ -68,15 +68,15 @@ def commands(block: Block) -> list[Command]:
     return [Command(*part.split("\n", 1)) for part in parts[1:]]
 
 
-def shows(expected: str, output: str, numbers: bool = True) -> bool:
+def shows(expected: str, output: str, values: bool = True) -> bool:
     """Say whether a page shows an output: `...` stands for anything.
 
     Args:
         expected: What the page shows.
         output: What came out.
-        numbers: Whether numbers count; without, the widths that depend on them do not either.
+        values: Whether numbers and booleans count; if not, widths do not either.
     """
-    if not numbers:
+    if not values:
         expected, output = _plain(expected), _plain(output)
     lines = "\n".join(line.rstrip() for line in output.strip().splitlines())
     wanted = "\n".join(line.rstrip() for line in expected.strip().splitlines())
@@ -85,6 +85,6 @@ def shows(expected: str, output: str, numbers: bool = True) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = _NUMBER.sub("0", text)
+    text = _VALUE.sub("0", text)
     text = re.sub(r"[─═-]{2,}", "--", text)
     return re.sub(r"[ \t]+", " ", text)

@@ -76,13 +76,13 @@ def read_yaml(block: Block) -> None:
 
 
 def compare(block: Block, expected: str, output: str) -> None:
-    if not shows(expected, output, numbers=not block.all_flights):
+    if not shows(expected, output, values=not block.all_flights):
         pytest.fail(f"{block.place} shows\n{expected}\nbut this came out\n{output}")
 
 
-def test_dots_stand_for_anything_and_numbers_count_unless_they_come_from_all_flights() -> None:
+def test_dots_stand_for_anything_and_values_count_unless_they_come_from_all_flights() -> None:
     assert shows("a ... c\n...\nz", "a b c\nd\ne\nz")
     assert not shows("a ... c", "a b d")
     assert not shows("12 rows", "13 rows")
-    assert shows("1,234 rows  -0.5", "99 rows 0.25e-3", numbers=False)
-    assert not shows("1,234 rows", "99 columns", numbers=False)
+    assert shows("1,234 rows  -0.5", "99 rows 0.25e-3", values=False)
+    assert not shows("1,234 rows", "99 columns", values=False)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -40,10 +41,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def planned(features: dict[str, str], types: dict[str, Type] = TYPES, name: str = "delays") -> Plan:
-    source = {"path": "rows.parquet"}
-    spec = Spec.from_dict(
-        {"name": name, "sources": {"rows": source}, "examples": {"source": "rows"}, "features": features}
-    )  # fmt: skip
+    data = {"sources": {"rows": {"path": "rows.parquet"}}, "examples": {"source": "rows"}}
+    spec = Spec.from_dict({"name": name, **data, "features": features})
     return make_plan(resolve(spec, types))
 
 
@@ -80,23 +79,7 @@ def rows_of(table: str) -> list[str]:
 
 def test_the_table_reads_like_this() -> None:
     table = as_table(planned({name: FEATURES[name] for name in ("distance_z", "temp_z")}))
-    assert table == """\
-delays: 2 features, engine local, with a SavedModel
-  inputs  2 columns of rows (rows.parquet): distance float32, temp float32
-  passes  3 over the data
-          1. count and check all rows; fit 2 statistics on the train rows (moments 1, quantiles 1)
-          2. fit 1 statistic on the train rows (moments 1)
-          3. write the examples
-
-feature     type     pass     route in production   engine  operations  reason
-                                                    now
-----------  -------  -------  --------------------  ------  ----------  ----------------------------
-distance_z  float32  -        TensorFlow            Polars  log1p       sees one row
-                     1        tf.Transform on Beam  Polars  zscore      needs moments of log1p(distance)
-temp_z      float32  1        tf.Transform on Beam  Polars  impute      needs quantiles of temp
-                     2        tf.Transform on Beam  Polars  zscore      needs moments of impute(
-                                                                        temp, strategy='median')
-                     after 2  TensorFlow            Polars  multiply    sees one row"""
+    assert f"{table}\n" == (ROOT / "tests/golden/plan.txt").read_text("utf-8")
 
 
 def test_the_table_has_a_row_for_every_piece_of_every_feature(plan: Plan) -> None:
@@ -150,7 +133,9 @@ def test_the_data_is_what_json_reads_back(plan: Plan) -> None:
     assert data["passes"][2] == {"pass": 3, "writes": "examples"}
     statistic = {"statistic": "quantiles", "of": "temp", "settings": {"parts": 2, "linear": True}}
     assert statistic in data["passes"][0]["statistics"]
-    assert data["features"]["temp_z"]["expression"] == "zscore(impute(temp, strategy='median')) * 2.0"
+    assert (
+        data["features"]["temp_z"]["expression"] == "zscore(impute(temp, strategy='median')) * 2.0"
+    )
     assert data["features"]["temp_z"]["steps"][-1] == {
         "route": "TensorFlow", "engine": "Polars", "after_pass": 2, "operations": ["multiply"],
         "reason": "sees one row",
@@ -188,14 +173,14 @@ def test_planning_and_explaining_a_thousand_features_takes_less_than_a_second() 
 def test_features_that_double_each_other_are_refused_before_their_text_grows() -> None:
     features = {"f0": "log1p(distance)"}
     features |= {f"f{i}": f"f{i - 1} + f{i - 1}" for i in range(1, 60)}
-    with pytest.raises(SpecErrors, match="feature 'f11': with the features .* 6,143 parts"):
+    with pytest.raises(SpecErrors, match=r"feature 'f11': with the features .* 6,143 parts"):
         planned(features)
 
 
 def test_a_long_chain_of_features_is_refused_before_recursion_ends_it() -> None:
     chain = {"f0": "zscore(distance)"} | {f"f{i}": f"zscore(f{i - 1})" for i in range(1, 101)}
     as_dict(planned(dict(list(chain.items())[:100])))
-    with pytest.raises(SpecErrors, match="feature 'f100': with the features .* nested 101 deep"):
+    with pytest.raises(SpecErrors, match=r"feature 'f100': with the features .* nested 101 deep"):
         planned(chain)
 
 
@@ -236,7 +221,7 @@ def test_boxes_do_not_overlap(count: int) -> None:
     for band in bands(flow(mixed(count))):
         for lane in laid_out(band, compact=count > MANY):
             ends = [(place.y - place.height / 2, place.y + place.height / 2) for place in lane]
-            assert all(below[0] > above[1] for above, below in zip(ends, ends[1:], strict=False))
+            assert all(below[0] > above[1] for above, below in pairwise(ends))
             assert ends[0][0] >= 100.0 - 1e-6
 
 

@@ -1,0 +1,259 @@
+"""The expression language: what it reads, what it refuses, and what Python builds."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+import featurekit as fk
+from featurekit.errors import SpecError
+from featurekit.spec.expression import Attribute, Call, Literal, Name, parse
+from featurekit.transforms.catalogue import aggregations, operations
+from featurekit.types import BOOL, DURATION, FLOAT32, INT64, STRING
+
+HOUR = 3_600_000_000
+
+
+@pytest.mark.parametrize("text", [
+    "distance", "tail.delay_mean_7d", "col('petal length (cm)')", "col('None')", "5", "-5", "-0.0",
+    "1e309", "True", "'it\\'s'", "30d", "-2h", "negate(5)", "negate(2h)", "--5", "-x", "-x ** 2",
+    "(-2) ** 2", "2 ** (-x)", "(a - b) - c", "a - (b - c)", "a // b % c", "a < b and b < c",
+    "(a < b) < c", "a and (b and c)", "(a or b) and c", "not (a and b)", "x if c else y",
+    "(x if c else y) if d else z", "sched_dep - 2h", "concat(a, b, a, separator=', ')",
+    "apply_buckets(x, boundaries=[-1, 0.5, 2])", "clip(x, low=0)", "clip(x, low=0.0)",
+    "zscore(impute(log1p(x), strategy='median'))",
+])  # fmt: skip
+def test_text_that_is_written_is_read_as_it_was(text: str) -> None:
+    assert parse(text).text == text
+    assert parse(parse(text).text) == parse(text)
+
+
+@pytest.mark.parametrize(("text", "same"), [
+    ("x+y", "add(x, y)"), ("x-y", "subtract(x, y)"), ("x*y", "multiply(x, y)"),
+    ("x/y", "divide(x, y)"), ("x//y", "floor_divide(x, y)"), ("x%y", "modulo(x, y)"),
+    ("x**y", "power(x, y)"), ("-x", "negate(x)"), ("+x", "x"), ("x==y", "equal(x, y)"),
+    ("x!=y", "not_equal(x, y)"), ("x<y", "less(x, y)"), ("x<=y", "less_equal(x, y)"),
+    ("x>y", "greater(x, y)"), ("x>=y", "greater_equal(x, y)"), ("x and y", "logical_and(x, y)"),
+    ("x or y", "logical_or(x, y)"), ("not x", "logical_not(x)"), ("x if c else y", "where(c, x, y)"),
+    ("0 < x <= 2", "logical_and(less(0, x), less_equal(x, 2))"), ("a and b and c", "logical_and(a, b, c)"),
+    ("clip(x, 0, 1)", "clip(x, high=1, low=0)"), ("log1p(x=y)", "log1p(y)"), ("cast(x, 'int')", "cast(x, to='int64')"),
+    ("a +\n  b", "a + b"), ("vocabulary(x, top_k=None)", "vocabulary(x)"),
+])  # fmt: skip
+def test_two_ways_to_write_it_are_the_same_expression(text: str, same: str) -> None:
+    assert parse(text) == parse(same)
+    assert hash(parse(text)) == hash(parse(same))
+
+
+@pytest.mark.parametrize(("text", "other"), [
+    ("a - b - c", "a - (b - c)"), ("0", "-0"), ("0.0", "-0.0"), ("1", "1.0"), ("1", "True"), ("'1'", "1"),
+    ("clip(x, 0)", "clip(x, 0.0)"), ("-5", "negate(5)"), ("x", "col('x ')"), ("a and b and c", "(a and b) and c"),
+])  # fmt: skip
+def test_what_is_written_otherwise_for_a_reason_is_another_expression(
+    text: str, other: str
+) -> None:
+    assert (parse(text) == parse(other)) == (text == "0")
+
+
+def test_constants_have_the_type_they_are_written_as() -> None:
+    written = {"1": INT64, "1.0": FLOAT32, "True": BOOL, "'a'": STRING, "30d": DURATION}
+    for text, of in written.items():
+        literal = parse(text)
+        assert isinstance(literal, Literal)
+        assert literal.type == of
+    assert parse("-2h") == Literal(-2 * HOUR, DURATION)
+    assert parse("-9223372036854775808") == Literal(-(2**63), INT64)
+
+
+def test_a_duration_inside_of_text_stays_text() -> None:
+    assert parse("'30d'") == Literal("30d", STRING)
+    assert parse("d30 - 30d") == Call(operations()["subtract"](), (Name("d30"), parse("30d")))
+
+
+def test_a_pattern_may_hold_a_backslash() -> None:
+    assert parse(r"regex_replace(x, '\d+', '')") == fk.regex_replace("x", r"\d+", "")
+
+
+def test_names_that_look_like_our_own_marks_are_names() -> None:
+    assert parse("__duration_5d") == Name("__duration_5d")
+    assert parse("__duration_5d - 5d").text == "__duration_5d - 5d"
+
+
+def test_letters_that_python_would_normalise_are_kept() -> None:
+    assert parse(fk.col("ﬁeld").text) == Name("ﬁeld")
+
+
+REFUSED = {
+    "zscor(x)": "there is no operation 'zscor'. Hint: did you mean 'zscore'?",
+    "mean(x)": "there is no operation 'mean'. Hint: mean summarises past rows and belongs under aggregations",
+    "zscore()": "zscore needs its input 'x'. Hint: the call is zscore(x)",
+    "zscore(x, y)": "zscore takes 1 argument, got 2. Hint: the call is zscore(x)",
+    "zscore(x, x=y)": "zscore got 'x' twice. Hint: the call is zscore(x)",
+    "cross(a, buckets=3)": "cross needs at least 2 inputs, got 1. Hint: the call is cross(*x, buckets)",
+    "cross(a, b)": "cross needs its parameter 'buckets'. Hint: the call is cross(*x, buckets)",
+    "cross(a, b, bucket=3)": "cross has no parameter 'bucket'. Hint: did you mean 'buckets'? The call is cross(*x, buckets)",
+    "cross(a, b, buckets=0)": "cross: buckets must be an integer from 1 to 9223372036854775807, got 0",
+    "cross(a, b, buckets='3')": "cross: buckets must be an integer from 1 to 9223372036854775807, got '3'",
+    "clip(x, y)": "a parameter must be a constant, got 'y'",
+    "col(x)": "a parameter must be a constant, got 'x'",
+    "col()": "col takes one name in quotes",
+    "zscore(*x)": "'*' is not allowed in the call of zscore",
+    "zscore(**x)": "'**' is not allowed in the call of zscore",
+    "x is None": "'in' and 'is' are not allowed in an expression. Hint: use ==, or is_missing(x)",
+    "x in [1, 2]": "'in' and 'is' are not allowed in an expression",
+    "x & y": "'x & y' is not allowed in an expression. Hint: use names, constants, arithmetic",
+    "None": "'None' is not allowed in an expression",
+    "1j": "'1j' is not allowed in an expression",
+    "b'x'": "\"b'x'\" is not allowed in an expression",
+    "f'{x}'": "\"f'{x}'\" is not allowed in an expression",
+    "a.b.c": "'a.b.c' is not allowed in an expression",
+    "x[0]": "'x[0]' is not allowed in an expression",
+    "lambda: 1": "'lambda: 1' is not allowed in an expression",
+    "[x for x in y]": "'[x for x in y]' is not allowed in an expression",
+    "(x := 1)": "'(x := 1)' is not allowed in an expression",
+    "__import__('os').system('x')": "is not allowed in an expression",
+    "30d.x": "'30d.x' is not allowed in an expression",
+    "30d(x)": "there is no operation '30d'",
+    "zscore(30d=1)": "zscore has no parameter '30d'",
+    "x y": "'x y' is not an expression: invalid syntax. Hint: expressions follow Python syntax; text goes in quotes",
+    "x # the distance": "'#' is not allowed in an expression. Hint: comments belong to YAML",
+    "x\0": "null bytes",
+    "": "an expression is missing here",
+    "  ": "an expression is missing here",
+    "9223372036854775808": "an integer has 64 bits, and 9223372036854775808 needs more",
+    "99999999999999w": "the duration 99999999999999w does not fit in 64 bits",
+    "1" * 5000: "Exceeds the limit",
+    "x" * 10_001: "an expression may have 10,000 characters, got 10,001",
+    "(" * 150 + "x" + ")" * 150: "an expression",
+    "-" * 5000 + "x": "an expression may be nested 100 deep at most",
+    "not " * 2400 + "x": "an expression may be nested 100 deep at most",
+    "+" * 150 + "x": "an expression may be nested 100 deep at most",
+    "log1p(" * 101 + "x" + ")" * 101: "an expression may be nested 100 deep at most",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:30].replace("\0", "NUL"))
+def test_what_is_no_expression_is_refused_with_its_reason(text: str) -> None:
+    if text.startswith("("):
+        text = text * 2 if text == "(" * 150 else text
+    with pytest.raises(SpecError) as caught:
+        parse(text)
+    assert REFUSED[text] in str(caught.value)
+    assert "__duration" not in str(caught.value)
+
+
+def test_a_hundred_levels_are_allowed() -> None:
+    text = "log1p(" * 100 + "x" + ")" * 100
+    assert parse(text).text == text
+
+
+@pytest.mark.parametrize("value", [None, 5, ["x"], object()])
+def test_only_text_is_parsed(value: Any) -> None:
+    with pytest.raises(SpecError, match="an expression is a text"):
+        parse(value)
+
+
+def test_python_operators_build_what_text_says() -> None:
+    x, y = fk.col("x"), fk.col("y")
+    built = {
+        "x + 1": x + 1, "1 + x": 1 + x, "x - y": x - "y", "2 - x": 2 - x, "x * y": x * y, "2 * x": 2 * x,
+        "x / y": x / y, "1 / x": 1 / x, "x // 2": x // 2, "7 // x": 7 // x, "x % 2": x % 2, "7 % x": 7 % x,
+        "x ** 2": x**2, "2 ** x": 2**x, "-x": -x, "x < 1": x < 1, "x <= y": x <= y, "x > 1.5": x > 1.5,
+        "x >= y": x >= y, "x and y": x & y, "x or y": x | y, "y and x": "y" & x, "y or x": "y" | x, "not x": ~x,
+        "log1p(x) + 1": "log1p(x)" + fk.literal(1),
+    }  # fmt: skip
+    for text, expression in built.items():
+        assert expression == parse(text)
+        assert str(expression) == text
+        assert repr(expression) == f"<{text}>"
+
+
+def test_constants_of_numpy_are_constants() -> None:
+    assert fk.clip("x", np.float64(0.5), np.int64(2)) == parse("clip(x, 0.5, 2)")
+    assert fk.col("x") + np.int64(1) == parse("x + 1")
+    assert fk.apply_buckets("x", [0, 1]) == fk.apply_buckets("x", (0, 1))
+    assert fk.fill("x", fk.literal("a")) == parse("fill(x, 'a')")
+
+
+@pytest.mark.parametrize("value", [float("nan"), None, object(), [1], 1j, fk.col("y")])
+def test_what_is_no_constant_is_refused(value: Any) -> None:
+    with pytest.raises(SpecError, match="a constant is a number, a string or a boolean"):
+        fk.literal(value)
+    if value is not None and not isinstance(value, list):
+        with pytest.raises(SpecError, match="a constant is"):
+            fk.clip("x", value)
+
+
+def test_an_expression_has_no_truth_value() -> None:
+    with pytest.raises(TypeError, match="use &, | and ~"):
+        bool(fk.col("x"))
+
+
+@pytest.mark.parametrize("other", ["x", 1, 1.0, True])
+def test_comparing_an_expression_with_a_value_is_an_error_and_not_false(other: Any) -> None:
+    with pytest.raises(TypeError, match="equal"):
+        _ = fk.col("x") == other
+    with pytest.raises(TypeError, match="equal"):
+        _ = fk.col("x") != other
+    assert fk.col("x") not in (None, [], ())
+
+
+@pytest.mark.parametrize("name", ["", None, 5])
+def test_a_column_needs_a_name(name: Any) -> None:
+    with pytest.raises(SpecError, match="col needs a column name"):
+        fk.col(name)
+
+
+def test_calls_from_python_may_not_nest_deeper_than_text() -> None:
+    expression = fk.col("x")
+    for _ in range(100):
+        expression = fk.log1p(expression)
+    assert parse(expression.text) == expression
+    with pytest.raises(SpecError, match="nested 100 deep"):
+        fk.log1p(expression)
+
+
+def test_an_expression_that_doubles_itself_is_stopped() -> None:
+    expression = fk.col("x")
+    with pytest.raises(SpecError, match="5,000 parts"):
+        for _ in range(50):
+            expression = expression + expression
+
+
+def test_an_aggregate_is_not_computed_with_inside_of_an_expression() -> None:
+    for build in (
+        lambda: fk.log1p(fk.mean("x")),
+        lambda: fk.mean("x") / 2,
+        lambda: fk.max(fk.count()),
+    ):
+        with pytest.raises(SpecError, match="summarises past rows"):
+            build()
+
+
+def test_an_optional_input_may_be_left_out() -> None:
+    known = {**operations(), **aggregations()}
+    assert parse("count()", known) == fk.count() == fk.count(None)
+    assert parse("count(x)", known) == fk.count("x")
+    assert fk.count().text == "count()"
+
+
+def test_an_operation_with_an_operator_is_written_with_it_and_has_no_parameters() -> None:
+    for operation in operations().values():
+        if operation.operator is None:
+            continue
+        assert not fields(operation), operation.name()
+        made = Call(
+            operation(), tuple(Name(f"x{i}") for i in range(max(1, operation.fewest_inputs())))
+        )
+        assert operation.operator in made.text
+        assert not isinstance(ast.parse(made.text, mode="eval").body, ast.Call)
+        assert parse(made.text) == made
+
+
+def test_walking_yields_every_part() -> None:
+    parts = list(parse("log1p(x) + tail.n_7d").walk())
+    assert parts[1:] == [parse("log1p(x)"), Name("x"), Attribute("tail", "n_7d")]
+    assert (parts[0].depth, parts[0].size) == (2, 4)
