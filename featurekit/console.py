@@ -33,10 +33,13 @@ def progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
 
     from tqdm import tqdm
 
-    form = "{percentage:3.0f}% |{bar:24}| stage {n_fmt} of {total_fmt}  {elapsed}  {desc}"
+    form = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} stages  {elapsed}  {desc}"
     ended = threading.Event()
+    # The size is given because tqdm draws nothing on a terminal that reports none.
     wide = get_terminal_size().columns - 1
-    with tqdm(bar_format=form, file=sys.stderr, leave=False, ncols=wide) as bar:
+    with tqdm(
+        desc="reading the spec", bar_format=form, file=sys.stderr, leave=False, ncols=wide, nrows=20
+    ) as bar:
 
         def tell(event: Progress) -> None:
             bar.total, bar.n = event.stages, event.done

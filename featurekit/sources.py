@@ -200,7 +200,7 @@ def open_table(name: str, source: Source, base: Path) -> Table:
             if any(path.stat().st_size == 0 for path in files):
                 raise DataError("the file is empty", where=where)
             with polars_errors(where):
-                frame = _scan_csv(source, files, renamed) if csv else pl.scan_parquet(files)
+                frame = _scan_csv(source, files, renamed) if csv else pl.scan_parquet(list(files))
         with polars_errors(where):
             schema = dict(frame.collect_schema())
     if not schema:
@@ -227,7 +227,9 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
             # Arrow reads times with a zone through an attribute that pandas 4 will change.
             warnings.filterwarnings("ignore", "Series.values returning", DeprecationWarning)
             made = pl.from_pandas(data) if module == "pandas" else pl.from_arrow(data)
-    except (TypeError, ValueError, ImportError, *_arrow_errors()) as error:
+    except Exception as error:
+        if not isinstance(error, (TypeError, ValueError, ImportError, _arrow_error())):
+            raise
         raise DataError(f"the table cannot be read: {_first_line(error)}", where=where,
                         hint="a column of mixed Python objects needs one type") from None  # fmt: skip
     if not isinstance(made, pl.DataFrame):
@@ -235,10 +237,11 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
     return made.lazy()
 
 
-def _arrow_errors() -> tuple[type[Exception], ...]:
+def _arrow_error() -> type[Exception]:
     import pyarrow as pa
 
-    return (pa.ArrowException,)
+    error: type[Exception] = pa.ArrowException
+    return error
 
 
 def _files(path: str, base: Path, where: str) -> tuple[Path, ...]:
@@ -273,7 +276,7 @@ def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str
     options: dict[str, Any] = {
         "separator": _separator(source, files), "null_values": list(source.null_values)
     }  # fmt: skip
-    declared = {
+    declared: dict[str, Any] = {
         renamed.get(name, name): pl.String()
         for name, column in source.columns.items()
         if column.expr is None and column.type in (STRING, TIMESTAMP, BOOL)
@@ -285,7 +288,7 @@ def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str
     }
     header = _header(files[0], options["separator"])
     overrides = {name: dtype for name, dtype in declared.items() if name in header}
-    return pl.scan_csv(files, infer_schema_length=INFER_ROWS, schema_overrides=overrides, **options)
+    return pl.scan_csv(list(files), infer_schema_length=INFER_ROWS, schema_overrides=overrides, **options)
 
 
 def _separator(source: Source, files: tuple[Path, ...]) -> str:

@@ -239,10 +239,13 @@ class MostFrequent(Statistic):
 
 def statistic_value(kind: str, data: dict[str, Any]) -> Any:
     """Rebuild a fitted value from plain data, as `dataclasses.asdict` gave it."""
-    types = {entry.__name__: entry for entry in (Moments, Extremes, Quantiles, WordCounts, MostFrequent)}
-    return types[kind].value(**{
+    kinds: dict[str, type[Statistic]] = {
+        entry.__name__: entry for entry in (Moments, Extremes, Quantiles, WordCounts, MostFrequent)
+    }
+    made: dict[str, Any] = {
         name: tuple(item) if isinstance(item, list) else item for name, item in data.items()
-    })  # fmt: skip
+    }
+    return kinds[kind].value(**made)
 
 
 def _finite(of: Type) -> pl.Expr:

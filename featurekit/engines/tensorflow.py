@@ -92,7 +92,8 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
 
     @tf.function(input_signature=[signature], autograph=False)
     def serving_default(inputs_: Mapping[str, Any]) -> dict[str, Any]:
-        return transform_fn(inputs_)
+        made: dict[str, Any] = transform_fn(inputs_)
+        return made
 
     module.transform_fn = transform_fn
     module.signatures_ = {"serving_default": serving_default.get_concrete_function()}

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from featurekit.graph import OperationNode
 from featurekit.transforms.base import Example, FullPassOperation, Operation, polars_dtype
 from featurekit.transforms.catalogue import operations
 from featurekit.types import UNKNOWN_WIDTH, Kind, Type
@@ -125,6 +126,7 @@ def test_a_null_input_gives_null_unless_the_operation_says_otherwise(operation: 
         assert "null" in operation.null_rule or "missing" in operation.null_rule
         return
     feature = fitted(example)
+    assert isinstance(feature.node, OperationNode)
     if type(feature.node.operation) is not operation:  # the example shows it inside of another call
         return
     for name, of in feature.types.items():

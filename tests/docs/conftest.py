@@ -52,7 +52,8 @@ class Workspace:
 
     def _featurekit(self, text: str) -> tuple[int, str]:
         out = io.StringIO()
-        with contextlib.chdir(self.path), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        printed = contextlib.redirect_stdout(out), contextlib.redirect_stderr(out)
+        with contextlib.chdir(self.path), printed[0], printed[1]:
             try:
                 code = main(shlex.split(text, comments=True)[1:])
             except SystemExit as stop:
@@ -61,23 +62,31 @@ class Workspace:
 
     def _shell(self, text: str) -> tuple[int, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            text, shell=True, cwd=self.path, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, timeout=300,
+            text, shell=True, cwd=self.path, env=environment, check=False, capture_output=True,
+            text=True, timeout=300,
         )  # fmt: skip
         # What libraries log is no part of what a page shows.
         return done.returncode, done.stdout + (done.stderr if done.returncode else "")
 
 
+def prepare(target: Path) -> None:
+    """Write a few of the flights, as the example prepares them."""
+    place = importlib.util.spec_from_file_location("prepare", ROOT / "examples/flights/prepare.py")
+    assert place is not None
+    assert place.loader is not None
+    script = importlib.util.module_from_spec(place)
+    place.loader.exec_module(script)
+    script.write(script.flights().gather_every(EVERY), target)
+
+
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("data", "__pycache__"))
-    source = importlib.util.spec_from_file_location("prepare", ROOT / "examples/flights/prepare.py")
-    assert source is not None and source.loader is not None
-    prepare = importlib.util.module_from_spec(source)
-    source.loader.exec_module(prepare)
-    prepare.write(prepare.flights().gather_every(EVERY), folder / "examples/flights/data/flights.parquet")
+    left_out = shutil.ignore_patterns("data", "__pycache__")
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=left_out)
+    prepare(folder / "examples/flights/data/flights.parquet")
     made = Workspace(folder)
     answer = made.command(FLIGHTS_RUN)
     assert answer is not None

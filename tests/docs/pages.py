@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("examples/*/README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("examples/*/README.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 LANGUAGES = {"python", "text", "console", "yaml", "csv"}
 
 _BLOCK = re.compile(
-    r'^(?P<mark><!-- all flights -->\n)?```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
+    r"^(?P<mark><!-- all flights -->\n)?"
+    r'```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
 _VALUE = re.compile(r"[-+]?\d[\d,_]*(\.\d+)?(e[-+]?\d+)?|\btrue\b|\bfalse\b")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import re
 from dataclasses import fields
 
@@ -11,13 +10,15 @@ import pytest
 
 import featurekit as fk
 from featurekit import errors
-from featurekit.cli import parser
+from featurekit.cli import INTERRUPTED, parser
 from featurekit.run import Run
-from featurekit.spec import objects
+from featurekit.spec.settings import RESERVED
 from featurekit.training import ExampleSet
 from featurekit.transforms.catalogue import aggregations, operations
 from featurekit.types import Kind
 from tests.docs.pages import ROOT
+
+SECTION = re.MULTILINE | re.DOTALL
 
 
 def page(name: str) -> str:
@@ -31,25 +32,26 @@ def documented(name: str, text: str) -> bool:
 
 def test_every_command_and_option_is_documented() -> None:
     text = page("command_line.md")
-    (commands,) = [a.choices for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    sections = dict(re.findall(r"^## featurekit (\w+)\n(.*?)(?=^## )", text, SECTION))
+    actions = parser()._actions
+    (commands,) = [each.choices for each in actions if isinstance(each, argparse._SubParsersAction)]
+    assert list(sections) == list(commands)
     for name, command in commands.items():
-        section = re.search(rf"^## featurekit {name}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-        assert section is not None, f"featurekit {name}"
         for action in command._actions:
-            for option in set(action.option_strings) - {"-h", "--help"} or {action.metavar or action.dest}:
-                if option and option != "help":
-                    assert f"`{option}" in section[1], f"featurekit {name} {option}"
+            for said in action.option_strings or [action.metavar or action.dest]:
+                if said not in ("-h", "--help"):
+                    assert f"`{said}" in sections[name], f"featurekit {name} {said}"
 
 
 def test_every_exit_code_is_documented() -> None:
-    text = page("command_line.md")
-    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.FeatureKitError)]
-    for code in {kind.exit_code for kind in kinds} | {0, 130}:
-        assert f"| {code} |" in text
+    raised = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
+    for code in {0, INTERRUPTED, *(kind.exit_code for kind in raised)}:
+        assert f"| {code} |" in page("command_line.md")
 
 
-@pytest.mark.parametrize("kind", [objects.Spec, objects.Source, objects.Column, objects.Examples, objects.Split,
-                                  objects.Aggregation, objects.Feature])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind", [fk.Spec, fk.Source, fk.Column, fk.Examples, fk.Split, fk.Aggregation, fk.Feature]
+)
 def test_every_setting_of_a_spec_is_documented(kind: type) -> None:
     text = page("spec.md")
     for entry in fields(kind):
@@ -59,13 +61,15 @@ def test_every_setting_of_a_spec_is_documented(kind: type) -> None:
 
 def test_every_type_and_reserved_name_is_documented() -> None:
     text = page("spec.md")
+    for name in RESERVED:
+        assert f"`{name}`" in text
     for kind in Kind:
         assert f"`{kind.value}`" in text
 
 
 def test_every_public_name_is_documented() -> None:
     text = page("python.md")
-    for name in set(fk.__all__) - set(operations()) - set(aggregations()):
+    for name in set(dir(fk)) - set(operations()) - set(aggregations()):
         assert documented(name, text), name
 
 

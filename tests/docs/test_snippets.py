@@ -46,7 +46,8 @@ def test_every_snippet_of_a_page_does_what_the_page_says(page: Path, workspace: 
 
 def run_python(block: Block, names: dict[str, Any], workspace: Workspace) -> str:
     out = io.StringIO()
-    code = compile("\n" * int(block.place.rpartition(":")[2]) + block.text, block.place.rpartition(":")[0], "exec")
+    page, _, line = block.place.rpartition(":")
+    code = compile("\n" * int(line) + block.text, page, "exec")
     with contextlib.chdir(workspace.path), contextlib.redirect_stdout(out):
         exec(code, names)
     return out.getvalue()
@@ -71,7 +72,8 @@ def run_console(block: Block, workspace: Workspace) -> None:
 
 def read_yaml(block: Block) -> None:
     """A whole spec, or some of its sections, is well-formed."""
-    missing = [text for section, text in SKELETON.items() if f"\n{section}:" not in f"\n{block.text}"]
+    text = f"\n{block.text}"
+    missing = [part for section, part in SKELETON.items() if f"\n{section}:" not in text]
     parse_spec(block.text + "".join(missing), name=block.place)
 
 

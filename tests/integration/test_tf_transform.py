@@ -27,7 +27,7 @@ TABLE = pl.DataFrame({
     "rare": [f"r{i // 3 if i < 30 else i}" for i in range(ROWS)],
 })  # fmt: skip
 
-PAIRS = {
+PAIRS: dict[str, tuple[str, Any]] = {
     "z_a": ("zscore(a)", lambda tft, x: tft.scale_to_z_score(x["a"])),
     "z_constant": ("zscore(constant)", lambda tft, x: tft.scale_to_z_score(x["constant"])),
     "z_n": ("zscore(n)", lambda tft, x: tft.scale_to_z_score(x["n"])),

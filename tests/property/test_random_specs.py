@@ -52,7 +52,7 @@ ROWS = st.lists(
 )  # fmt: skip
 ANCHOR = {"a": 1.5, "b": -0.5, "n": 3, "s": "x", "t": START}
 TYPES = {"a": FLOAT32, "b": FLOAT32, "n": INT64, "s": STRING, "t": TIMESTAMP}
-SCHEMA = {"a": pl.Float32, "b": pl.Float32, "n": pl.Int64, "s": pl.String, "t": pl.Datetime("us", "UTC")}
+SCHEMA: dict[str, Any] = {"a": pl.Float32, "b": pl.Float32, "n": pl.Int64, "s": pl.String, "t": pl.Datetime("us", "UTC")}
 
 
 def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -74,11 +74,12 @@ def test_linear_quantiles_lie_between_the_values_around_their_rank(column: Any, 
 
 def test_quantiles_of_values_that_do_not_repeat_are_exact() -> None:
     random = np.random.default_rng(5)
-    for values, of in [
+    columns: list[tuple[Any, Type]] = [
         (random.normal(size=300_000), FLOAT64),
         (random.lognormal(sigma=9, size=300_000).astype(np.float32), FLOAT32),
         (random.integers(-(2**62), 2**62, size=300_000), INT64),
-    ]:
+    ]
+    for values, of in columns:
         rows = np.sort(values)
         found = fit(Quantiles(100), values, of)
         assert list(found.boundaries) == [rows[len(rows) * i // 100].item() for i in range(1, 100)]

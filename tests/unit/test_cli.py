@@ -355,7 +355,7 @@ def test_progress_on_a_terminal_names_each_stage(
     shown = screen.getvalue()
     assert "pass 1 of 1" in shown
     assert "writing the examples" in shown
-    assert "stage 1 of 3" in shown
+    assert "1/3 stages" in shown
     assert shown.endswith("\r")  # the bar is gone in the end
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import featurekit as fk
 from featurekit.errors import SpecError
-from featurekit.spec.expression import Attribute, Call, Literal, Name, parse
+from featurekit.spec.expression import Attribute, Call, Expression, Literal, Name, parse
 from featurekit.transforms.catalogue import aggregations, operations
 from featurekit.types import BOOL, DURATION, FLOAT32, INT64, STRING
 
@@ -20,8 +20,8 @@ HOUR = 3_600_000_000
 
 @pytest.mark.parametrize("text", [
     "distance", "tail.delay_mean_7d", "col('petal length (cm)')", "col('None')", "5", "-5", "-0.0",
-    "1e309", "True", "'it\\'s'", "30d", "-2h", "negate(5)", "negate(2h)", "--5", "-x", "-x ** 2",
-    "(-2) ** 2", "2 ** (-x)", "(a - b) - c", "a - (b - c)", "a // b % c", "a < b and b < c",
+    "1e309", "True", '"it\'s"', "30d", "-2h", "negate(5)", "negate(2h)", "--5", "-x", "-x ** 2",
+    "(-2) ** 2", "2 ** (-x)", "a - b - c", "a - (b - c)", "a // b % c", "a < b and b < c",
     "(a < b) < c", "a and (b and c)", "(a or b) and c", "not (a and b)", "x if c else y",
     "(x if c else y) if d else z", "sched_dep - 2h", "concat(a, b, a, separator=', ')",
     "apply_buckets(x, boundaries=[-1, 0.5, 2])", "clip(x, low=0)", "clip(x, low=0.0)",
@@ -38,9 +38,10 @@ def test_text_that_is_written_is_read_as_it_was(text: str) -> None:
     ("x**y", "power(x, y)"), ("-x", "negate(x)"), ("+x", "x"), ("x==y", "equal(x, y)"),
     ("x!=y", "not_equal(x, y)"), ("x<y", "less(x, y)"), ("x<=y", "less_equal(x, y)"),
     ("x>y", "greater(x, y)"), ("x>=y", "greater_equal(x, y)"), ("x and y", "logical_and(x, y)"),
-    ("x or y", "logical_or(x, y)"), ("not x", "logical_not(x)"), ("x if c else y", "where(c, x, y)"),
-    ("0 < x <= 2", "logical_and(less(0, x), less_equal(x, 2))"), ("a and b and c", "logical_and(a, b, c)"),
-    ("clip(x, 0, 1)", "clip(x, high=1, low=0)"), ("log1p(x=y)", "log1p(y)"), ("cast(x, 'int')", "cast(x, to='int64')"),
+    ("x or y", "logical_or(x, y)"), ("not x", "logical_not(x)"),
+    ("x if c else y", "where(c, x, y)"), ("a and b and c", "logical_and(a, b, c)"),
+    ("0 < x <= 2", "logical_and(less(0, x), less_equal(x, 2))"), ("log1p(x=y)", "log1p(y)"),
+    ("clip(x, 0, 1)", "clip(x, high=1, low=0)"), ("cast(x, 'int')", "cast(x, to='int64')"),
     ("a +\n  b", "a + b"), ("vocabulary(x, top_k=None)", "vocabulary(x)"),
 ])  # fmt: skip
 def test_two_ways_to_write_it_are_the_same_expression(text: str, same: str) -> None:
@@ -49,13 +50,14 @@ def test_two_ways_to_write_it_are_the_same_expression(text: str, same: str) -> N
 
 
 @pytest.mark.parametrize(("text", "other"), [
-    ("a - b - c", "a - (b - c)"), ("0", "-0"), ("0.0", "-0.0"), ("1", "1.0"), ("1", "True"), ("'1'", "1"),
-    ("clip(x, 0)", "clip(x, 0.0)"), ("-5", "negate(5)"), ("x", "col('x ')"), ("a and b and c", "(a and b) and c"),
+    ("a - b - c", "a - (b - c)"), ("0.0", "-0.0"), ("1", "1.0"), ("1", "True"), ("'1'", "1"),
+    ("clip(x, 0)", "clip(x, 0.0)"), ("-5", "negate(5)"), ("x", "col('x ')"),
+    ("a and b and c", "(a and b) and c"),
 ])  # fmt: skip
 def test_what_is_written_otherwise_for_a_reason_is_another_expression(
     text: str, other: str
 ) -> None:
-    assert (parse(text) == parse(other)) == (text == "0")
+    assert parse(text) != parse(other)
 
 
 def test_constants_have_the_type_they_are_written_as() -> None:
@@ -88,15 +90,20 @@ def test_letters_that_python_would_normalise_are_kept() -> None:
 
 REFUSED = {
     "zscor(x)": "there is no operation 'zscor'. Hint: did you mean 'zscore'?",
-    "mean(x)": "there is no operation 'mean'. Hint: mean summarises past rows and belongs under aggregations",
+    "mean(x)": "there is no operation 'mean'. "
+    "Hint: mean summarises past rows and belongs under aggregations",
     "zscore()": "zscore needs its input 'x'. Hint: the call is zscore(x)",
     "zscore(x, y)": "zscore takes 1 argument, got 2. Hint: the call is zscore(x)",
     "zscore(x, x=y)": "zscore got 'x' twice. Hint: the call is zscore(x)",
-    "cross(a, buckets=3)": "cross needs at least 2 inputs, got 1. Hint: the call is cross(*x, buckets)",
+    "cross(a, buckets=3)": "cross needs at least 2 inputs, got 1. "
+    "Hint: the call is cross(*x, buckets)",
     "cross(a, b)": "cross needs its parameter 'buckets'. Hint: the call is cross(*x, buckets)",
-    "cross(a, b, bucket=3)": "cross has no parameter 'bucket'. Hint: did you mean 'buckets'? The call is cross(*x, buckets)",
-    "cross(a, b, buckets=0)": "cross: buckets must be an integer from 1 to 9223372036854775807, got 0",
-    "cross(a, b, buckets='3')": "cross: buckets must be an integer from 1 to 9223372036854775807, got '3'",
+    "cross(a, b, bucket=3)": "cross has no parameter 'bucket'. "
+    "Hint: did you mean 'buckets'? The call is cross(*x, buckets)",
+    "cross(a, b, buckets=0)": "cross: buckets must be an integer "
+    "from 1 to 9223372036854775807, got 0",
+    "cross(a, b, buckets='3')": "cross: buckets must be an integer "
+    "from 1 to 9223372036854775807, got '3'",
     "clip(x, y)": "a parameter must be a constant, got 'y'",
     "col(x)": "a parameter must be a constant, got 'x'",
     "col()": "col takes one name in quotes",
@@ -118,7 +125,8 @@ REFUSED = {
     "30d.x": "'30d.x' is not allowed in an expression",
     "30d(x)": "there is no operation '30d'",
     "zscore(30d=1)": "zscore has no parameter '30d'",
-    "x y": "'x y' is not an expression: invalid syntax. Hint: expressions follow Python syntax; text goes in quotes",
+    "x y": "'x y' is not an expression: invalid syntax. "
+    "Hint: expressions follow Python syntax; text goes in quotes",
     "x # the distance": "'#' is not allowed in an expression. Hint: comments belong to YAML",
     "x\0": "null bytes",
     "": "an expression is missing here",
@@ -127,7 +135,7 @@ REFUSED = {
     "99999999999999w": "the duration 99999999999999w does not fit in 64 bits",
     "1" * 5000: "Exceeds the limit",
     "x" * 10_001: "an expression may have 10,000 characters, got 10,001",
-    "(" * 150 + "x" + ")" * 150: "an expression",
+    "(" * 250 + "x" + ")" * 250: "is not an expression: too many nested parentheses",
     "-" * 5000 + "x": "an expression may be nested 100 deep at most",
     "not " * 2400 + "x": "an expression may be nested 100 deep at most",
     "+" * 150 + "x": "an expression may be nested 100 deep at most",
@@ -137,8 +145,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:30].replace("\0", "NUL"))
 def test_what_is_no_expression_is_refused_with_its_reason(text: str) -> None:
-    if text.startswith("("):
-        text = text * 2 if text == "(" * 150 else text
     with pytest.raises(SpecError) as caught:
         parse(text)
     assert REFUSED[text] in str(caught.value)
@@ -159,10 +165,11 @@ def test_only_text_is_parsed(value: Any) -> None:
 def test_python_operators_build_what_text_says() -> None:
     x, y = fk.col("x"), fk.col("y")
     built = {
-        "x + 1": x + 1, "1 + x": 1 + x, "x - y": x - "y", "2 - x": 2 - x, "x * y": x * y, "2 * x": 2 * x,
-        "x / y": x / y, "1 / x": 1 / x, "x // 2": x // 2, "7 // x": 7 // x, "x % 2": x % 2, "7 % x": 7 % x,
-        "x ** 2": x**2, "2 ** x": 2**x, "-x": -x, "x < 1": x < 1, "x <= y": x <= y, "x > 1.5": x > 1.5,
-        "x >= y": x >= y, "x and y": x & y, "x or y": x | y, "y and x": "y" & x, "y or x": "y" | x, "not x": ~x,
+        "x + 1": x + 1, "1 + x": 1 + x, "x - y": x - "y", "2 - x": 2 - x, "x * y": x * y,
+        "2 * x": 2 * x, "x / y": x / y, "1 / x": 1 / x, "x // 2": x // 2, "7 // x": 7 // x,
+        "x % 2": x % 2, "7 % x": 7 % x, "x ** 2": x**2, "2 ** x": 2**x, "-x": -x, "not x": ~x,
+        "x < 1": x < 1, "x <= y": x <= y, "x > 1.5": x > 1.5, "x >= y": x >= y, "x and y": x & y,
+        "x or y": x | y, "y and x": "y" & x, "y or x": "y" | x,
         "log1p(x) + 1": "log1p(x)" + fk.literal(1),
     }  # fmt: skip
     for text, expression in built.items():
@@ -172,10 +179,16 @@ def test_python_operators_build_what_text_says() -> None:
 
 
 def test_constants_of_numpy_are_constants() -> None:
-    assert fk.clip("x", np.float64(0.5), np.int64(2)) == parse("clip(x, 0.5, 2)")
-    assert fk.col("x") + np.int64(1) == parse("x + 1")
+    half: Any = np.float64(0.5)
+    two: Any = np.int64(2)
+    assert fk.clip("x", half, two) == parse("clip(x, 0.5, 2)")
+    assert fk.col("x") + two == parse("x + 2")
+
+
+def test_a_parameter_may_be_a_list_or_a_constant_expression() -> None:
+    letter: Any = fk.literal("a")
     assert fk.apply_buckets("x", [0, 1]) == fk.apply_buckets("x", (0, 1))
-    assert fk.fill("x", fk.literal("a")) == parse("fill(x, 'a')")
+    assert fk.fill("x", letter) == parse("fill(x, 'a')")
 
 
 @pytest.mark.parametrize("value", [float("nan"), None, object(), [1], 1j, fk.col("y")])
@@ -188,7 +201,7 @@ def test_what_is_no_constant_is_refused(value: Any) -> None:
 
 
 def test_an_expression_has_no_truth_value() -> None:
-    with pytest.raises(TypeError, match="use &, | and ~"):
+    with pytest.raises(TypeError, match="has no truth value"):
         bool(fk.col("x"))
 
 
@@ -208,7 +221,7 @@ def test_a_column_needs_a_name(name: Any) -> None:
 
 
 def test_calls_from_python_may_not_nest_deeper_than_text() -> None:
-    expression = fk.col("x")
+    expression: Expression = fk.col("x")
     for _ in range(100):
         expression = fk.log1p(expression)
     assert parse(expression.text) == expression
@@ -217,20 +230,22 @@ def test_calls_from_python_may_not_nest_deeper_than_text() -> None:
 
 
 def test_an_expression_that_doubles_itself_is_stopped() -> None:
-    expression = fk.col("x")
-    with pytest.raises(SpecError, match="5,000 parts"):
-        for _ in range(50):
-            expression = expression + expression
+    expression: Expression = fk.col("x")
+    for _ in range(11):
+        expression = expression + expression
+    with pytest.raises(SpecError, match="an expression may have 5,000 parts, got 8,191"):
+        _ = expression + expression
 
 
-def test_an_aggregate_is_not_computed_with_inside_of_an_expression() -> None:
-    for build in (
-        lambda: fk.log1p(fk.mean("x")),
-        lambda: fk.mean("x") / 2,
-        lambda: fk.max(fk.count()),
-    ):
-        with pytest.raises(SpecError, match="summarises past rows"):
-            build()
+@pytest.mark.parametrize("text", ["log1p(mean(x))", "mean(x) / 2", "max(count())", "-sum(x)"])
+def test_an_aggregate_is_not_computed_with_inside_of_an_expression(text: str) -> None:
+    with pytest.raises(SpecError, match=r"cannot be applied to '.*', which summarises past rows"):
+        parse(text, {**operations(), **aggregations()})
+
+
+def test_an_aggregate_is_not_computed_with_in_python_either() -> None:
+    with pytest.raises(SpecError, match=r"log1p cannot be applied to 'mean\(x\)'"):
+        fk.log1p(fk.mean("x"))
 
 
 def test_an_optional_input_may_be_left_out() -> None:
