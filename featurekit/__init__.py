@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from featurekit.spec.yaml import load_spec as load_spec
     from featurekit.transformer import FeatureTransformer as FeatureTransformer
 
+    __all__: list[str]
+
 _HOMES = {
     name: f"featurekit.{module}"
     for module, names in {

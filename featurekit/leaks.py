@@ -44,10 +44,13 @@ class Leaks:
             predict_at: When the prediction is made, if the spec says so.
         """
         for name, feature in self.spec.features.items():
-            used = self.used(feature.expr, (name,), self.source.columns, self.features)
-            for column, chain in used:
+            told: set[str] = set()
+            for column, chain in self.used(
+                feature.expr, (name,), self.source.columns, self.features
+            ):
                 problem = self._leak(name, column, chain, predict_at)
-                if problem is not None:
+                if problem is not None and told.isdisjoint(chain):
+                    told.add(column)
                     with place.below(name, f"feature {name!r}").collect():
                         raise problem
 

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +48,7 @@ def check(spec: Spec | str | Path) -> Resolved:
         DataError: The data whose types are needed cannot be read.
     """
     spec = _spec(spec)
-    types, _ = _types(spec)
-    return resolve(spec, types)
+    return _open(spec).resolve(spec)
 
 
 def plan(spec: Spec | str | Path, engine: str = "local", saved_model: bool = True) -> Plan:
@@ -153,7 +152,7 @@ class Run:
     """
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Mapping[str, Any] = field(repr=False)
 
     @cached_property
     def plan(self) -> Plan:
@@ -244,36 +243,50 @@ def _spec(spec: Spec | str | Path) -> Spec:
     return spec if isinstance(spec, Spec) else load_spec(spec)
 
 
-def _types(spec: Spec) -> tuple[dict[str, Type], dict[str, dict[str, Type]]]:
-    """Read the types of the examples' source, and of the sources that aggregations need."""
-    main = spec.examples.source
-    needed = {entry.source for entry in spec.aggregations.values()} | {main}
-    types: dict[str, dict[str, Type]] = {}
-    for name in needed & set(spec.sources):
+@dataclass(frozen=True)
+class _Opened:
+    """The sources that a spec needs, opened, and the types of their columns."""
+
+    tables: Mapping[str, Table]
+    types: Mapping[str, Mapping[str, Type]]
+
+    def resolve(self, spec: Spec) -> Resolved:
+        main = spec.examples.source
+        others = {name: types for name, types in self.types.items() if name != main}
+        return resolve(spec, self.types.get(main, {}), others)
+
+
+def _open(spec: Spec) -> _Opened:
+    """Open the source of the examples, and those that aggregations need."""
+    needed = {spec.examples.source, *(entry.source for entry in spec.aggregations.values())}
+    tables: dict[str, Table] = {}
+    types: dict[str, Mapping[str, Type]] = {}
+    for name in sorted(needed & set(spec.sources)):
         source = spec.sources[name]
         try:
             table = open_table(name, source, spec.base)
             with polars_errors(f"source {name!r}"):
                 if table.csv and table.frame.head(1).collect().is_empty():
                     raise DataError("the data has no rows", where=f"source {name!r}")
-            types[name] = column_types(table, source)
+            tables[name], types[name] = table, column_types(table, source)
         except DataError:
-            declared = {
-                column: entry.type for column, entry in source.columns.items()
-                if entry.type is not None and entry.expr is None
-            }  # fmt: skip
             # Data that is not there yet can still be planned for, where the spec says all types.
-            if len(declared) < sum(entry.expr is None for entry in source.columns.values()) or not declared:
+            read = {key: column for key, column in source.columns.items() if column.expr is None}
+            declared = {key: column.type for key, column in read.items() if column.type is not None}
+            if not declared or len(declared) < len(read):
                 raise
             types[name] = declared
-    return types.pop(main, {}), types
+    return _Opened(tables, types)
 
 
 def _prepare(spec: Spec, export: bool) -> tuple[Plan, Table]:
-    resolved = check(spec)
+    opened = _open(spec)
+    resolved = opened.resolve(spec)
     refuse_aggregations(resolved)
-    source = spec.sources[spec.examples.source]
-    return make_plan(resolved, "local", export), open_table(spec.examples.source, source, spec.base)
+    name = spec.examples.source
+    # Opened again only to raise what was wrong with it, where declared types were enough until now.
+    table = opened.tables.get(name) or open_table(name, spec.sources[name], spec.base)
+    return make_plan(resolved, "local", export), table
 
 
 def _features(made: Plan, fitted: Mapping[Any, Any]) -> dict[str, Any]:

@@ -70,22 +70,23 @@ class ExampleSet:
         require("pandas", "analysis", "to_pandas")
         return to_pandas(self.to_polars())
 
-    def to_xy(self) -> tuple[np.ndarray, np.ndarray]:
+    def to_xy(self) -> tuple[pd.DataFrame, np.ndarray]:
         """Return features and labels as scikit-learn takes them.
 
         Returns:
-            X of shape [rows, columns], the features in their order, vectors laid out over
-            several columns, NaN where a value is missing; dtype object when a feature is a
-            string. y of shape [rows].
+            X, a pandas data frame of the features in their order, where the vector `v` is the
+            columns `v_0`, `v_1`, ... and a missing number is NaN. y, an array of shape [rows].
 
         Raises:
             UsageError: There is no label.
+            MissingExtra: pandas is not installed.
         """
+        require("pandas", "analysis", "to_xy")
         if not self.labelled:
             raise UsageError("these examples have no label", where=str(self.folder),
                              hint="examples: {label: ...} in the spec")  # fmt: skip
         frame = self._collect(self.scan().select(*self.features, LABEL))
-        return as_array(frame.drop(LABEL)), frame[LABEL].to_numpy(writable=True)
+        return spread(frame.drop(LABEL)).to_pandas(), frame[LABEL].to_numpy(writable=True)
 
     def to_dataset(
         self,

@@ -100,7 +100,7 @@ class Typer:
                     )
                 return self.attribute(owner, name)
             case Call(operation=operation, inputs=inputs):
-                return self.apply(operation, tuple(self.node(entry) for entry in inputs))
+                return self.apply(operation, inputs)
         raise SpecError(f"{expression!r} is not an expression")
 
     def name(self, name: str) -> Node:
@@ -146,16 +146,21 @@ class Typer:
         self._failed.discard(name)
         return node
 
-    def apply(self, operation: Operation, inputs: tuple[Node, ...]) -> Node:
-        """Return the node of an operation, its inputs checked and cast."""
-        for position, entry in enumerate(inputs):
-            _accept(operation, position, entry)
+    def apply(self, operation: Operation, written: tuple[Expression, ...]) -> Node:
+        """Return the node of an operation, its inputs checked and cast.
+
+        Args:
+            operation: The operation.
+            written: Its inputs, as the spec writes them: so messages quote them.
+        """
+        inputs = tuple(self.node(entry) for entry in written)
+        for position, (entry, said) in enumerate(zip(inputs, written, strict=True)):
+            _accept(operation, position, entry.type, shortened(said.text))
         inputs = _widen_literals(inputs)
         try:
             wanted = operation.coerce(tuple(entry.type for entry in inputs))
         except ValueError as error:
-            call = Call(operation, tuple(entry.expression for entry in inputs)).text
-            raise SpecError(f"{shortened(call)!r}: {error}") from None
+            raise SpecError(f"{shortened(Call(operation, written).text)!r}: {error}") from None
         inputs = tuple(
             self.cast(entry, to, operation.name()) for entry, to in zip(inputs, wanted, strict=True)
         )
@@ -166,7 +171,7 @@ class Typer:
         if isinstance(operation, FullPassOperation) and not reads_rows(*inputs):
             raise SpecError(
                 f"{operation.name()} needs something that changes from row to row, "
-                f"got {shortened(inputs[0].text)!r}"
+                f"got {shortened(written[0].text)!r}"
             )
         node = OperationNode.of(operation, inputs, output)
         # Only text can be too large: what is shared is spelled out there each time it is used.
@@ -240,35 +245,33 @@ def _article(of: Type) -> str:
     return {INT64: "an integer", STRING: "a string", BOOL: "a boolean"}.get(of, f"a {of}")
 
 
-def _accept(operation: Operation, position: int, node: Node) -> None:
+def _accept(operation: Operation, position: int, of: Type, said: str) -> None:
+    """Refuse an input of a type that the operation does not take."""
     expected = operation.input_at(position)
-    if node.type in expected.accepts:
+    if of in expected.accepts:
         return
     role = "" if len(operation.inputs) == 1 else f" as its {expected.name}"
-    hint = _type_hint(node, expected.accepts.types)
-    if node.type.width is not None:
-        hint = "a vector can only be a feature of its own"
     raise SpecError(
-        f"{operation.name()} needs {expected.accepts}{role}; "
-        f"{shortened(node.text)!r} is {described(node.type)}",
-        hint=hint,
+        f"{operation.name()} needs {expected.accepts}{role}; {said!r} is {described(of)}",
+        hint=_hint(of, expected.accepts.types, said),
     )
 
 
-def _type_hint(node: Node, wanted: frozenset[Type]) -> str:
-    text = shortened(node.text)
-    if node.type == STRING and INT64 in wanted:
-        return f"vocabulary({text}) first, or cast({text}, 'float32') if it holds numbers"
-    if node.type == TIMESTAMP and INT64 in wanted:
-        return f"hour({text}), day_of_week({text}) or seconds_between first"
-    if node.type == BOOL and INT64 in wanted:
-        return f"cast({text}, 'int64') first"
+def _hint(of: Type, wanted: frozenset[Type], said: str) -> str:
+    if of.width is not None:
+        return "a vector can only be a feature of its own"
+    if of == STRING and INT64 in wanted:
+        return f"vocabulary({said}) first, or cast({said}, 'float32') if it holds numbers"
+    if of == TIMESTAMP and INT64 in wanted:
+        return f"hour({said}), day_of_week({said}) or seconds_between first"
+    if of == BOOL and INT64 in wanted:
+        return f"cast({said}, 'int64') first"
     if wanted == frozenset({TIMESTAMP}):
-        return f"declare the column's type as timestamp; {text} is read as {node.type}"
-    if STRING in wanted and node.type.is_number:
-        return f"cast({text}, 'string') first" if node.type == INT64 else f"bucketize({text}) first"
+        return f"declare the column's type as timestamp; {said} is read as {of}"
+    if STRING in wanted and of.is_number:
+        return f"cast({said}, 'string') first" if of == INT64 else f"bucketize({said}) first"
     if wanted == frozenset({BOOL}):
-        return f"compare it, for example {text} > 0" if node.type.is_number else ""
+        return f"compare it, for example {said} > 0" if of.is_number else ""
     return ""
 
 

@@ -16,19 +16,14 @@ from sklearn.metrics import log_loss, roc_auc_score
 import featurekit as fk
 
 
-def categorical(run: fk.Run) -> list[bool]:
-    """Say of each column of X whether it holds codes, of which scikit-learn takes up to 255."""
-    few = {name for name, (_, last) in run.codes.items() if last < 255}
-    row = run.examples("train").scan().head(1).collect()  # a vector takes several columns of X
-    return [name in few for name in run.features for _ in row[name].to_numpy().ravel()]
-
-
 def main(folder: str) -> None:
     """Train, and print how good the predictions are on each split."""
     run = fk.open_run(folder)
     features, late = run.examples("train").to_xy()
+    # Codes are categories; scikit-learn takes those with up to 255.
+    codes = [name for name, (_, last) in run.codes.items() if last < 255]
     model = HistGradientBoostingClassifier(
-        max_iter=60, min_samples_leaf=200, categorical_features=categorical(run),
+        max_iter=60, min_samples_leaf=200, categorical_features=codes,
         early_stopping=False, random_state=0,
     )  # fmt: skip
     model.fit(features, late)

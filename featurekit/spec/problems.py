@@ -41,14 +41,16 @@ class Problems:
     def __init__(self, places: Places | None = None) -> None:
         self.places: Places = {} if places is None else places
         self._found: list[tuple[int, FeatureKitError]] = []
+        self._unreadable: set[tuple[str, ...]] = set()
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._found)
+        return self._count
 
     def add(
         self, error: FeatureKitError, *path: str, label: str = "", place: str | None = None
     ) -> None:
-        """Add a problem; what has been reported is not repeated.
+        """Add a problem, unless it only follows from one that has been added.
 
         Args:
             error: The problem.
@@ -60,10 +62,17 @@ class Problems:
             for problem in error.problems:
                 self.add(problem, *path, label=label, place=place)
         elif not isinstance(error, Reported):
+            self._count += 1
+            if any(path[:end] in self._unreadable for end in range(1, len(path) + 1)):
+                return
             place = nearest(self.places, path) if place is None else place
             where = ": ".join(filter(None, (place, label, error.where)))
             line = int(place.rpartition(":")[2]) if place else 0
             self._found.append((line, type(error)(error.message, where=where, hint=error.hint)))
+
+    def unreadable(self, path: tuple[str, ...]) -> None:
+        """Add no more problems of a part whose text could not be read."""
+        self._unreadable.add(path)
 
     @contextmanager
     def at(self, *path: str, label: str = "") -> Iterator[None]:

@@ -121,7 +121,7 @@ class Settings:
         if cls.short is not None and not isinstance(value, Mapping):
             value = {cls.short: value}
         if not isinstance(value, Mapping):
-            raise SpecError(f"{cls.what} is a mapping of settings, got {_shown(value)}")
+            raise _refuse(f"for {cls.what} a mapping of settings", value)
         before = len(place.problems)
         made: dict[str, Any] = {}
         for key, given in value.items():
@@ -129,7 +129,7 @@ class Settings:
             with below.collect():
                 if key not in cls.readers:
                     hint = closest(str(key), cls.readers)
-                    raise SpecError(f"{cls.what} has no such setting", hint=hint)
+                    raise SpecError(f"there is no such setting in {cls.what}", hint=hint)
                 if given is not None:
                     made[key] = cls.readers[key](given, below)
         for entry in _settings(cls):
@@ -177,7 +177,7 @@ def _default(of: Settings | type[Settings], entry: Field[Any]) -> Any:
     if entry.default_factory is not MISSING:
         return entry.default_factory()
     if entry.default is MISSING:
-        raise SpecError(f"{of.what} needs {entry.name}")
+        raise SpecError(f"{entry.name!r} is missing in {of.what}")
     return entry.default
 
 
@@ -351,10 +351,10 @@ def _mapping(
     made: dict[str, Any] = {}
     seen: dict[str, str] = {}
     for key, entry in value.items():
-        below = place.below(str(key), f"{what} {key!r}")
+        below = place.below(str(key), f"{what} {_shown(key)}")
         with below.collect():
             if named:
-                check_name(key, what)
+                check_name(key)
             name(key, below)
             _distinct(key, seen, what)
             made[key] = reader(entry, below)
@@ -366,7 +366,7 @@ def _mapping(
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 
 
-def check_name(value: object, what: str) -> None:
+def check_name(value: object) -> None:
     """Check that a name can stand in expressions, SQL, file names and signatures alike.
 
     Raises:
@@ -374,7 +374,7 @@ def check_name(value: object, what: str) -> None:
     """
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise SpecError(
-            f"{_shown(value)} cannot be the name of a {what}",
+            f"{_shown(value)} cannot be a name",
             hint="a letter, then letters, digits and underscores, 128 at most",
         )
     if keyword.iskeyword(value) or value in RESERVED:

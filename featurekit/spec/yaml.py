@@ -27,7 +27,7 @@ MAX_DEPTH = 12
 _SURPRISES = re.compile(r"(?i:yes|no|on|off)")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9]*)?")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", re.ASCII)
 _CONSTANTS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -136,11 +136,13 @@ class _Reader:
             self.problem(event, f"a spec may be nested {MAX_DEPTH} deep at most")
             raise _Stopped
         self.places.setdefault(path, self.where(event))
+        before = len(self.problems)
         self.check(event)
-        if isinstance(event, yaml.AliasEvent):
-            return None
-        if isinstance(event, yaml.ScalarEvent):
-            return self.scalar(event)
+        if isinstance(event, (yaml.AliasEvent, yaml.ScalarEvent)):
+            value = self.scalar(event) if isinstance(event, yaml.ScalarEvent) else None
+            if len(self.problems) > before:
+                self.problems.unreadable(path)
+            return value
         if isinstance(event, yaml.SequenceStartEvent):
             out: list[Any] = []
             for entry in events:

