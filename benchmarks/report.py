@@ -51,9 +51,10 @@ def _measures(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         for who, entry in case["contenders"].items():
             median = entry["median"]
             seconds = [run["seconds"] for run in entry["runs"]]
+            spread = f"{min(seconds):.2f}-{max(seconds):.2f}" if seconds[1:] else ""
             yield (
                 name, f"{case['rows']:,}" if case["rows"] else "", who, str(len(seconds)),
-                f"{median['seconds']:.2f}", f"{min(seconds):.2f}-{max(seconds):.2f}" if seconds[1:] else "",
+                f"{median['seconds']:.2f}", spread,
                 f"{median['cpu']:.2f}", f"{median['megabytes']:.0f}", f"{median['others']:.0%}",
             )  # fmt: skip
 

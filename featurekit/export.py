@@ -1,4 +1,4 @@
-"""Building and verifying the SavedModel, each in a process of its own.
+"""Building and verifying the SavedModel, each in a process of its own; TFRecord beside them.
 
 TensorFlow takes seconds to import, so both processes are started before the data is read and wait
 for their job on standard input; the verifying one has never seen the model before it loads it.
@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 
 import polars as pl
 
-from featurekit.errors import EngineError, ParityError
+from featurekit.errors import EngineError, FeatureKitError, ParityError
 from featurekit.types import BOOL, Kind, Type, parse_type
 
 __all__ = ["Worker"]
@@ -29,7 +29,7 @@ TOLERANCE = 1e-6
 
 
 class Worker:
-    """A process that has TensorFlow ready and does one job.
+    """A process that has TensorFlow ready and does one job after another.
 
     Use it as a context manager: the process is ended on the way out, whatever happened.
     """
@@ -94,22 +94,30 @@ class Worker:
 
 
 def main() -> None:
-    """Do one job: the body of a worker process."""
+    """Do jobs until no more come: the body of a worker process."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints goes to standard error, the answer alone to standard output
+    os.dup2(2, 1)  # whatever prints goes to standard error, the answers alone to standard output
     import tensorflow  # noqa: F401  (the slow part, done while the caller reads its data)
 
-    line = sys.stdin.readline()
-    if not line:
-        return
-    job = json.loads(line)
-    try:
-        result = _build(job) if job["task"] == "build" else _verify(job)
-    except Exception as error:  # the caller gets it as an error of its own
-        result = {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
-    answers.write(json.dumps(result) + "\n")
-    answers.flush()
+    tasks = {"build": _build, "verify": _verify, "write_tfrecords": _write_tfrecords}
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            result = tasks[job["task"]](job)
+        except FeatureKitError as error:
+            result = {"error": str(error)}
+        except Exception as error:  # the caller gets it as an error of its own
+            result = {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
+        answers.write(json.dumps(result) + "\n")
+        answers.flush()
     os._exit(0)
+
+
+def _write_tfrecords(job: Mapping[str, Any]) -> dict[str, Any]:
+    from featurekit.engines.tfrecord import write_tfrecords
+
+    write_tfrecords(Path(job["folder"]))
+    return {}
 
 
 def _build(job: Mapping[str, Any]) -> dict[str, Any]:

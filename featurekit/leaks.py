@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from featurekit.availability import Moment, moment
 from featurekit.errors import FeatureKitError, LeakageError, SpecError
 from featurekit.spec.expression import Attribute, Expression, Name
-from featurekit.spec.objects import Column, Feature, Spec
+from featurekit.spec.objects import UNDECLARED, Column, Feature, Spec
 from featurekit.spec.problems import Place
 
 __all__ = ["Leaks"]
@@ -67,7 +67,7 @@ class Leaks:
         """
         columns = self.spec.sources[source].columns
         for name, chain in self.used(expression, (feature,), columns):
-            column = columns.get(name, Column())
+            column = columns.get(name, UNDECLARED)
             if column.available is False:
                 reason = "is declared available: false"
             elif source == self.spec.examples.source and name in self.label and not _says(column):
@@ -109,7 +109,7 @@ class Leaks:
                     stack.append((features[name].expr, longer))
                     continue
                 yield name, longer
-                column = columns.get(name, Column())
+                column = columns.get(name, UNDECLARED)
                 if column.expr is not None and not _says(column):
                     stack.append((column.expr, longer))
 
@@ -125,7 +125,7 @@ class Leaks:
     def _leak(
         self, feature: str, name: str, chain: _Chain, predict_at: Moment | None
     ) -> FeatureKitError | None:
-        column = self.source.columns.get(name, Column())
+        column = self.source.columns.get(name, UNDECLARED)
         through = _through(chain)
         if column.available is False:
             return LeakageError(

@@ -15,6 +15,7 @@ from typing import Any
 
 from featurekit import artifact
 from featurekit.engines import local
+from featurekit.engines.tfrecord import refuse_wide
 from featurekit.export import Worker, require_parity
 from featurekit.errors import DataError, UsageError, require
 from featurekit.graph import code_domain, fitted_type
@@ -98,13 +99,12 @@ def run(
         require("tensorflow", "tensorflow", "the SavedModel" if tensorflow else "TFRecord")
     export = installed if tensorflow is None else tensorflow
     with ExitStack() as stack:
+        # Both import TensorFlow while the data is read.
+        builder = stack.enter_context(Worker()) if export else None
+        verifier = stack.enter_context(Worker()) if export or tfrecord else None
         made, table = _prepare(spec, export)
         if tfrecord:
-            from featurekit.engines.tfrecord import refuse_wide
-
             refuse_wide(made)
-        builder = stack.enter_context(Worker()) if export else None
-        verifier = stack.enter_context(Worker()) if export else None
         tell = _Teller(progress, 2 + 2 * export + tfrecord + max(1, len(made.levels)))
         folder = stack.enter_context(artifact.new_folder(target, overwrite))
         fitted, census = local.fit(made, table, tell.stage)
@@ -120,11 +120,10 @@ def run(
             _certify(builder, verifier, made, table, census, folder, manifest, tell)
         else:
             manifest["saved_model"] = {"exported": False, "reason": _reason(installed)}
-        if tfrecord:
-            from featurekit.engines.tfrecord import write_tfrecords
-
+        if tfrecord and verifier is not None:
             tell.stage("writing TFRecord files")
-            write_tfrecords(folder / EXAMPLES)
+            verifier.start({"task": "write_tfrecords", "folder": str(folder / EXAMPLES)})
+            verifier.answer()
             tell.lap("write_tfrecord")
         tell.stage("publishing")
         manifest["seconds"] = {**tell.laps, "total": round(time.monotonic() - started, 3)}

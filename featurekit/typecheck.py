@@ -24,7 +24,7 @@ from featurekit.spec.expression import (
     Name,
     shortened,
 )
-from featurekit.spec.objects import Column
+from featurekit.spec.objects import UNDECLARED, Column
 from featurekit.spec.problems import Place, Reported
 from featurekit.transforms.base import FullPassOperation, Operation
 from featurekit.transforms.catalogue import operations
@@ -109,7 +109,7 @@ class Typer:
             return self._made[name]
         if name in self._failed:
             raise Reported
-        column = self.columns.get(name, Column())
+        column = self.columns.get(name, UNDECLARED)
         if column.expr is not None:
             node = self._derived(name, column, column.expr)
         elif name in self.types:
@@ -155,7 +155,7 @@ class Typer:
         """
         inputs = tuple(self.node(entry) for entry in written)
         for position, (entry, said) in enumerate(zip(inputs, written, strict=True)):
-            _accept(operation, position, entry.type, shortened(said.text))
+            _accept(operation, position, entry.type, said)
         inputs = _widen_literals(inputs)
         try:
             wanted = operation.coerce(tuple(entry.type for entry in inputs))
@@ -245,11 +245,12 @@ def _article(of: Type) -> str:
     return {INT64: "an integer", STRING: "a string", BOOL: "a boolean"}.get(of, f"a {of}")
 
 
-def _accept(operation: Operation, position: int, of: Type, said: str) -> None:
+def _accept(operation: Operation, position: int, of: Type, written: Expression) -> None:
     """Refuse an input of a type that the operation does not take."""
     expected = operation.input_at(position)
     if of in expected.accepts:
         return
+    said = shortened(written.text)
     role = "" if len(operation.inputs) == 1 else f" as its {expected.name}"
     raise SpecError(
         f"{operation.name()} needs {expected.accepts}{role}; {said!r} is {described(of)}",

@@ -24,7 +24,7 @@ from featurekit.types import Type
 
 __all__ = [
     "Aggregation", "Column", "Examples", "Feature", "FrozenMapping", "Source", "Spec", "Split",
-    "plain", "read_spec",
+    "UNDECLARED", "plain", "read_spec",
 ]  # fmt: skip
 
 Settable = Mapping[str, Any]
@@ -91,6 +91,10 @@ class Column(Settings):
             raise SpecError("a column is either derived (expr) or read (column), not both")
         if self.available_at is not None and self.available is not None:
             raise SpecError("a column has either available or available_at, not both")
+
+
+UNDECLARED = Column()
+"""What is declared of a column of which the spec says nothing."""
 
 
 @dataclass(frozen=True)

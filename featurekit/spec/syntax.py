@@ -230,7 +230,7 @@ def _source(node: ast.AST) -> str:
 
 def write(expression: Expression) -> str:
     """Return the text of an expression; `read` gives an equal expression back."""
-    return ast.unparse(ast.fix_missing_locations(_node(expression)))
+    return ast.unparse(_node(expression))
 
 
 _SYMBOLS: dict[str, ast.AST] = {
