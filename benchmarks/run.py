@@ -176,13 +176,16 @@ def prepare(case: Case, rows: int) -> Path:
 def run_case(
     name: str, case: Case, quick: bool, most: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Run all contenders of a case in turns, A B C A B C A B, each at most so many times."""
+    """Run all contenders of a case in turns, A B C A B C A B, each at most so many times.
+
+    Warm-up runs come first, unless one run of each is all that is asked for.
+    """
     rows = case.quick if quick else case.rows
     data = prepare(case, rows)
     repeats = {who: min(times, most) for who, times in case.repeats.items()}
     runs: dict[str, list[Measured]] = {who: [] for who in repeats}
     failed: dict[str, str] = {}
-    for turn in range(0 if quick else -1, max(repeats.values())):
+    for turn in range(0 if most == 1 else -1, max(repeats.values())):
         for who, times in repeats.items():
             if turn >= times or who in failed or (turn < 0 and who in SLOW):
                 continue
@@ -245,7 +248,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true",
                         help="measure nothing; put results.json into README.md")  # fmt: skip
     parser.add_argument("--repeats", type=int, metavar="N", default=10,
-                        help="run nothing more than N times")  # fmt: skip
+                        help="at most N runs of each; 1 leaves the warm-up out too")  # fmt: skip
     arguments = parser.parse_args()
     most = 1 if arguments.quick else max(1, arguments.repeats)
     if arguments.write:

@@ -113,8 +113,9 @@ class _Resolver:
 
     def resolve(self) -> Resolved:
         spec, examples = self.spec, self.spec.examples
-        for name in self.known.keys() & spec.sources.keys():
-            self.source(name, spec.sources[name])
+        for name, source in spec.sources.items():
+            if name in self.known:
+                self.source(name, source)
         predict_at = self.time(self.examples.below("predict_at", "predict_at"), examples.predict_at)
         for name, aggregation in spec.aggregations.items():
             self.aggregation(name, aggregation)

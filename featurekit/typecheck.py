@@ -156,7 +156,7 @@ class Typer:
         inputs = tuple(self.node(entry) for entry in written)
         for position, (entry, said) in enumerate(zip(inputs, written, strict=True)):
             _accept(operation, position, entry.type, said)
-        inputs = _widen_literals(inputs)
+        inputs = _fit_literals(inputs)
         try:
             wanted = operation.coerce(tuple(entry.type for entry in inputs))
         except ValueError as error:
@@ -276,13 +276,28 @@ def _hint(of: Type, wanted: frozenset[Type], said: str) -> str:
     return ""
 
 
-def _widen_literals(inputs: tuple[Node, ...]) -> tuple[Node, ...]:
-    """A float constant beside a float64 is a float64, so that 0.1 is not rounded on the way."""
-    if not any(entry.type == FLOAT64 and not isinstance(entry, LiteralNode) for entry in inputs):
+def _fit_literals(inputs: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Give number constants the float type of the columns beside them, where that loses nothing.
+
+    So 0.1 beside a float64 is not rounded to float32 on the way, and `x > 20` compares float32
+    with float32.
+    """
+    floats = {
+        entry.type for entry in inputs if entry.type.is_float and not isinstance(entry, LiteralNode)
+    }
+    if not floats:
         return inputs
+    widest = FLOAT64 if FLOAT64 in floats else FLOAT32
+    exact = 2**53 if widest == FLOAT64 else 2**24
+
+    def fits(entry: Node) -> bool:
+        if not isinstance(entry, LiteralNode) or entry.type == widest:
+            return False
+        return entry.type == FLOAT32 or (entry.type == INT64 and abs(entry.value) <= exact)
+
     return tuple(
-        LiteralNode.of(entry.value, FLOAT64)
-        if isinstance(entry, LiteralNode) and entry.type == FLOAT32
+        LiteralNode.of(float(entry.value), widest)
+        if isinstance(entry, LiteralNode) and fits(entry)
         else entry
         for entry in inputs
     )

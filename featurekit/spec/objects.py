@@ -23,8 +23,8 @@ from featurekit.spec.settings import FrozenMapping, Settings, plain
 from featurekit.types import Type
 
 __all__ = [
-    "Aggregation", "Column", "Examples", "Feature", "FrozenMapping", "Source", "Spec", "Split",
-    "UNDECLARED", "plain", "read_spec",
+    "UNDECLARED", "Aggregation", "Column", "Examples", "Feature", "FrozenMapping", "Source", "Spec",
+    "Split", "plain", "read_spec",
 ]  # fmt: skip
 
 Settable = Mapping[str, Any]

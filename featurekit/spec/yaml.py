@@ -21,7 +21,7 @@ from featurekit.spec.problems import Problems
 
 __all__ = ["load_spec", "parse_spec", "plain_scalar"]
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 4_000_000
 MAX_DEPTH = 12
 
 _SURPRISES = re.compile(r"(?i:yes|no|on|off)")
