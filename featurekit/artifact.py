@@ -37,8 +37,18 @@ from featurekit.spec.objects import Spec
 from featurekit.transforms.statistics import WordCountsValue, statistic_value
 from featurekit.types import parse_type
 
-__all__ = ["MANIFEST", "check_file_target", "new_file", "new_folder", "read_manifest", "read_plan",
-           "read_statistics", "versions", "write_json", "write_statistics"]  # fmt: skip
+__all__ = [
+    "MANIFEST",
+    "check_file_target",
+    "new_file",
+    "new_folder",
+    "read_manifest",
+    "read_plan",
+    "read_statistics",
+    "versions",
+    "write_json",
+    "write_statistics",
+]
 
 MANIFEST = "manifest.json"
 STATISTICS = "statistics.json"
@@ -65,8 +75,9 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=parent))
     except OSError as error:
-        raise UsageError(f"cannot write here: {error.strerror}", where=str(target),
-                         hint="choose another --out") from None  # fmt: skip
+        raise UsageError(
+            f"cannot write here: {error.strerror}", where=str(target), hint="choose another --out"
+        ) from None
     try:
         temporary.chmod(0o755)
         with polars_errors(str(target), writing=True):
@@ -117,9 +128,13 @@ def check_file_target(target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise UsageError("the output is a folder, not a file", where=str(target))
     if target.exists() and not overwrite:
-        raise UsageError("the file exists already", where=str(target), hint="--overwrite replaces it")
+        raise UsageError(
+            "the file exists already", where=str(target), hint="--overwrite replaces it"
+        )
     if not target.resolve().parent.is_dir():
-        raise UsageError("there is no folder to write it to", where=str(target), hint="make the folder first")
+        raise UsageError(
+            "there is no folder to write it to", where=str(target), hint="make the folder first"
+        )
 
 
 def check_target(target: Path, overwrite: bool) -> None:
@@ -130,22 +145,34 @@ def check_target(target: Path, overwrite: bool) -> None:
     """
     where = str(target)
     if target.is_symlink():
-        raise UsageError("the output folder is a link", where=where, hint="give the folder that it points to")
+        raise UsageError(
+            "the output folder is a link", where=where, hint="give the folder that it points to"
+        )
     if target.exists():
         if not target.is_dir():
             raise UsageError("the output is a file, not a folder", where=where)
         if any(target.iterdir()):
             if not (target / MANIFEST).is_file():
-                raise UsageError("the output folder exists and holds something else than a run",
-                                 where=where, hint="choose a new folder")  # fmt: skip
+                raise UsageError(
+                    "the output folder exists and holds something else than a run",
+                    where=where,
+                    hint="choose a new folder",
+                )
             if not overwrite:
-                raise UsageError("the output folder holds a run already", where=where,
-                                 hint="--overwrite replaces it, when the new one is complete")  # fmt: skip
+                raise UsageError(
+                    "the output folder holds a run already",
+                    where=where,
+                    hint="--overwrite replaces it, when the new one is complete",
+                )
     parent = target.parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{str(parent)!r} is not a folder one can write to", where=where, hint="choose another --out")
+        raise UsageError(
+            f"{str(parent)!r} is not a folder one can write to",
+            where=where,
+            hint="choose another --out",
+        )
 
 
 def _flush(folder: Path) -> None:
@@ -260,14 +287,18 @@ def read_statistics(folder: Path, plan: Plan) -> dict[StatisticRequest, Any]:
     except FeatureKitError:
         raise
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"the statistics cannot be read: {error}", where=str(folder / STATISTICS)) from None
+        raise DataError(
+            f"the statistics cannot be read: {error}", where=str(folder / STATISTICS)
+        ) from None
 
 
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path), hint="the run is incomplete or damaged") from None
+        raise DataError(
+            f"cannot be read: {error}", where=str(path), hint="the run is incomplete or damaged"
+        ) from None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -277,11 +308,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         DataError: There is no run, or it was written by a newer version.
     """
     if not (folder / MANIFEST).is_file():
-        raise DataError("there is no run here (no manifest.json)", where=str(folder),
-                        hint="featurekit run SPEC --out DIR makes one")  # fmt: skip
+        raise DataError(
+            "there is no run here (no manifest.json)",
+            where=str(folder),
+            hint="featurekit run SPEC --out DIR makes one",
+        )
     manifest = _read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise DataError("the manifest has a format that this version does not read", where=str(folder))
+        raise DataError(
+            "the manifest has a format that this version does not read", where=str(folder)
+        )
     return manifest
 
 

@@ -41,7 +41,7 @@ class Worker:
             **os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "-1",
         }  # fmt: skip
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from featurekit.export import main; main()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment,
@@ -51,7 +51,10 @@ class Worker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._process.kill()
         self._process.wait()
@@ -87,7 +90,11 @@ class Worker:
     def _failure(self) -> EngineError:
         self._process.wait()
         self._errors.seek(0)
-        lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for line in self._errors.read().decode("utf-8", "replace").splitlines()
+            if line.strip()
+        ]
         last = lines[-1] if lines else f"it ended with status {self._process.returncode}"
         return EngineError(f"the TensorFlow process failed: {last}", where="TensorFlow",
                            hint="--no-tensorflow leaves the SavedModel out")  # fmt: skip
@@ -106,7 +113,7 @@ def main() -> None:
             result = tasks[job["task"]](job)
         except FeatureKitError as error:
             result = {"error": str(error)}
-        except Exception as error:  # the caller gets it as an error of its own
+        except Exception as error:  # noqa: BLE001  (the caller gets it as an error of its own)
             result = {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
         answers.write(json.dumps(result) + "\n")
         answers.flush()
@@ -143,7 +150,9 @@ def _verify(job: Mapping[str, Any]) -> dict[str, Any]:
         if name == "serving_default":
             texts = [pl.col(column) == "" for column, of in types.items() if of.kind is Kind.STRING]
             # An empty text stands for null there, so such rows say nothing about it.
-            keep = inputs.select(~pl.any_horizontal(pl.lit(False), *texts).fill_null(False)).to_series()
+            keep = inputs.select(
+                ~pl.any_horizontal(pl.lit(False), *texts).fill_null(False)
+            ).to_series()
             rows, wanted = inputs.filter(keep), expected.filter(keep)
             answer = signature(**_dense(rows, types)) if rows.height else {}
         else:
@@ -215,7 +224,11 @@ def _compare(answer: Mapping[str, Any], expected: pl.DataFrame) -> dict[str, Any
             wrong = got != wanted.fill_null(MISSING_INTEGER).to_numpy()
         else:
             width = got.shape[1] if got.ndim > 1 else 1
-            rows = [[None] * width if row is None else row for row in wanted.to_list()] if got.ndim > 1 else wanted.to_list()
+            rows = (
+                [[None] * width if row is None else row for row in wanted.to_list()]
+                if got.ndim > 1
+                else wanted.to_list()
+            )
             values = np.array(rows, dtype=np.float64).reshape(got.shape)
             with np.errstate(invalid="ignore", over="ignore"):
                 close = np.isclose(got, values, rtol=TOLERANCE, atol=1e-30, equal_nan=True)
@@ -226,10 +239,18 @@ def _compare(answer: Mapping[str, Any], expected: pl.DataFrame) -> dict[str, Any
             wrong = ~close if got.ndim == 1 else ~close.all(axis=1)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            shown = got[row].decode("utf-8", "replace") if isinstance(got[row], bytes) else got[row].tolist()
+            shown = (
+                got[row].decode("utf-8", "replace")
+                if isinstance(got[row], bytes)
+                else got[row].tolist()
+            )
             mismatches.append({"feature": name, "rows": int(wrong.sum()), "model": repr(shown),
                                "examples": repr(wanted[row])})  # fmt: skip
-    return {"rows": expected.height, "largest_relative_difference": largest, "mismatches": mismatches}
+    return {
+        "rows": expected.height,
+        "largest_relative_difference": largest,
+        "mismatches": mismatches,
+    }
 
 
 def require_parity(certificate: Mapping[str, Any]) -> None:

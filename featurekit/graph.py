@@ -118,6 +118,7 @@ class OperationNode(Node):
 
     @property
     def inputs(self) -> tuple[Node, ...]:
+        """The nodes that the operation is applied to."""
         return self.sources
 
     @property

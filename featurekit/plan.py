@@ -174,7 +174,8 @@ def _steps(root: Node, engine: str) -> tuple[Step, ...]:
     out = []
     for (level, _, route), nodes in sorted(pieces.items(), key=lambda item: item[0][:2]):
         names = tuple(
-            node.operation.name() if isinstance(node, OperationNode) else node.text for node in nodes
+            node.operation.name() if isinstance(node, OperationNode) else node.text
+            for node in nodes
         )
         out.append(Step(route, _engine(route, engine), level, names, _reason(route, nodes)))
     return tuple(out)

@@ -78,16 +78,26 @@ def typed_columns(
     for name, of in wanted.items():
         stored = table.stored(name)
         if stored not in table.schema:
-            raise DataError(f"the data has no column {stored!r}", where=f"source {table.name!r}",
-                            hint=closest(stored, table.schema))  # fmt: skip
+            raise DataError(
+                f"the data has no column {stored!r}",
+                where=f"source {table.name!r}",
+                hint=closest(stored, table.schema),
+            )
         declared = source.columns.get(name, Column())
         reader = _Reader(name, pl.col(stored), table.schema[stored], declared)
         columns.append(reader.read(of).alias(name))
         checks.extend(reader.checks)
         if not declared.nullable:
             missing = reader.read(of).is_null()
-            checks.append(Check(name, missing, pl.lit(None, dtype=pl.String), "missing values, although it is declared nullable: false,",
-                                "drop the rows, or declare nullable: true"))  # fmt: skip
+            checks.append(
+                Check(
+                    name,
+                    missing,
+                    pl.lit(None, dtype=pl.String),
+                    "missing values, although it is declared nullable: false,",
+                    "drop the rows, or declare nullable: true",
+                )
+            )
     return columns, checks
 
 
@@ -108,7 +118,9 @@ class _Reader:
             return self.float(of)
         if of == INT64:
             return self.integer()
-        if of == STRING and (self.dtype == pl.String or self.dtype.is_integer() or self.dtype == pl.Boolean):
+        if of == STRING and (
+            self.dtype == pl.String or self.dtype.is_integer() or self.dtype == pl.Boolean
+        ):
             return self.x.cast(pl.String)
         if of == BOOL:
             return self.boolean()
@@ -126,13 +138,18 @@ class _Reader:
 
     def check(self, bad: pl.Expr, message: str, hint: str) -> None:
         shown = self.x.to_physical() if self.dtype.is_temporal() else self.x
-        self.checks.append(Check(self.name, bad, shown.cast(pl.String, strict=False), message, hint))
+        self.checks.append(
+            Check(self.name, bad, shown.cast(pl.String, strict=False), message, hint)
+        )
 
     def float(self, of: Type) -> pl.Expr:
         if self.dtype == pl.String:
             value = self.x.str.strip_chars().cast(pl.Float64, strict=False)
-            self.check(self.x.is_not_null() & value.is_null(), "text that is not a number",
-                       "correct them, or list the text under the source's null_values")  # fmt: skip
+            self.check(
+                self.x.is_not_null() & value.is_null(),
+                "text that is not a number",
+                "correct them, or list the text under the source's null_values",
+            )
         elif self.dtype.is_numeric() or self.dtype == pl.Boolean:
             value = self.x
         else:
@@ -144,27 +161,46 @@ class _Reader:
         limit = "integers are 64 bits; declare the type string if it is an identifier"
         if self.dtype == pl.String:
             value = self.x.str.strip_chars().cast(pl.Int64, strict=False)
-            self.check(self.x.is_not_null() & value.is_null(), "text that is not a 64-bit integer", limit)
+            self.check(
+                self.x.is_not_null() & value.is_null(), "text that is not a 64-bit integer", limit
+            )
         elif self.dtype.is_float() or self.dtype.is_decimal():
-            present = self.x.is_not_null() & self.x.is_not_nan() if self.dtype.is_float() else self.x.is_not_null()
+            present = (
+                self.x.is_not_null() & self.x.is_not_nan()
+                if self.dtype.is_float()
+                else self.x.is_not_null()
+            )
             value = pl.when(present).then(self.x).cast(pl.Int64, strict=False)
-            self.check(present & (value.is_null() | (value.cast(self.dtype) != self.x)),
-                       "values that are not integers", "declare the type float32 or float64")  # fmt: skip
+            self.check(
+                present & (value.is_null() | (value.cast(self.dtype) != self.x)),
+                "values that are not integers",
+                "declare the type float32 or float64",
+            )
             if self.dtype.is_float():
                 largest = 2**53 if self.dtype == pl.Float64 else 2**24
-                self.check(present & (self.x.abs() > largest),
-                           f"values beyond {largest}, where a stored {str(self.dtype).lower()} no longer holds every integer,",
-                           "store the column as integers, or as text if it is an identifier")  # fmt: skip
+                self.check(
+                    present & (self.x.abs() > largest),
+                    f"values beyond {largest}, where {str(self.dtype).lower()} no longer holds "
+                    "every integer,",
+                    "store the column as integers, or as text if it is an identifier",
+                )
         elif self.dtype.is_integer() or self.dtype == pl.Boolean:
             value = self.x.cast(pl.Int64, strict=False)
             if self.dtype.is_unsigned_integer():
-                self.check(self.x.is_not_null() & value.is_null(), "values that do not fit in 64 bits with a sign", limit)
+                self.check(
+                    self.x.is_not_null() & value.is_null(),
+                    "values that do not fit in 64 bits with a sign",
+                    limit,
+                )
         else:
             raise self.refused(INT64)
         lowest = pl.lit(-(2**63), dtype=pl.Int64)
         if self.dtype in (pl.Int64, pl.String):
-            self.check(value == lowest, "the smallest 64-bit integer, which stands for missing at serving,",
-                       "store missing values as missing")  # fmt: skip
+            self.check(
+                value == lowest,
+                "the smallest 64-bit integer, which stands for missing at serving,",
+                "store missing values as missing",
+            )
         return value
 
     def boolean(self) -> pl.Expr:
@@ -172,12 +208,19 @@ class _Reader:
             return self.x
         if self.dtype == pl.String:
             text = self.x.str.strip_chars().str.to_lowercase()
-            true, false = text.is_in(["true", "t", "1", "yes"]), text.is_in(["false", "f", "0", "no"])
+            true, false = (
+                text.is_in(["true", "t", "1", "yes"]),
+                text.is_in(["false", "f", "0", "no"]),
+            )
         elif self.dtype.is_numeric():
             true, false = self.x == 1, self.x == 0
         else:
             raise self.refused(BOOL)
-        self.check(self.x.is_not_null() & ~(true | false), "values that are neither true nor false", "declare another type")
+        self.check(
+            self.x.is_not_null() & ~(true | false),
+            "values that are neither true nor false",
+            "declare another type",
+        )
         return pl.when(true).then(True).when(false).then(False)
 
     def timestamp(self) -> pl.Expr:
@@ -218,8 +261,11 @@ class _Reader:
                 hint=f"declare it: {self.name}: {{type: timestamp, zone: UTC}}",
             )
         made = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-        self.check(naive.is_not_null() & made.is_null(), f"times that do not exist in the zone {zone}",
-                   "the clock was put forward then")  # fmt: skip
+        self.check(
+            naive.is_not_null() & made.is_null(),
+            f"times that do not exist in the zone {zone}",
+            "the clock was put forward then",
+        )
         return made
 
     def integer_time(self) -> pl.Expr:
@@ -240,18 +286,32 @@ class _Reader:
         text = self.x.str.strip_chars()
         has_offset = text.str.contains(r"T?\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)$")
         # The space between date and time and the seconds are optional; a date alone is midnight.
-        full = text.str.replace(r"^(\d{4}-\d\d-\d\d)$", "${1}T00:00:00").str.replace(" ", "T", literal=True)
+        full = text.str.replace(r"^(\d{4}-\d\d-\d\d)$", "${1}T00:00:00").str.replace(
+            " ", "T", literal=True
+        )
         full = full.str.replace(r"T(\d\d:\d\d)($|Z|[+-])", "T${1}:00${2}")
-        aware = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
+        aware = full.str.to_datetime(
+            "%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False
+        )
         aware = pl.when(has_offset).then(aware)
         naive = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
         naive = pl.when(~has_offset).then(naive)
-        self.check(self.x.is_not_null() & aware.is_null() & naive.is_null(), "text that is not an ISO 8601 time",
-                   "write 2013-01-31T12:30:00Z")  # fmt: skip
+        self.check(
+            self.x.is_not_null() & aware.is_null() & naive.is_null(),
+            "text that is not an ISO 8601 time",
+            "write 2013-01-31T12:30:00Z",
+        )
         if self.declared.zone is None:
-            self.check(naive.is_not_null(), "times without a zone", f"declare it: {self.name}: {{type: timestamp, zone: UTC}}; "
-                       "a column may not mix times with and without an offset")  # fmt: skip
+            self.check(
+                naive.is_not_null(),
+                "times without a zone",
+                f"declare it: {self.name}: {{type: timestamp, zone: UTC}}; "
+                "a column may not mix times with and without an offset",
+            )
             return aware
-        self.check(aware.is_not_null(), "times with an offset although a zone is declared",
-                   "a column may not mix times with and without an offset")  # fmt: skip
+        self.check(
+            aware.is_not_null(),
+            "times with an offset although a zone is declared",
+            "a column may not mix times with and without an offset",
+        )
         return self.zoned(naive).dt.convert_time_zone("UTC")

@@ -16,8 +16,8 @@ from typing import Any
 from featurekit import artifact
 from featurekit.engines import local
 from featurekit.engines.tfrecord import refuse_wide
-from featurekit.export import Worker, require_parity
 from featurekit.errors import DataError, UsageError, require
+from featurekit.export import Worker, require_parity
 from featurekit.graph import code_domain, fitted_type
 from featurekit.plan import Plan, make_plan, refuse_aggregations
 from featurekit.resolve import Resolved, resolve
@@ -349,5 +349,3 @@ def _certify(
 
 def _reason(installed: bool) -> str:
     return "not asked for" if installed else "TensorFlow is not installed"
-
-

@@ -95,7 +95,7 @@ class Table:
                     pass
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """Describe the input files: size, time of change, and a hash of their first and last MiB."""
+        """Describe the input files: size, time of change, a hash of their first and last MiB."""
         out = []
         for path in self.files:
             status = path.stat()
@@ -105,8 +105,14 @@ class Table:
                 file.seek(max(0, status.st_size - (1 << 20)))
                 digest.update(file.read())
             changed = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
-            out.append({"path": str(path), "bytes": status.st_size, "changed": changed,
-                        "sha256_of_ends": digest.hexdigest()})  # fmt: skip
+            out.append(
+                {
+                    "path": str(path),
+                    "bytes": status.st_size,
+                    "changed": changed,
+                    "sha256_of_ends": digest.hexdigest(),
+                }
+            )
         return out
 
 
@@ -128,14 +134,22 @@ def polars_errors(where: str, writing: bool = False) -> Iterator[None]:
         if code is None and (found := re.search(r"os error (\d+)", str(error))):
             code = int(found[1])
         if code in _FULL:
-            raise EngineError(f"the disk is full ({os.strerror(code)})", where=where,
-                              hint="free space and run again") from None  # fmt: skip
+            raise EngineError(
+                f"the disk is full ({os.strerror(code)})",
+                where=where,
+                hint="free space and run again",
+            ) from None
         if writing and code is not None:
             raise EngineError(f"writing failed: {text}", where=where) from None
-        raise DataError(f"the data cannot be read: {text}", where=where, hint=_read_hint(text)) from None
+        raise DataError(
+            f"the data cannot be read: {text}", where=where, hint=_read_hint(text)
+        ) from None
     except pl.exceptions.PanicException as error:
-        raise EngineError(f"Polars failed: {_first_line(error)}", where=where,
-                          hint="please report this with the spec") from None  # fmt: skip
+        raise EngineError(
+            f"Polars failed: {_first_line(error)}",
+            where=where,
+            hint="please report this with the spec",
+        ) from None
 
 
 @contextmanager
@@ -147,8 +161,11 @@ def csv_errors(where: str) -> Iterator[None]:
         yield
     except pa.ArrowInvalid as error:
         text = _first_line(error).removeprefix("CSV parse error: ")
-        raise DataError(f"the data cannot be read: {text}", where=where,
-                        hint="every row of a CSV file needs as many fields as the header") from None  # fmt: skip
+        raise DataError(
+            f"the data cannot be read: {text}",
+            where=where,
+            hint="every row of a CSV file needs as many fields as the header",
+        ) from None
 
 
 def _first_line(error: BaseException) -> str:
@@ -164,7 +181,7 @@ def _read_hint(text: str) -> str:
     if "fields than defined" in lower or "ragged" in lower:
         return "every row of a CSV file needs as many fields as the header"
     if "could not parse" in lower:
-        return "correct the value, declare another type for the column, or list the text under null_values"
+        return "correct it, declare another type for the column, or list it under null_values"
     if "utf-8" in lower:
         return "text must be UTF-8; convert the file first"
     if "schema" in lower:
@@ -181,7 +198,7 @@ def open_table(name: str, source: Source, base: Path) -> Table:
     """
     if source.table is not None:
         raise SpecError(
-            f"source {name!r} is the BigQuery table {source.table}, and reading it is not available yet",
+            f"source {name!r} is a BigQuery table ({source.table}); reading it comes later",
             hint="export it to Parquet and give its path",
         )
     renamed = {key: column.column for key, column in source.columns.items() if column.column}
@@ -207,9 +224,13 @@ def open_table(name: str, source: Source, base: Path) -> Table:
         raise DataError("the data has no columns", where=where)
     for key, stored in renamed.items():
         if stored not in schema:
-            raise SpecError(f"source {name!r}: column {key!r}: the data has no column {stored!r}",
-                            hint=closest(stored, schema))  # fmt: skip
-    return Table(name, frame, schema, renamed, files, csv, _separator(source, files) if csv else ",")
+            raise SpecError(
+                f"source {name!r}: column {key!r}: the data has no column {stored!r}",
+                hint=closest(stored, schema),
+            )
+    return Table(
+        name, frame, schema, renamed, files, csv, _separator(source, files) if csv else ","
+    )
 
 
 def _in_memory(data: Any, where: str) -> pl.LazyFrame:
@@ -230,10 +251,15 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
     except Exception as error:
         if not isinstance(error, (TypeError, ValueError, ImportError, _arrow_error())):
             raise
-        raise DataError(f"the table cannot be read: {_first_line(error)}", where=where,
-                        hint="a column of mixed Python objects needs one type") from None  # fmt: skip
+        raise DataError(
+            f"the table cannot be read: {_first_line(error)}",
+            where=where,
+            hint="a column of mixed Python objects needs one type",
+        ) from None
     if not isinstance(made, pl.DataFrame):
-        raise DataError(f"a table is needed, got a {type(data).__name__}, which is one column", where=where)
+        raise DataError(
+            f"a table is needed, got a {type(data).__name__}, which is one column", where=where
+        )
     return made.lazy()
 
 
@@ -247,17 +273,24 @@ def _arrow_error() -> type[Exception]:
 def _files(path: str, base: Path, where: str) -> tuple[Path, ...]:
     full = Path(path) if Path(path).is_absolute() else base / path
     if glob.has_magic(str(full)):
-        found = tuple(Path(entry) for entry in sorted(glob.glob(str(full), recursive=True)))
+        found = tuple(Path(entry) for entry in sorted(glob.glob(str(full), recursive=True)))  # noqa: PTH207  (a path may be absolute)
         if not found:
             raise DataError(f"no file matches {path!r}", where=where)
     else:
         found = (full,)
     for file in found:
         if not file.exists():
-            raise DataError(f"there is no file {str(file)!r}", where=where,
-                            hint="a path is relative to the spec file")  # fmt: skip
+            raise DataError(
+                f"there is no file {str(file)!r}",
+                where=where,
+                hint="a path is relative to the spec file",
+            )
         if not file.is_file():
-            raise DataError(f"{str(file)!r} is not a file", where=where, hint="a glob such as data/*.parquet reads a folder")
+            raise DataError(
+                f"{str(file)!r} is not a file",
+                where=where,
+                hint="a glob such as data/*.parquet reads a folder",
+            )
     return found
 
 
@@ -269,13 +302,16 @@ def _format(source: Source, file: Path, where: str) -> str:
         return "parquet"
     if suffix in (".csv", ".tsv", ".txt"):
         return "csv"
-    raise SpecError(f"{where}: cannot tell the format of {file.name!r}", hint="format: parquet or format: csv")
+    raise SpecError(
+        f"{where}: cannot tell the format of {file.name!r}", hint="format: parquet or format: csv"
+    )
 
 
 def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str]) -> pl.LazyFrame:
     options: dict[str, Any] = {
-        "separator": _separator(source, files), "null_values": list(source.null_values)
-    }  # fmt: skip
+        "separator": _separator(source, files),
+        "null_values": list(source.null_values),
+    }
     declared: dict[str, Any] = {
         renamed.get(name, name): pl.String()
         for name, column in source.columns.items()
@@ -288,7 +324,9 @@ def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str
     }
     header = _header(files[0], options["separator"])
     overrides = {name: dtype for name, dtype in declared.items() if name in header}
-    return pl.scan_csv(list(files), infer_schema_length=INFER_ROWS, schema_overrides=overrides, **options)
+    return pl.scan_csv(
+        list(files), infer_schema_length=INFER_ROWS, schema_overrides=overrides, **options
+    )
 
 
 def _separator(source: Source, files: tuple[Path, ...]) -> str:
@@ -302,8 +340,11 @@ def _header(file: Path, separator: str) -> set[str]:
     names = [str(name) for name in first.row(0)]
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"the column {name!r} stands twice in the header", where=str(file),
-                            hint="give each column a name of its own")  # fmt: skip
+            raise DataError(
+                f"the column {name!r} stands twice in the header",
+                where=str(file),
+                hint="give each column a name of its own",
+            )
     return set(names)
 
 

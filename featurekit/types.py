@@ -21,9 +21,32 @@ import re
 from dataclasses import dataclass
 
 __all__ = [
-    "ANY", "ARITHMETIC", "BOOL", "BOOLEAN", "DURATION", "FLOAT32", "FLOAT64", "INT64", "INTEGER", "KEY", "NUMBER",
-    "ORDERED", "SCALAR", "STRING", "STRING_LIKE", "TEXT", "TIME", "TIMESTAMP", "Kind", "Type",
-    "TypeSet", "UNKNOWN_WIDTH", "common_number", "duration_text", "parse_duration", "parse_type",
+    "ANY",
+    "ARITHMETIC",
+    "BOOL",
+    "BOOLEAN",
+    "DURATION",
+    "FLOAT32",
+    "FLOAT64",
+    "INT64",
+    "INTEGER",
+    "KEY",
+    "NUMBER",
+    "ORDERED",
+    "SCALAR",
+    "STRING",
+    "STRING_LIKE",
+    "TEXT",
+    "TIME",
+    "TIMESTAMP",
+    "UNKNOWN_WIDTH",
+    "Kind",
+    "Type",
+    "TypeSet",
+    "common_number",
+    "duration_text",
+    "parse_duration",
+    "parse_type",
 ]  # fmt: skip
 
 UNKNOWN_WIDTH = -1
@@ -160,7 +183,9 @@ def parse_duration(text: str) -> int:
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a duration; write an integer and one of {', '.join(_UNITS)}")
+        raise ValueError(
+            f"{text!r} is not a duration; write an integer and one of {', '.join(_UNITS)}"
+        )
     return int(match[1]) * _UNITS[match[2]]
 
 

@@ -20,7 +20,14 @@ from featurekit.spec.objects import Examples, Feature, Source, Spec
 from featurekit.transforms.base import Masked, polars_dtype
 from featurekit.types import Kind, Type, parse_type
 
-KINDS = {bool: "bool", int: "int64", float: "float32", str: "string", datetime: "timestamp", timedelta: "duration"}
+KINDS = {
+    bool: "bool",
+    int: "int64",
+    float: "float32",
+    str: "string",
+    datetime: "timestamp",
+    timedelta: "duration",
+}
 
 
 def types_of(columns: Mapping[str, Sequence[Any]], declared: Mapping[str, str]) -> dict[str, Type]:
@@ -34,7 +41,12 @@ def types_of(columns: Mapping[str, Sequence[Any]], declared: Mapping[str, str]) 
 
 def typed_frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, Type]) -> pl.DataFrame:
     """Return example columns as a frame of the given types."""
-    return pl.DataFrame({name: pl.Series(values, dtype=polars_dtype(types[name])) for name, values in columns.items()})
+    return pl.DataFrame(
+        {
+            name: pl.Series(values, dtype=polars_dtype(types[name]))
+            for name, values in columns.items()
+        }
+    )
 
 
 class OneFeature:
@@ -45,7 +57,11 @@ class OneFeature:
         self.node: Node = Typer({}, types).node(parsed)
         self.frame = frame
         self.types = types
-        spec = Spec(sources={"rows": Source(data=frame)}, examples=Examples("rows"), features={"f": Feature(parsed)})
+        spec = Spec(
+            sources={"rows": Source(data=frame)},
+            examples=Examples("rows"),
+            features={"f": Feature(parsed)},
+        )
         resolved = Resolved(spec, types, {"f": self.node}, {})
         self.plan = make_plan(resolved)
         table = Table("rows", frame.lazy(), dict(frame.schema), {}, (), False)
@@ -54,7 +70,9 @@ class OneFeature:
     def on_polars(self, rows: pl.DataFrame | None = None, engine: Any = "in-memory") -> pl.Series:
         """Return the values that Polars computes."""
         lazy = (self.frame if rows is None else rows).lazy()
-        return local.lower(lazy, {"f": self.node}, self.fitted).select("f").collect(engine=engine)["f"]
+        return (
+            local.lower(lazy, {"f": self.node}, self.fitted).select("f").collect(engine=engine)["f"]
+        )
 
     def on_tensorflow(self, rows: pl.DataFrame | None = None, graph: bool = False) -> list[Any]:
         """Return the values that TensorFlow computes, `None` for null."""
@@ -69,7 +87,10 @@ class OneFeature:
 
         made = (tf.function(compute, autograph=False) if graph else compute)(columns)
         values, valid = made.values.numpy(), made.valid.numpy()
-        return [self._python(value) if there else None for value, there in zip(values, valid, strict=True)]
+        return [
+            self._python(value) if there else None
+            for value, there in zip(values, valid, strict=True)
+        ]
 
     def _python(self, value: Any) -> Any:
         of = self.node.type
@@ -95,7 +116,9 @@ def _masked(values: pl.Series, of: Type) -> Masked:
     if of.kind is Kind.STRING:
         return Masked(tf.constant(values.fill_null("").to_list(), tf.string), valid)
     physical = values.to_physical() if of.kind in (Kind.TIMESTAMP, Kind.DURATION) else values
-    return Masked(tf.constant(physical.fill_null(False if of.kind is Kind.BOOL else 0).to_numpy()), valid)
+    return Masked(
+        tf.constant(physical.fill_null(False if of.kind is Kind.BOOL else 0).to_numpy()), valid
+    )
 
 
 def same(got: Any, wanted: Any, tolerance: float = 1e-6) -> bool:
@@ -103,7 +126,9 @@ def same(got: Any, wanted: Any, tolerance: float = 1e-6) -> bool:
     if got is None or wanted is None:
         return got is wanted
     if isinstance(wanted, (list, tuple, pl.Series, np.ndarray)):
-        return len(got) == len(wanted) and all(same(g, w, tolerance) for g, w in zip(got, wanted, strict=True))
+        return len(got) == len(wanted) and all(
+            same(g, w, tolerance) for g, w in zip(got, wanted, strict=True)
+        )
     if isinstance(wanted, float) or isinstance(got, float):
         return bool(np.isclose(got, wanted, rtol=tolerance, atol=1e-30, equal_nan=True))
     return bool(got == wanted)

@@ -99,7 +99,8 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
     module.signatures_ = {"serving_default": serving_default.get_concrete_function()}
     if refused_examples(inputs) is None:
         parsing = {
-            column: tf.io.RaggedFeature(tensorflow_dtype(wire_type(of))) for column, of in inputs.items()
+            column: tf.io.RaggedFeature(tensorflow_dtype(wire_type(of)))
+            for column, of in inputs.items()
         }
 
         examples_signature = [tf.TensorSpec([None], tf.string, name="examples")]

@@ -23,7 +23,7 @@ EXAMPLES = [
     for name, operation in OPERATIONS
     for number, example in enumerate(operation.examples)
 ]
-FIRST_EXAMPLES = [
+WITH_OPERATION = [
     pytest.param(operation, example, id=f"{name}-{number}")
     for name, operation in OPERATIONS
     for number, example in enumerate(operation.examples)
@@ -31,12 +31,15 @@ FIRST_EXAMPLES = [
 
 
 @pytest.mark.parametrize(("name", "operation"), OPERATIONS, ids=[name for name, _ in OPERATIONS])
-def test_an_operation_stands_in_the_file_of_its_name_and_is_documented(name: str, operation: type[Operation]) -> None:
+def test_an_operation_stands_in_the_file_of_its_name_and_is_documented(
+    name: str, operation: type[Operation]
+) -> None:
     assert operation.__module__.rsplit(".", 1)[1] == name
     text = inspect.getdoc(operation) or ""
     assert text.splitlines()[0].endswith("."), "the first line is a sentence"
-    assert "Args:" in text and "Returns:" in text
-    assert "ull" in text.split("Returns:", 1)[1] or "ull" in text, "the null rule is told"
+    assert "Args:" in text
+    assert "Returns:" in text
+    assert "null" in text.lower(), "the null rule is told"
     assert len(operation.examples) >= 1
 
 
@@ -50,7 +53,9 @@ def test_an_example_gives_its_answer_on_polars(example: Example) -> None:
     feature = fitted(example)
     for engine in ("in-memory", "streaming"):
         got = feature.on_polars(engine=engine)
-        assert same(got.to_list(), list(example.expected)), f"{example.expression} gave {got.to_list()}"
+        assert same(got.to_list(), list(example.expected)), (
+            f"{example.expression} gave {got.to_list()}"
+        )
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -62,19 +67,20 @@ def test_an_example_gives_its_answer_on_tensorflow(example: Example) -> None:
         assert same(got, wanted), f"{example.expression} gave {got}"
 
 
-@pytest.mark.parametrize(("operation", "example"), FIRST_EXAMPLES)
-def test_the_declared_type_is_what_polars_makes(operation: type[Operation], example: Example) -> None:
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_declared_type_is_what_polars_makes(example: Example) -> None:
     feature = fitted(example)
     of = feature.node.type
     got = feature.on_polars().dtype
     if of.width == UNKNOWN_WIDTH:
-        assert isinstance(got, pl.Array) and got.inner == polars_dtype(Type(of.kind))
+        assert isinstance(got, pl.Array)
+        assert got.inner == polars_dtype(Type(of.kind))
     else:
         assert got == polars_dtype(of)
 
 
-@pytest.mark.parametrize(("operation", "example"), FIRST_EXAMPLES)
-def test_no_rows_give_no_rows(operation: type[Operation], example: Example) -> None:
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_no_rows_give_no_rows(example: Example) -> None:
     feature = fitted(example)
     nothing = feature.frame.clear()
     assert feature.on_polars(nothing).len() == 0
@@ -83,17 +89,70 @@ def test_no_rows_give_no_rows(operation: type[Operation], example: Example) -> N
 
 POOLS: dict[Kind, list[Any]] = {
     Kind.BOOL: [True, False, None],
-    Kind.INT64: [0, 1, -1, 2, 3, 7, 12, 29, 2013, -5, 10**6, 2**53 + 1, 2**63 - 1, -(2**63) + 1, None],
-    Kind.FLOAT32: [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -2.5, 3.0, 7.25, 1e6, 3e38, -3e38, math.inf, -math.inf, None],
+    Kind.INT64: [
+        0,
+        1,
+        -1,
+        2,
+        3,
+        7,
+        12,
+        29,
+        2013,
+        -5,
+        10**6,
+        2**53 + 1,
+        2**63 - 1,
+        -(2**63) + 1,
+        None,
+    ],
+    Kind.FLOAT32: [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        2.5,
+        -2.5,
+        3.0,
+        7.25,
+        1e6,
+        3e38,
+        -3e38,
+        math.inf,
+        -math.inf,
+        None,
+    ],
     Kind.FLOAT64: [0.0, -0.0, 1.0, -1.0, 0.1, 2.5, -2.5, 1e300, -1e300, math.inf, -math.inf, None],
-    Kind.STRING: ["", "a", "A", "b", " b ", "a_X_b", "a-b-c", "12", "-7", "1e3", "ß", "é", "日本", "x" * 70, "\t", None],
+    Kind.STRING: [
+        "",
+        "a",
+        "A",
+        "b",
+        " b ",
+        "a_X_b",
+        "a-b-c",
+        "12",
+        "-7",
+        "1e3",
+        "ß",
+        "é",
+        "日本",
+        "x" * 70,
+        "\t",
+        None,
+    ],
     Kind.TIMESTAMP: [
-        datetime(1970, 1, 1, tzinfo=UTC), datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
-        datetime(2000, 2, 29, 12, tzinfo=UTC), datetime(2024, 12, 30, 1, 2, 3, tzinfo=UTC),
-        datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 3, 1, tzinfo=UTC), None,
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime(2000, 2, 29, 12, tzinfo=UTC),
+        datetime(2024, 12, 30, 1, 2, 3, tzinfo=UTC),
+        datetime(1900, 1, 1, tzinfo=UTC),
+        datetime(2100, 3, 1, tzinfo=UTC),
+        None,
     ],
     Kind.DURATION: [timedelta(0), timedelta(hours=-5), timedelta(days=400, microseconds=1), None],
-}  # fmt: skip
+}
 
 
 def hostile(columns: dict[str, Type], seed: int) -> pl.DataFrame:
@@ -108,8 +167,8 @@ def hostile(columns: dict[str, Type], seed: int) -> pl.DataFrame:
     return pl.DataFrame(made)
 
 
-@pytest.mark.parametrize(("operation", "example"), FIRST_EXAMPLES)
-def test_hostile_values_mean_the_same_on_polars_and_tensorflow(operation: type[Operation], example: Example) -> None:
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_hostile_values_mean_the_same_on_polars_and_tensorflow(example: Example) -> None:
     feature = fitted(example)
     for seed in range(3):
         rows = hostile(dict(feature.types), seed)
@@ -117,11 +176,15 @@ def test_hostile_values_mean_the_same_on_polars_and_tensorflow(operation: type[O
         tensorflow = feature.on_tensorflow(rows, graph=True)
         for position, (left, right) in enumerate(zip(polars, tensorflow, strict=True)):
             shown = {name: rows[name][position] for name in rows.columns}
-            assert same(left, right), f"{example.expression} of {shown}: Polars {left!r}, TensorFlow {right!r}"
+            assert same(left, right), (
+                f"{example.expression} of {shown}: Polars {left!r}, TensorFlow {right!r}"
+            )
 
 
-@pytest.mark.parametrize(("operation", "example"), FIRST_EXAMPLES)
-def test_a_null_input_gives_null_unless_the_operation_says_otherwise(operation: type[Operation], example: Example) -> None:
+@pytest.mark.parametrize(("operation", "example"), WITH_OPERATION)
+def test_a_null_input_gives_null_unless_the_operation_says_otherwise(
+    operation: type[Operation], example: Example
+) -> None:
     if operation.null_rule != Operation.null_rule:
         assert "null" in operation.null_rule or "missing" in operation.null_rule
         return
@@ -130,16 +193,18 @@ def test_a_null_input_gives_null_unless_the_operation_says_otherwise(operation: 
     if type(feature.node.operation) is not operation:  # the example shows it inside of another call
         return
     for name, of in feature.types.items():
-        rows = hostile(dict(feature.types), 7).with_columns(pl.lit(None, dtype=polars_dtype(of)).alias(name))
+        rows = hostile(dict(feature.types), 7).with_columns(
+            pl.lit(None, dtype=polars_dtype(of)).alias(name)
+        )
         assert feature.on_polars(rows).null_count() == rows.height
 
 
 @pytest.mark.parametrize(
-    ("name", "operation"),
-    [(n, o) for n, o in OPERATIONS if issubclass(o, FullPassOperation)],
-    ids=[n for n, o in OPERATIONS if issubclass(o, FullPassOperation)],
+    "operation",
+    [operation for _, operation in OPERATIONS if issubclass(operation, FullPassOperation)],
+    ids=lambda operation: operation.name(),
 )
-def test_statistics_do_not_depend_on_the_order_of_rows(name: str, operation: type[Operation]) -> None:
+def test_statistics_do_not_depend_on_the_order_of_rows(operation: type[Operation]) -> None:
     for example in operation.examples:
         feature = fitted(example)
         turned = OneFeature(example.expression, feature.frame.reverse(), feature.types)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +64,13 @@ def test_a_csv_file_with_a_header_only(refuse: Refuse, csv: Callable[[str], str]
     assert "no rows" in str(refuse(path=csv("x,y\n")))
 
 
-@pytest.mark.parametrize("feature", ["zscore(x)", "bucketize(x, 4)", "scale_to_0_1(x)", "impute(x, 'most_frequent')"])
+@pytest.mark.parametrize(
+    "feature", ["zscore(x)", "bucketize(x, 4)", "scale_to_0_1(x)", "impute(x, 'most_frequent')"]
+)
 def test_an_all_null_number_under_a_statistic(refuse: Refuse, feature: str) -> None:
     error = refuse(pl.DataFrame({"x": [None, None]}, schema={"x": pl.Float64}), feature)
-    assert "'f'" in str(error) and "no value" in str(error)
+    assert "'f'" in str(error)
+    assert "no value" in str(error)
 
 
 def test_an_all_null_category_under_a_vocabulary(refuse: Refuse) -> None:
@@ -79,7 +81,8 @@ def test_an_all_null_category_under_a_vocabulary(refuse: Refuse) -> None:
 def test_a_million_distinct_words_need_top_k(refuse: Refuse) -> None:
     words = pl.select(x=pl.int_range(1_000_000).cast(pl.String))
     error = refuse(words, "vocabulary(x)")
-    assert "1,000,000 distinct values" in str(error) and "top_k" in str(error)
+    assert "1,000,000 distinct values" in str(error)
+    assert "top_k" in str(error)
 
 
 def test_a_missing_file(refuse: Refuse) -> None:
@@ -107,7 +110,9 @@ def test_an_unreadable_file(refuse: Refuse, tmp_path: Path) -> None:
     assert "is not a file" in str(refuse(path="rows.parquet"))
 
 
-@pytest.mark.parametrize("text", ["x,y\n1,2\n3\n4,5\n", "x,y\n1,2\n3,4,5\n6,7\n"], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "text", ["x,y\n1,2\n3\n4,5\n", "x,y\n1,2\n3,4,5\n6,7\n"], ids=["short", "long"]
+)
 def test_a_csv_file_with_ragged_rows(refuse: Refuse, csv: Callable[[str], str], text: str) -> None:
     assert "as many fields as the header" in str(refuse(path=csv(text)))
 
@@ -123,19 +128,22 @@ def test_a_csv_file_that_is_not_utf8(refuse: Refuse, tmp_path: Path) -> None:
 
 def test_text_where_a_number_was_declared(refuse: Refuse, csv: Callable[[str], str]) -> None:
     error = refuse(path=csv("x\n1\nabc\n"), columns={"x": "int64"})
-    assert "'x'" in str(error) and "'abc'" in str(error)
+    assert "'x'" in str(error)
+    assert "'abc'" in str(error)
     assert "abc" in str(refuse(path=csv("x\n1\nabc\n"), columns={"x": "float32"}))
 
 
 def test_naive_and_zoned_times_mixed(refuse: Refuse, csv: Callable[[str], str]) -> None:
     path = csv("t\n2013-01-01T10:00:00Z\n2013-01-01 11:00:00\n")
-    assert "without a zone in 1 row" in str(refuse(None, "hour(t)", path=path, columns={"t": "timestamp"}))
+    assert "without a zone in 1 row" in str(
+        refuse(None, "hour(t)", path=path, columns={"t": "timestamp"})
+    )
     declared = {"t": Column(type="timestamp", zone="UTC")}
     assert "mix times" in str(refuse(None, "hour(t)", path=path, columns=declared))
 
 
 def test_naive_times_need_a_declared_zone(refuse: Refuse) -> None:
-    data = pl.DataFrame({"t": [datetime(2020, 1, 1)]})
+    data = pl.DataFrame({"t": ["2020-01-01T00:00:00"]}).select(pl.col("t").str.to_datetime())
     assert "zone" in str(refuse(data, "hour(t)", kind=SpecError))
 
 
@@ -184,7 +192,11 @@ def test_a_pandas_column_of_mixed_objects(refuse: Refuse) -> None:
 def test_integer_keys_beyond_two_to_the_53_survive(tmp_path: Path) -> None:
     keys = [2**53 + 1, 2**53 + 2, 2**63 - 1]
     data = pl.DataFrame({"k": keys, "x": [1.0, 2.0, 3.0]})
-    spec = Spec(sources={"rows": Source(data=data)}, examples=Examples("rows", keys=["k"]), features={"f": "x"})
+    spec = Spec(
+        sources={"rows": Source(data=data)},
+        examples=Examples("rows", keys=["k"]),
+        features={"f": "x"},
+    )
     made = run(spec, tmp_path / "out", tensorflow=False)
     assert made.examples().to_polars()["k"].to_list() == keys
     assert made.examples().to_pandas()["k"].tolist() == keys

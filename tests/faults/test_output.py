@@ -25,7 +25,9 @@ ROWS = 200_000
 def spec(tmp_path: Path) -> Spec:
     folder = tmp_path / "data"
     folder.mkdir()
-    pl.select(x=pl.int_range(ROWS).hash(1).cast(pl.Float64) / 2.0**64).write_parquet(folder / "rows.parquet")
+    pl.select(x=pl.int_range(ROWS).hash(1).cast(pl.Float64) / 2.0**64).write_parquet(
+        folder / "rows.parquet"
+    )
     return Spec(
         sources={"rows": Source(path="data/rows.parquet")},
         examples=Examples("rows"),
@@ -88,11 +90,13 @@ def test_a_file_is_refused(spec: Spec, tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_refused(spec: Spec) -> None:
     # /proc refuses new folders to everyone, root included.
-    with pytest.raises(UsageError, match="cannot write|write to"):
+    with pytest.raises(UsageError, match=r"cannot write|write to"):
         run(spec, "/proc/featurekit-run", tensorflow=False)
 
 
-def test_a_write_that_fails_midway_leaves_the_previous_run_whole(spec: Spec, tmp_path: Path) -> None:
+def test_a_write_that_fails_midway_leaves_the_previous_run_whole(
+    spec: Spec, tmp_path: Path
+) -> None:
     first = run(spec, tmp_path / "out", tensorflow=False)
     # A limit on the size of files makes the system refuse a write in the middle of the examples,
     # as a full disk does.
@@ -113,7 +117,11 @@ def test_a_write_that_fails_midway_leaves_the_previous_run_whole(spec: Spec, tmp
 def test_a_full_disk_leaves_nothing_behind(spec: Spec, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)],
+        capture_output=True,
+        check=False,
+    )
     if mounted.returncode:
         pytest.skip("this machine does not let root mount a disk in memory")
     try:
@@ -158,14 +166,18 @@ def interrupt(tmp_path: Path, stage: str, number: signal.Signals) -> int:
 
 
 @pytest.mark.parametrize("stage", ["statistics", "writing", "publishing"])
-def test_an_interrupted_run_leaves_the_previous_one_whole(spec: Spec, tmp_path: Path, stage: str) -> None:
+def test_an_interrupted_run_leaves_the_previous_one_whole(
+    spec: Spec, tmp_path: Path, stage: str
+) -> None:
     first = run(spec, tmp_path / "out", tensorflow=False)
     assert interrupt(tmp_path, stage, signal.SIGINT) != 0
     assert whole(tmp_path / "out").manifest == first.manifest
     assert leftovers(tmp_path) == []
 
 
-def test_a_killed_run_leaves_the_previous_one_whole_and_only_hidden_folders(spec: Spec, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_the_previous_one_whole_and_only_hidden_folders(
+    spec: Spec, tmp_path: Path
+) -> None:
     first = run(spec, tmp_path / "out", tensorflow=False)
     interrupt(tmp_path, "publishing", signal.SIGKILL)
     assert whole(tmp_path / "out").manifest == first.manifest

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurekit.transforms.base import polars_dtype
-from featurekit.transforms.statistics import Extremes, Moments, MostFrequent, Quantiles, Statistic, WordCounts
+from featurekit.transforms.statistics import (
+    Extremes,
+    Moments,
+    MostFrequent,
+    Quantiles,
+    Statistic,
+    WordCounts,
+)
 from featurekit.types import FLOAT32, FLOAT64, INT64, STRING, Type
 
 
@@ -47,7 +54,9 @@ def usable(values: Sequence[Any]) -> list[Any]:
 
 @given(COLUMNS, st.integers(2, 40))
 @settings(max_examples=200, deadline=None)
-def test_quantile_boundary_i_of_n_is_the_value_at_floor_of_count_times_i_over_n(column: Any, parts: int) -> None:
+def test_quantile_boundary_i_of_n_is_the_value_at_floor_of_count_times_i_over_n(
+    column: Any, parts: int
+) -> None:
     values, of = column
     rows = usable(values)
     if not rows:
@@ -126,7 +135,9 @@ words = st.lists(st.none() | st.text(max_size=3), min_size=1, max_size=80)
 
 @given(words, st.none() | st.integers(1, 5), st.integers(0, 3))
 @settings(max_examples=150, deadline=None)
-def test_words_come_by_count_then_by_descending_bytes(values: list[str | None], top: int | None, least: int) -> None:
+def test_words_come_by_count_then_by_descending_bytes(
+    values: list[str | None], top: int | None, least: int
+) -> None:
     counts = Counter(v for v in values if v and "\n" not in v and "\r" not in v)
     if not counts:
         return
@@ -140,7 +151,9 @@ def test_words_come_by_count_then_by_descending_bytes(values: list[str | None], 
 
 @given(repeating)
 @settings(max_examples=100, deadline=None)
-def test_the_most_frequent_value_is_the_smallest_of_the_most_frequent(values: list[int | None]) -> None:
+def test_the_most_frequent_value_is_the_smallest_of_the_most_frequent(
+    values: list[int | None],
+) -> None:
     counts = Counter(v for v in values if v is not None)
     if counts:
         best = max(counts.values())

@@ -107,7 +107,9 @@ def test_the_wheel_holds_the_three_folders_once_and_nothing_else(distributions: 
         names = wheel.namelist()
     inside = [name for name in names if not name.startswith(f"{NAME}.dist-info/")]
     mapped = {f"featurekit/{name}" for name in modules("transforms") | modules("analysis")}
-    assert sorted(inside) == sorted(modules("featurekit") | mapped | {"featurekit/py.typed", "featurekit/functions.pyi"})
+    assert sorted(inside) == sorted(
+        modules("featurekit") | mapped | {"featurekit/py.typed", "featurekit/functions.pyi"}
+    )
     assert f"{NAME}.dist-info/licenses/LICENSE" in names
 
 
@@ -117,7 +119,13 @@ def test_the_sdist_holds_what_a_build_needs_and_no_tests(distributions: Path) ->
         names = [member.name.removeprefix(f"{NAME}/") for member in sdist if member.isfile()]
     metadata = {"PKG-INFO", "setup.cfg"}
     inside = [n for n in names if n not in metadata and not n.startswith("featurekit.egg-info/")]
-    build = {"setup.py", "pyproject.toml", "MANIFEST.in", "featurekit/py.typed", "featurekit/functions.pyi"}
+    build = {
+        "setup.py",
+        "pyproject.toml",
+        "MANIFEST.in",
+        "featurekit/py.typed",
+        "featurekit/functions.pyi",
+    }
     about = {"LICENSE", "README.md", "CHANGELOG.md"}
     code = modules("featurekit") | modules("transforms") | modules("analysis")
     assert sorted(inside) == sorted(code | build | about)
