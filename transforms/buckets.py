@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from ctypes import c_float
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from featurekit.transforms.base import polars_dtype, tensorflow_dtype, tf
@@ -34,9 +34,7 @@ def bucket_of(x: pl.Expr, boundaries: Sequence[float], of: Type) -> pl.Expr:
     if not limits:
         return pl.when(x.is_not_null()).then(pl.lit(0, dtype=pl.Int64))
     if len(limits) <= _COMPARED:
-        # Polars orders NaN after every number, which is where it belongs here.
-        reached = [(x >= pl.lit(limit, dtype=dtype)).cast(pl.UInt8) for limit in limits]
-        return pl.sum_horizontal(reached, ignore_nulls=False).cast(pl.Int64)
+        return pl.when(x.is_not_null()).then(_searched(x, limits, dtype)).cast(pl.Int64)
     ordered = pl.Series(limits, dtype=dtype)
 
     def searched(batch: pl.Series) -> pl.Series:
@@ -44,6 +42,20 @@ def bucket_of(x: pl.Expr, boundaries: Sequence[float], of: Type) -> pl.Expr:
 
     found = x.map_batches(searched, return_dtype=pl.Int64(), is_elementwise=True)
     return pl.when(x.is_not_null()).then(found)
+
+
+def _searched(x: pl.Expr, limits: Sequence[Any], dtype: Any, below: int = 0) -> pl.Expr:
+    """Search by halves: the number of limits <= x, and of those `below` all of these."""
+    if not limits:
+        return pl.lit(below, dtype=pl.UInt8)
+    half = len(limits) // 2
+    # Polars orders NaN after every number, which is where it belongs here.
+    reached = _searched(x, limits[half + 1 :], dtype, below + half + 1)
+    return (
+        pl.when(x >= pl.lit(limits[half], dtype=dtype))
+        .then(reached)
+        .otherwise(_searched(x, limits[:half], dtype, below))
+    )
 
 
 def tensorflow_bucket_of(values: Any, boundaries: Sequence[float], of: Type) -> Any:
@@ -55,10 +67,8 @@ def tensorflow_bucket_of(values: Any, boundaries: Sequence[float], of: Type) -> 
 def _of_type(boundaries: Sequence[float], of: Type) -> list[Any]:
     """Round boundaries to a number type; those that no int64 reaches are left out."""
     if of == INT64:
-        info = np.iinfo(np.int64)
         whole = [math.ceil(boundary) for boundary in boundaries]
-        return [max(limit, int(info.min)) for limit in whole if limit <= info.max]
+        return [max(limit, -(2**63)) for limit in whole if limit < 2**63]
     if of == FLOAT32:
-        with np.errstate(over="ignore"):
-            return [float(np.float32(boundary)) for boundary in boundaries]
+        return [c_float(boundary).value for boundary in boundaries]
     return [float(boundary) for boundary in boundaries]

@@ -12,13 +12,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from featurekit.transforms.base import Input, RowOperation, check, tf
 from featurekit.types import INT64, TIME, Type
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "MICROS_PER_DAY", "MICROS_PER_HOUR", "MICROS_PER_MINUTE", "TimePart", "Transitions",
@@ -83,6 +85,8 @@ def transitions(zone: str) -> Transitions:
     of the machine's, keeps the engines from disagreeing. They run from the first standard time
     (1844) to 2099; later times keep the last offset, in Polars too.
     """
+    import numpy as np
+
     first, last = np.array(["1800", "2200"], dtype="datetime64[D]").astype(np.int64)
     days = np.arange(first, last, dtype=np.int64) * MICROS_PER_DAY
     changed = np.flatnonzero(np.diff(_offsets(days, zone)))
@@ -104,7 +108,7 @@ def check_zone(zone: object) -> None:
     good = isinstance(zone, str) and zone[:1].isalpha()
     if good:
         try:
-            _offsets(np.zeros(1, dtype=np.int64), str(zone))
+            pl.select(pl.lit(0).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(str(zone)))
         except pl.exceptions.ComputeError:
             good = False
     check(good, f"zone must be a name of the IANA time zone database, such as 'Europe/Berlin', "
@@ -125,6 +129,8 @@ def tensorflow_utc(local: Any, zone: str) -> tuple[Any, Any]:
 
     A time that the clock shows twice is the earlier of the two.
     """
+    import numpy as np
+
     if zone == "UTC":
         return local, tf.ones_like(local, dtype=tf.bool)
     instants, offsets = transitions(zone)

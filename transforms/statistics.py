@@ -1,9 +1,9 @@
 """The closed set of statistics that full-pass operations are made of.
 
-A statistic is fitted by a generator that yields one lazy query at a time and receives its answer:
-the engine runs the queries of all statistics of a level together, in one pass over the data, and
-goes on until each generator has returned its value. Most need one pass; quantiles of values that
-hardly repeat need a second one. No query holds a column in memory.
+A statistic is fitted by a generator that yields one question at a time and receives its answer.
+The engine reads the training rows in batches, puts the questions of all statistics of a level to
+each batch, and merges what it gets, so that one pass answers them all and nothing grows with the
+rows. Most statistics ask once; quantiles of values that hardly repeat ask a second time.
 
 Each statistic sees one column, named `x`, of training rows only, with nulls and non-finite numbers
 still in it; all skip both.
@@ -11,29 +11,48 @@ still in it; all skip both.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
 import polars as pl
 
-from featurekit.types import FLOAT32, FLOAT64, Type
+from featurekit.types import FLOAT32, FLOAT64, INT64, Type
 
 __all__ = [
-    "Extremes", "ExtremesValue", "Fitting", "Moments", "MomentsValue", "MostFrequent", "MostFrequentValue",
-    "Quantiles", "QuantilesValue", "Statistic", "WordCounts", "WordCountsValue", "MAX_WORDS",
-    "statistic_value",
+    "MAX_WORDS", "EmptyColumn", "Extremes", "ExtremesValue", "Fitting", "Moments", "MomentsValue",
+    "MostFrequent", "MostFrequentValue", "Quantiles", "QuantilesValue", "Question", "Statistic",
+    "WordCounts", "WordCountsValue", "statistic_value",
 ]  # fmt: skip
 
-Fitting = Generator[pl.LazyFrame, pl.DataFrame, Any]
-"""Yields queries, receives their answers, returns the fitted value."""
+
+@dataclass(frozen=True)
+class Question:
+    """What a statistic asks of the rows, batch by batch.
+
+    Args:
+        answer: The query that answers it for one batch, over the column `x`.
+        merge: Turns the answers for some batches, one below the other in the order of the rows,
+            into the answer for all of them; by default they stay side by side.
+        ordered: Whether its sums are rounded: a batch is then added up in the order of its rows,
+            so that every run gives the same bits.
+    """
+
+    answer: Callable[[pl.LazyFrame], pl.LazyFrame]
+    merge: Callable[[pl.DataFrame], pl.DataFrame] = lambda answers: answers
+    ordered: bool = False
+
+
+Fitting = Generator[Question, pl.DataFrame, Any]
+"""Yields questions, receives their answers, returns the fitted value."""
 
 MAX_WORDS = 500_000
 """The most distinct words that a vocabulary without `top_k` may keep."""
 
-_BIN_BITS = 12
-"""A first quantile histogram groups float32 values by all but this many low bits."""
+_BIN_BITS = {FLOAT32: 12, FLOAT64: 40, INT64: 40}
+"""A first histogram for quantiles groups numbers by all but so many low bits (integers by those of
+their nearest float64): 4,096 bins for each power of 2, half of that for float32."""
 
 _COLLECT = 1 << 18
 """So many candidate values of a column's quantiles are counted singly instead of in bins; more are
@@ -50,8 +69,8 @@ class Statistic:
 
     value: ClassVar[type]
 
-    def fit(self, column: pl.LazyFrame, of: Type) -> Fitting:
-        """Fit over the column `x` of a lazy frame.
+    def fit(self, of: Type) -> Fitting:
+        """Fit over a column `x` of a type.
 
         Raises:
             ValueError: The column has no usable value, or too many distinct ones.
@@ -70,21 +89,50 @@ class MomentsValue:
 
 @dataclass(frozen=True)
 class Moments(Statistic):
-    """Count, mean and population variance of the finite values."""
+    """Count, mean and population variance of the finite values, the same bits in every run.
+
+    The parts are put together as in Chan, Golub and LeVeque, "Updating Formulae and a Pairwise
+    Algorithm for Computing Sample Variances", 1979.
+    """
 
     value = MomentsValue
 
-    def fit(self, column: pl.LazyFrame, of: Type) -> Fitting:
-        x = _finite(of).cast(pl.Float64)
-        answer = yield column.select(
-            count=x.count(), mean=x.mean(), variance=x.var(ddof=0), low=x.min(), high=x.max()
-        )
-        count, mean, variance, low, high = answer.row(0)
-        _need(count)
-        if low == high:
+    def fit(self, of: Type) -> Fitting:
+        whole = of == INT64
+        answers = yield Question(_whole_moments if whole else _float_moments, ordered=True)
+        parts = [row for row in answers.iter_rows() if row[0]]
+        _need(parts)
+        counts, lows, highs, means, variances = zip(*parts, strict=True)
+        total, low = sum(counts), min(lows)
+        if low == max(highs):
             # Rounding leaves a tiny variance, and with it a z-score of any size.
-            return MomentsValue(count, low, 0.0)
-        return MomentsValue(count, mean, max(variance, 0.0))
+            return MomentsValue(total, float(low), 0.0)
+        if whole:
+            means = tuple(start - low + mean for start, mean in zip(lows, means, strict=True))
+        mean = sum(n * part for n, part in zip(counts, means, strict=True)) / total
+        squares = [
+            n * (variance + (part - mean) * (part - mean))
+            for n, part, variance in zip(counts, means, variances, strict=True)
+        ]
+        return MomentsValue(total, low + mean if whole else mean, sum(squares) / total)
+
+
+def _float_moments(column: pl.LazyFrame) -> pl.LazyFrame:
+    x = pl.col("x")
+    finite = column.select(pl.when(x.is_finite()).then(x).cast(pl.Float64))
+    return finite.select(
+        count=x.count(), low=x.min(), high=x.max(), mean=x.mean(), variance=x.var(ddof=0)
+    )
+
+
+def _whole_moments(column: pl.LazyFrame) -> pl.LazyFrame:
+    """Answer with the mean of the distances from the lowest value: those are exact in float64."""
+    x, above = pl.col("x"), pl.col("above")
+    # The difference of two int64 fits in a uint64.
+    distance = x.reinterpret(dtype=pl.UInt64) - x.min().reinterpret(dtype=pl.UInt64)
+    return column.select("x", above=distance.cast(pl.Float64)).select(
+        count=x.count(), low=x.min(), high=x.max(), mean=above.mean(), variance=above.var(ddof=0)
+    )
 
 
 @dataclass(frozen=True)
@@ -101,9 +149,14 @@ class Extremes(Statistic):
 
     value = ExtremesValue
 
-    def fit(self, column: pl.LazyFrame, of: Type) -> Fitting:
-        x = _finite(of)
-        answer = yield column.select(minimum=x.min(), maximum=x.max())
+    def fit(self, of: Type) -> Fitting:
+        low, high = pl.col("low"), pl.col("high")
+        answer = yield Question(
+            lambda column: column.select(low=_finite(of), high=_finite(of)).select(
+                low.min(), high.max()
+            ),
+            lambda answers: answers.select(low.min(), high.max()),
+        )
         minimum, maximum = answer.row(0)
         _need(minimum is not None)
         return ExtremesValue(minimum, maximum)
@@ -125,9 +178,9 @@ class Quantiles(Statistic):
     `linear` it is interpolated between the two values around rank `(N - 1) * i / n` (definition 7
     of Hyndman and Fan, "Sample Quantiles in Statistical Packages", 1996).
 
-    Values are mapped to integers of the same order and counted by their high bits. Where a bin
-    holds a single distinct value (its smallest equals its largest), its ranks are settled; only
-    the bins around an asked rank that hold more are looked at again.
+    Values are counted by the high bits of their floating-point form. Where a bin holds a single
+    distinct value (its smallest equals its largest), its ranks are settled; only the bins around
+    an asked rank that hold more are looked at again.
 
     Args:
         parts: n, the number of parts of equal size.
@@ -138,20 +191,19 @@ class Quantiles(Statistic):
     linear: bool = False
     value = QuantilesValue
 
-    def fit(self, column: pl.LazyFrame, of: Type) -> Fitting:
-        order = _Order(of)
-        keys = column.select(key=order.key(_finite(of))).drop_nulls()
-        width = order.bin_width
-        bins = yield _binned(keys, width)
+    def fit(self, of: Type) -> Fitting:
+        width = 1 << _BIN_BITS[of]
+        answer = yield _binned(of, width)
+        # Null, NaN and the infinities have bins of their own.
+        bins = answer.filter(pl.col("low").is_finite()).sort("low")
         total = int(bins["count"].sum())
         _need(total)
         ranks = sorted({rank for part in self._ranks(total) for rank in part[:2]})
-        found: dict[int, int] = {}
-        while (open_bins := _settle(bins.sort("low"), ranks, found)).height:
-            bins, width = yield from _refine(keys, bins, open_bins, width)
-        values = {rank: order.value(key) for rank, key in found.items()}
+        found: dict[int, float] = {}
+        while (holding := _settle(bins, ranks, found)).len():
+            bins, width = yield from _refine(of, bins, holding, width)
         boundaries = tuple(
-            values[low] if weight == 0 else _between(values[low], values[high], weight)
+            found[low] if weight == 0 else _between(found[low], found[high], weight)
             for low, high, weight in self._ranks(total)
         )
         return QuantilesValue(total, boundaries)
@@ -172,7 +224,7 @@ class Quantiles(Statistic):
 
 @dataclass(frozen=True)
 class WordCountsValue:
-    """The kept words with their counts, the most frequent first, and how many distinct there were."""
+    """The kept words with their counts, the most frequent first; how many distinct there were."""
 
     words: tuple[str, ...]
     counts: tuple[int, ...]
@@ -195,22 +247,24 @@ class WordCounts(Statistic):
     frequency_threshold: int = 0
     value = WordCountsValue
 
-    def fit(self, column: pl.LazyFrame, of: Type) -> Fitting:
-        counted = column.filter(pl.col("x").is_not_null() & (pl.col("x") != "")).group_by("x").len()
-        answer = yield counted.filter(~pl.col("x").str.contains_any(["\n", "\r"]))
-        distinct = answer.height
-        _need(distinct)
-        kept = answer.filter(pl.col("len") >= self.frequency_threshold)
+    def fit(self, of: Type) -> Fitting:
+        x = pl.col("x")
+        answer = yield _counted(x)
+        words = answer.filter(x.is_not_null() & (x != "") & ~x.str.contains_any(["\n", "\r"]))
+        _need(words.height)
+        kept = words.filter(pl.col("count") >= self.frequency_threshold)
         if self.top_k is None and kept.height > MAX_WORDS:
             raise ValueError(
                 f"{kept.height:,} distinct values are more than a vocabulary without top_k may "
                 f"hold ({MAX_WORDS:,}); give top_k or frequency_threshold"
             )
         # Polars compares strings by their UTF-8 bytes.
-        kept = kept.sort(["len", "x"], descending=[True, True])
+        kept = kept.sort(["count", "x"], descending=[True, True])
         if self.top_k is not None:
             kept = kept.head(self.top_k)
-        return WordCountsValue(tuple(kept["x"].to_list()), tuple(kept["len"].to_list()), distinct)
+        return WordCountsValue(
+            tuple(kept["x"].to_list()), tuple(kept["count"].to_list()), words.height
+        )
 
 
 @dataclass(frozen=True)
@@ -227,13 +281,10 @@ class MostFrequent(Statistic):
 
     value = MostFrequentValue
 
-    def fit(self, column: pl.LazyFrame, of: Type) -> Fitting:
-        x = _finite(of)
-        answer = yield (
-            column.select(x=x).drop_nulls().group_by("x").len().bottom_k(1, by=[-pl.col("len").cast(pl.Int64), "x"])
-        )
-        _need(answer.height)
-        value, count = answer.row(0)
+    def fit(self, of: Type) -> Fitting:
+        counts = (yield _counted(_finite(of))).drop_nulls("x")
+        _need(counts.height)
+        value, count = counts.sort(["count", "x"], descending=[True, False]).row(0)
         return MostFrequentValue(value, count)
 
 
@@ -262,67 +313,75 @@ def _between(low: float, high: float, weight: float) -> float:
     return low + (high - low) * weight
 
 
-class _Order:
-    """Maps a number type to unsigned integers of the same order, and back."""
-
-    def __init__(self, of: Type) -> None:
-        self.of = of
-        self.bits = 32 if of == FLOAT32 else 64
-        self.unsigned = pl.UInt32() if of == FLOAT32 else pl.UInt64()
-        self.bin_width = 1 << (_BIN_BITS + self.bits - 32)
-
-    def key(self, x: pl.Expr) -> pl.Expr:
-        """Float bits read as integers order like the floats, once negatives are flipped."""
-        sign = pl.lit(1 << (self.bits - 1), dtype=self.unsigned)
-        if self.of in (FLOAT32, FLOAT64):
-            # -0.0 becomes 0.0, so that the two count as one value (Polars drops the addition of 0).
-            bits = pl.when(x != 0).then(x).otherwise(x.abs()).reinterpret(dtype=self.unsigned)
-            return pl.when(bits >= sign).then(bits ^ pl.lit((1 << self.bits) - 1, dtype=self.unsigned)).otherwise(bits ^ sign)
-        return x.reinterpret(dtype=pl.UInt64) ^ sign
-
-    def value(self, key: int) -> float:
-        """Return the number that `key` mapped to an integer."""
-        sign = 1 << (self.bits - 1)
-        if self.of not in (FLOAT32, FLOAT64):
-            return key - sign
-        bits = key ^ sign if key >= sign else key ^ ((1 << self.bits) - 1)
-        whole = pl.Series([bits], dtype=self.unsigned)
-        return float(whole.reinterpret(dtype=pl.Float32 if self.bits == 32 else pl.Float64)[0])
-
-
-def _binned(keys: pl.LazyFrame, width: int) -> pl.LazyFrame:
-    """Group keys by intervals of a width: how many each holds, the smallest and the largest."""
-    key = pl.col("key")
-    return (
-        keys.group_by(bin=key // width)
-        .agg(count=pl.len(), low=key.min(), high=key.max())
-        .select("count", "low", "high")
+def _counted(x: pl.Expr) -> Question:
+    """Ask how often each value occurs."""
+    count = pl.len().cast(pl.UInt64)
+    return Question(
+        lambda column: column.group_by(x=x).agg(count=count),
+        lambda answers: answers.group_by("x").agg(pl.col("count").sum()),
     )
 
 
-def _settle(bins: pl.DataFrame, ranks: Sequence[int], found: dict[int, int]) -> pl.DataFrame:
-    """Find the ranks that fall in bins of one value; return the other bins that hold a rank."""
+def _bits(of: Type) -> pl.Expr:
+    """The bits of x as a float: sign, exponent, mantissa. Numbers of equal high bits are close."""
+    if of == FLOAT32:
+        return pl.col("x").reinterpret(dtype=pl.UInt32)
+    return pl.col("x").cast(pl.Float64).reinterpret(dtype=pl.UInt64)
+
+
+def _binned(
+    of: Type, width: int | None, within: pl.Series | None = None, outer: int = 0
+) -> Question:
+    """Ask for the numbers by bins of their bits: how many, the smallest and the largest.
+
+    Args:
+        of: The type of the numbers.
+        width: That of a bin, a power of two; `None` counts each number singly.
+        within: Ask only for the numbers that fall in these bins,
+        outer: which have this width.
+    """
+    x = pl.col("x")
+
+    def answer(column: pl.LazyFrame) -> pl.LazyFrame:
+        if within is not None:
+            column = column.filter((_bits(of) // outer).is_in(within.implode()))
+        by = x if width is None else _bits(of) // width
+        return column.group_by(bin=by).agg(
+            count=pl.len().cast(pl.UInt64), low=x.min(), high=x.max()
+        )
+
+    def merge(answers: pl.DataFrame) -> pl.DataFrame:
+        count, low, high = pl.col("count").sum(), pl.col("low").min(), pl.col("high").max()
+        return answers.group_by("bin").agg(count, low, high)
+
+    return Question(answer, merge)
+
+
+def _settle(bins: pl.DataFrame, ranks: Sequence[int], found: dict[int, float]) -> pl.Series:
+    """Find the ranks that fall in bins of one number; return where the other ranks' bins are."""
     ends = bins["count"].cast(pl.Int64).cum_sum()
     wanted = pl.Series([rank for rank in ranks if rank not in found], dtype=pl.Int64)
-    holding = bins[ends.search_sorted(wanted, side="right")]
+    places = ends.search_sorted(wanted, side="right")
+    holding = bins[places]
     single = holding["low"] == holding["high"]
-    found.update(zip(wanted.filter(single), holding["low"].filter(single), strict=True))
-    return holding.filter(~single).unique("low")
+    # The addition makes -0.0 0.0.
+    numbers = (low + 0 for low in holding["low"].filter(single))
+    found.update(zip(wanted.filter(single), numbers, strict=True))
+    return places.filter(~single).unique()
 
 
 def _refine(
-    keys: pl.LazyFrame, bins: pl.DataFrame, open_bins: pl.DataFrame, width: int
-) -> Generator[pl.LazyFrame, pl.DataFrame, tuple[pl.DataFrame, int]]:
-    """Replace the open bins, all of one width, by finer ones; return all bins and the new width.
-
-    Widths are powers of two, so that every bin lies within one of the pass before.
-    """
-    finer = 1
-    if open_bins["count"].sum() > _COLLECT:
-        parts = max(_COLLECT // open_bins.height, 16)
-        span = int((open_bins["high"] - open_bins["low"]).max())  # type: ignore[arg-type]
-        finer = 1 << (span // parts).bit_length()
-    chosen = (open_bins["low"] // width).implode()
-    split = yield _binned(keys.filter((pl.col("key") // width).is_in(chosen)), finer)
-    rest = bins.join(open_bins, on="low", how="anti")
-    return pl.concat([rest, split]), finer
+    of: Type, bins: pl.DataFrame, holding: pl.Series, width: int
+) -> Generator[Question, pl.DataFrame, tuple[pl.DataFrame, int]]:
+    """Replace some bins, all of one width, by finer ones; return all in order, and the width."""
+    opened = bins[holding]
+    finer: int | None = None
+    if opened["count"].sum() > _COLLECT and width > 1:
+        finer = max(width // max(_COLLECT // opened.height, 16), 1)
+        finer = 1 << finer.bit_length() - 1
+    split = yield _binned(of, finer, opened["bin"], width)
+    rest = bins.with_row_index("place").filter(~pl.col("place").is_in(holding.implode()))
+    columns = ["bin", "count", "low", "high"]
+    # Only the new bins can hold a rank that is not found yet; the numbers of the others are void.
+    rest = rest.with_columns(bin=pl.lit(None, dtype=split.schema["bin"])).select(columns)
+    return pl.concat([rest, split.select(columns)]).sort("low"), finer or 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from featurekit.transforms.base import polars_dtype, tf
@@ -27,6 +26,7 @@ def one_hot_array(index: pl.Expr, depth: int) -> pl.Expr:
         index: An int64 expression.
         depth: The width of the vector, at least 1.
     """
+    import numpy as np
 
     def scattered(batch: pl.Series) -> pl.Series:
         hot = ((batch >= 0) & (batch < depth)).fill_null(False)

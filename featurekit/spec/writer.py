@@ -67,6 +67,10 @@ def _laid_out(value: Any, column: int, indent: int) -> Any:
     }
 
 
+_FOLDED = frozenset("\x85\u2028\u2029")
+"""Line breaks to YAML, which only double quotes keep as they are."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes without quotes what our reader reads back as the same, and nothing else."""
 
@@ -87,6 +91,8 @@ class _Dumper(yaml.SafeDumper):
     def choose_scalar_style(self) -> str:
         style: str = super().choose_scalar_style()
         text = getattr(self.event, "value", "")
+        if not _FOLDED.isdisjoint(text):
+            return '"'
         return '"' if style == "'" and '"' not in text and "\\" not in text else style
 
 

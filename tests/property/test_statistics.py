@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -27,13 +28,17 @@ from featurekit.types import FLOAT32, FLOAT64, INT64, STRING, Type
 
 
 def fit(statistic: Statistic, values: Sequence[Any], of: Type) -> Any:
-    """Run a statistic's queries as an engine does."""
-    column = pl.DataFrame({"x": pl.Series(values, dtype=polars_dtype(of))}).lazy()
-    fitting = statistic.fit(column, of)
-    query = next(fitting)
+    """Put a statistic's questions to a column in three unequal parts, and merge the answers."""
+    column = pl.DataFrame({"x": pl.Series(values, dtype=polars_dtype(of))})
+    cuts = [0, column.height // 7, column.height // 2, column.height]
+    parts = [column[start:end] for start, end in itertools.pairwise(cuts) if end > start]
+    fitting = statistic.fit(of)
+    question = next(fitting)
     while True:
+        answers = [question.answer(part.lazy()).collect() for part in parts]
+        first = question.merge(pl.concat(answers[:2]))
         try:
-            query = fitting.send(query.collect(engine="streaming"))
+            question = fitting.send(question.merge(pl.concat([first, *answers[2:]])))
         except StopIteration as stop:
             return stop.value
 

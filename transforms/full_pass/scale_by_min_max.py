@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import c_float
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from featurekit.transforms.base import (
@@ -80,12 +80,7 @@ class ScaleByMinMax(FullPassOperation):
         return tf.cast(self._scaled(wide, fitted, tf.math.exp), tf.float32)
 
     def _scaled(self, x: Any, fitted: Sequence[Any], exp: Any) -> Any:
-        low, high = _float32(fitted[0].minimum), _float32(fitted[0].maximum)
+        low, high = c_float(fitted[0].minimum).value, c_float(fitted[0].maximum).value
         # A product with the reciprocal, as engines make it of a division by a constant anyway.
         part = (x - low) * (1.0 / (high - low)) if low < high else 1.0 / (1.0 + exp(-x))
         return part * (float(self.output_max) - float(self.output_min)) + float(self.output_min)
-
-
-def _float32(number: float) -> float:
-    with np.errstate(over="ignore"):
-        return float(np.float32(number))

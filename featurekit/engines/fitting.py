@@ -1,0 +1,273 @@
+"""Fitting statistics on the training rows, and counting all rows on the way.
+
+Each pass reads the rows once, in batches, and asks every batch everything. Polars can run many
+queries over one scan by itself, but it runs their group-bys one after the other and holds the rows
+for the later ones; so memory would grow with the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import polars as pl
+
+from featurekit.engines.rows import (
+    BLOCK,
+    LABEL,
+    SPLIT,
+    TRAIN,
+    read_columns,
+    refuse_bad,
+    small_pieces,
+    with_split,
+)
+from featurekit.errors import DataError
+from featurekit.graph import Node, OperationNode, StatisticRequest, topological
+from featurekit.plan import Plan
+from featurekit.sources import Table, polars_errors
+from featurekit.transforms.statistics import EmptyColumn, Fitting, Question
+
+__all__ = ["Census", "fit"]
+
+_BATCH = 8 * BLOCK
+"""Rows of a batch. The rounding of means depends on it, and on nothing else."""
+
+Frame = TypeVar("Frame", pl.LazyFrame, pl.DataFrame)
+Answers = dict[StatisticRequest, list[pl.DataFrame]]
+"""The answers to each statistic's question: those for earlier batches may be merged."""
+
+
+@dataclass
+class Census:
+    """What the first pass over the input counted.
+
+    Args:
+        rows: Rows read.
+        without_label: Rows left out because their label is null.
+        splits: Rows of each split.
+        nan: NaN values that were read as missing, by column.
+        blocks: Rows written for each block of `BLOCK` input rows, by block and split.
+    """
+
+    rows: int = 0
+    without_label: int = 0
+    splits: dict[str, int] = field(default_factory=dict)
+    nan: dict[str, int] = field(default_factory=dict)
+    blocks: dict[tuple[int, str], int] = field(default_factory=dict)
+
+
+def fit(
+    plan: Plan, table: Table, progress: Callable[[str], None] = lambda _: None
+) -> tuple[dict[StatisticRequest, Any], Census]:
+    """Count the rows, check their values, and fit every statistic on the training rows.
+
+    Args:
+        plan: The plan.
+        table: The opened source of the examples.
+        progress: Told what is being done.
+
+    Returns:
+        The fitted statistics and the census.
+
+    Raises:
+        DataError: The data is empty, unreadable, breaks a check, or a statistic has no value.
+    """
+    table.refuse_ragged()
+    rows = _Rows(plan, table)
+    census: Census | None = None
+    fitted: dict[StatisticRequest, Any] = {}
+    levels = plan.levels or ((),)
+    for number, level in enumerate(levels):
+        progress(
+            f"pass {number + 1} of {len(levels)}: {len(level)} statistics of the training rows"
+        )
+        running = {request: request.statistic.fit(request.node.type) for request in level}
+        asked = {request: next(fitting) for request, fitting in running.items()}
+        while asked or census is None:
+            names = {request.node: f"~x{place}" for place, request in enumerate(asked)}
+            outputs = {name: node for node, name in names.items()}
+            lazy = with_split(rows.lazy, plan.resolved, outputs, fitted)
+            with polars_errors(rows.where), small_pieces():
+                if census is None:
+                    counting = _Counting(rows)
+                    answers = _ask(asked, names, counting.training_rows(lazy, list(names.values())))
+                    census = counting.census()
+                else:
+                    training = rows.training(lazy).select(names.values())
+                    answers = _ask(asked, names, _batches(training))
+            asked = _tell(plan, running, asked, answers, fitted, rows.where)
+    assert census is not None
+    return fitted, census
+
+
+class _Rows:
+    """The rows with all that a pass may read: typed columns, and flags to count.
+
+    A flag is true for a value that a check refuses, or for NaN in a column of floats.
+    """
+
+    def __init__(self, plan: Plan, table: Table) -> None:
+        resolved = plan.resolved
+        self.table, self.where = table, f"source {table.name!r}"
+        columns, self.checks = read_columns(table, resolved)
+        self.flags = {f"~bad{place}": check.bad for place, check in enumerate(self.checks)}
+        for name, of in resolved.inputs().items():
+            stored = table.stored(name)
+            if of.is_float and table.schema[stored].is_float():
+                self.flags[f"~nan {name}"] = pl.col(stored).is_nan()
+        self.lazy = table.frame.select(*columns, **self.flags)
+        self.groups = [LABEL] * (resolved.label is not None)
+        self.groups += [SPLIT] * (resolved.spec.examples.split is not None)
+        self.any_column = columns[0].meta.output_name()
+
+    def training(self, frame: Frame) -> Frame:
+        """Return the rows that have a label and fall in the train split."""
+        if LABEL in self.groups:
+            frame = frame.filter(pl.col(LABEL).is_not_null())
+        return frame.filter(pl.col(SPLIT) == TRAIN) if SPLIT in self.groups else frame
+
+
+class _Counting:
+    """Counts all rows while batches of the training rows go by."""
+
+    def __init__(self, rows: _Rows) -> None:
+        self.rows = rows
+        self.counted = Census()
+        self.flagged = dict.fromkeys(rows.flags, 0)
+        self.without_split = 0
+
+    def training_rows(self, lazy: pl.LazyFrame, names: list[str]) -> Iterator[pl.DataFrame]:
+        """Yield some columns of the training rows."""
+        read = [*names, *self.flagged, *self.rows.groups] or [self.rows.any_column]
+        for batch in _batches(lazy.select(read)):
+            for name in self.flagged:
+                self.flagged[name] += int(batch[name].sum())
+            self._count_blocks(batch.select(self.rows.groups), batch.height)
+            training = self.rows.training(batch).select(names)
+            if training.height:
+                yield training
+
+    def _count_blocks(self, groups: pl.DataFrame, height: int) -> None:
+        counted = self.counted
+        for start in range(0, height, BLOCK):
+            block = (counted.rows + start) // BLOCK
+            part = groups.slice(start, BLOCK)
+            rows = min(BLOCK, height - start)
+            if LABEL in groups.columns:
+                part = part.filter(pl.col(LABEL).is_not_null())
+                counted.without_label += rows - part.height
+                rows = part.height
+            splits = (
+                part[SPLIT].value_counts().rows() if SPLIT in groups.columns else [(TRAIN, rows)]
+            )
+            for split, count in splits:
+                if split is None:
+                    self.without_split += count
+                else:
+                    counted.splits[split] = counted.splits.get(split, 0) + count
+                    counted.blocks[block, split] = count
+        counted.rows += height
+
+    def census(self) -> Census:
+        """Return what was counted.
+
+        Raises:
+            DataError: There are no training rows, a check fails, or a split has a bad name.
+        """
+        counted, where = self.counted, self.rows.where
+        if not counted.rows:
+            raise DataError("the data has no rows", where=where)
+        bad = [self.flagged[f"~bad{place}"] for place in range(len(self.rows.checks))]
+        refuse_bad(self.rows.table, self.rows.checks, bad, where)
+        counted.nan = {
+            name.removeprefix("~nan "): count
+            for name, count in self.flagged.items() if name.startswith("~nan ") and count
+        }  # fmt: skip
+        if self.without_split:
+            raise DataError(
+                f"{self.without_split:,} rows have no value in the split column", where=where
+            )
+        if counted.without_label == counted.rows:
+            raise DataError("no row has a label", where=where)
+        order = {TRAIN: 0, "eval": 1, "test": 2}
+        names = sorted(counted.splits, key=lambda name: (order.get(name, 3), name))
+        counted.splits = {name: counted.splits[name] for name in names}
+        if TRAIN not in counted.splits:
+            raise DataError(
+                f"no row falls in the train split; the splits found are {', '.join(names)}",
+                where=where, hint="statistics are fitted on the train rows only",
+            )  # fmt: skip
+        for name in names:
+            if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+                raise DataError(f"{name!r} cannot name a split", where=where,
+                                hint="letters, digits, '-', '_' and '.'")  # fmt: skip
+        return counted
+
+
+def _batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    yield from rows.collect_batches(chunk_size=_BATCH, maintain_order=True)
+
+
+def _ask(
+    asked: Mapping[StatisticRequest, Question],
+    names: Mapping[Node, str],
+    batches: Iterator[pl.DataFrame],
+) -> Answers:
+    """Put every question to every batch; the answers for earlier batches may come merged."""
+    answers: Answers = {request: [] for request in asked}
+    for batch in batches:
+        queries: dict[bool, dict[StatisticRequest, pl.LazyFrame]] = {False: {}, True: {}}
+        for request, question in asked.items():
+            column = batch.select(x=names[request.node])
+            # Sums of pieces depend on where the pieces end.
+            column = column.rechunk() if question.ordered else column
+            queries[question.ordered][request] = question.answer(column.lazy())
+        # Streaming, Polars adds up a column in the order of its threads.
+        for ordered, asked_now in queries.items():
+            engine: Literal["in-memory", "streaming"] = "in-memory" if ordered else "streaming"
+            found = pl.collect_all(asked_now.values(), engine=engine)
+            for request, answer in zip(asked_now, found, strict=True):
+                parts = answers[request]
+                parts.append(answer)
+                if sum(part.height for part in parts) > max(_BATCH, 2 * parts[0].height):
+                    answers[request] = [asked[request].merge(pl.concat(parts))]
+    return answers
+
+
+def _tell(
+    plan: Plan,
+    running: Mapping[StatisticRequest, Fitting],
+    asked: Mapping[StatisticRequest, Question],
+    answers: Answers,
+    fitted: dict[StatisticRequest, Any],
+    where: str,
+) -> dict[StatisticRequest, Question]:
+    """Give statistics their answers, and return what some of them ask next."""
+    following: dict[StatisticRequest, Question] = {}
+    failures: list[tuple[StatisticRequest, ValueError]] = []
+    for request, question in asked.items():
+        try:
+            following[request] = running[request].send(question.merge(pl.concat(answers[request])))
+        except StopIteration as stop:
+            fitted[request] = stop.value
+        except ValueError as error:
+            failures.append((request, error))
+    if failures:
+        raise DataError(
+            "; ".join(_failure(plan, request, error) for request, error in failures), where=where,
+            hint="fill, correct or leave out the column"
+            if isinstance(failures[0][1], EmptyColumn) else "",
+        )  # fmt: skip
+    return following
+
+
+def _failure(plan: Plan, request: StatisticRequest, error: ValueError) -> str:
+    users = [
+        name
+        for name, root in plan.features.items()
+        for node in topological([root])
+        if isinstance(node, OperationNode) and request in node.statistics
+    ]
+    return f"feature {', '.join(map(repr, users))}: {request.text}: {error}"
