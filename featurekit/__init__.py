@@ -8,8 +8,6 @@ catalogue is a function here that builds an expression.
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from featurekit._version import __version__ as __version__
@@ -26,12 +24,12 @@ if TYPE_CHECKING:
     from featurekit.errors import SpecErrors as SpecErrors
     from featurekit.errors import UsageError as UsageError
     from featurekit.functions import *  # noqa: F403
-    from featurekit.run import Progress as Progress
-    from featurekit.run import Run as Run
-    from featurekit.run import check as check
-    from featurekit.run import open_run as open_run
-    from featurekit.run import plan as plan
-    from featurekit.run import run as run
+    from featurekit.job import Progress as Progress
+    from featurekit.job import Run as Run
+    from featurekit.job import check as check
+    from featurekit.job import open_run as open_run
+    from featurekit.job import plan as plan
+    from featurekit.job import run as run
     from featurekit.spec.expression import col as col
     from featurekit.spec.expression import literal as literal
     from featurekit.spec.objects import Aggregation as Aggregation
@@ -51,7 +49,7 @@ _HOMES = {
     for module, names in {
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",
-        "run": "Progress Run check open_run plan run",
+        "job": "Progress Run check open_run plan run",
         "spec.expression": "col literal",
         "spec.objects": "Aggregation Column Examples Feature Source Spec Split",
         "spec.yaml": "load_spec",
@@ -60,17 +58,6 @@ _HOMES = {
     for name in names.split()
 }
 """Where each public name is defined; importing one imports that module, and nothing else does."""
-
-
-class _Package(ModuleType):
-    """Keeps `run` and `plan` the functions when the modules of the same names are imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 if not TYPE_CHECKING:  # With a __getattr__, type checkers would take any name for a public one.

@@ -30,7 +30,7 @@ from typing import Any
 
 from featurekit.errors import DataError, FeatureKitError, UsageError
 from featurekit.graph import StatisticRequest
-from featurekit.plan import Plan, make_plan
+from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
 from featurekit.sources import polars_errors
 from featurekit.spec.objects import Spec

@@ -81,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.engine != "local":
         raise UsageError(f"the engine {arguments.engine!r} is not available yet",
                          hint="leave --engine out: local is the only one so far")  # fmt: skip
-    from featurekit.run import run
+    from featurekit.job import run
 
     with progress_bar(shown=not (arguments.quiet or arguments.json)) as progress:
         done = run(
@@ -97,7 +97,7 @@ def _run(arguments: argparse.Namespace) -> str:
 
 
 def _plan(arguments: argparse.Namespace) -> str:
-    from featurekit.run import plan
+    from featurekit.job import plan
 
     made = plan(arguments.spec, saved_model=not arguments.no_tensorflow)
     if arguments.json:
@@ -110,7 +110,7 @@ def _plan(arguments: argparse.Namespace) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> str:
-    from featurekit.run import check
+    from featurekit.job import check
 
     resolved = check(arguments.spec)
     examples = resolved.spec.examples
@@ -150,7 +150,7 @@ def _schema(arguments: argparse.Namespace) -> str:
 
 
 def _apply(arguments: argparse.Namespace) -> str:
-    from featurekit.run import open_run
+    from featurekit.job import open_run
     from featurekit.serving import apply_file
 
     run = open_run(arguments.run)

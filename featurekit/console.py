@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from featurekit.errors import FeatureKitError, SpecErrors
 
 if TYPE_CHECKING:
-    from featurekit.run import Progress, Run
+    from featurekit.job import Progress, Run
 
 __all__ = [
     "as_json", "complain", "count", "progress_bar", "report", "report_unexpected", "summary",

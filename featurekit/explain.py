@@ -12,7 +12,7 @@ from typing import Any
 from featurekit.graph import StatisticRequest
 from featurekit.picture.mermaid import as_mermaid
 from featurekit.picture.svg import as_svg
-from featurekit.plan import Plan, Route, Step
+from featurekit.planner import Plan, Route, Step
 from featurekit.types import Type
 
 __all__ = ["as_dict", "as_mermaid", "as_svg", "as_table"]

@@ -12,7 +12,7 @@ import polars as pl
 from featurekit.artifact import check_file_target, new_file
 from featurekit.engines import local
 from featurekit.errors import DataError, SpecError, UsageError
-from featurekit.plan import Plan
+from featurekit.planner import Plan
 from featurekit.sources import open_table, polars_errors
 from featurekit.spec.objects import Column, FrozenMapping, Source
 

@@ -15,7 +15,7 @@ import polars as pl
 from featurekit.artifact import read_plan, statistics_from_dict, statistics_to_dict
 from featurekit.engines import local
 from featurekit.errors import MissingExtra, SpecError, require
-from featurekit.plan import make_plan
+from featurekit.planner import make_plan
 from featurekit.resolve import resolve
 from featurekit.serving import apply_frame, to_polars
 from featurekit.sources import Table, column_types, open_table

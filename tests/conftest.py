@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from featurekit.run import Run, run
+from featurekit.job import Run, run
 from featurekit.spec.objects import Examples, Source, Spec, Split
 
 FEATURES = {

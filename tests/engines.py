@@ -12,7 +12,7 @@ import polars as pl
 from featurekit.engines import local
 from featurekit.engines.tensorflow import evaluate, lookup_tables
 from featurekit.graph import Node
-from featurekit.plan import make_plan
+from featurekit.planner import make_plan
 from featurekit.resolve import Resolved, Typer
 from featurekit.sources import Table
 from featurekit.spec.expression import parse

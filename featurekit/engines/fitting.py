@@ -25,7 +25,7 @@ from featurekit.engines.rows import (
 )
 from featurekit.errors import DataError
 from featurekit.graph import Node, OperationNode, StatisticRequest, topological
-from featurekit.plan import Plan
+from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 from featurekit.transforms.statistics import EmptyColumn, Fitting, Question
 
@@ -92,11 +92,11 @@ def fit(
             with polars_errors(rows.where), small_pieces():
                 if census is None:
                     counting = _Counting(rows)
-                    answers = _ask(asked, names, counting.training_rows(lazy, list(names.values())))
+                    read = [*names.values(), *rows.flags, *rows.groups] or [rows.any_column]
+                    answers = _ask(asked, names, lazy.select(read), counting.training)
                     census = counting.census()
                 else:
-                    training = rows.training(lazy).select(names.values())
-                    answers = _ask(asked, names, _batches(training))
+                    answers = _ask(asked, names, rows.training(lazy).select(names.values()))
             asked = _tell(plan, running, asked, answers, fitted, rows.where)
     assert census is not None
     return fitted, census
@@ -138,16 +138,12 @@ class _Counting:
         self.flagged = dict.fromkeys(rows.flags, 0)
         self.without_split = 0
 
-    def training_rows(self, lazy: pl.LazyFrame, names: list[str]) -> Iterator[pl.DataFrame]:
-        """Yield some columns of the training rows."""
-        read = [*names, *self.flagged, *self.rows.groups] or [self.rows.any_column]
-        for batch in _batches(lazy.select(read)):
-            for name in self.flagged:
-                self.flagged[name] += int(batch[name].sum())
-            self._count_blocks(batch.select(self.rows.groups), batch.height)
-            training = self.rows.training(batch).select(names)
-            if training.height:
-                yield training
+    def training(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Count the rows of the next batch, and return those to train on."""
+        for name in self.flagged:
+            self.flagged[name] += int(batch[name].sum())
+        self._count_blocks(batch.select(self.rows.groups), batch.height)
+        return self.rows.training(batch)
 
     def _count_blocks(self, groups: pl.DataFrame, height: int) -> None:
         counted = self.counted
@@ -206,34 +202,48 @@ class _Counting:
         return counted
 
 
-def _batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    yield from rows.collect_batches(chunk_size=_BATCH, maintain_order=True)
-
-
 def _ask(
     asked: Mapping[StatisticRequest, Question],
     names: Mapping[Node, str],
-    batches: Iterator[pl.DataFrame],
+    rows: pl.LazyFrame,
+    training: Callable[[pl.DataFrame], pl.DataFrame] = lambda batch: batch,
 ) -> Answers:
-    """Put every question to every batch; the answers for earlier batches may come merged."""
+    """Put every question to every batch; the answers for earlier batches may come merged.
+
+    Args:
+        asked: The questions.
+        names: The column of `rows` with each node's values.
+        rows: The rows.
+        training: Picks the training rows of a batch.
+    """
     answers: Answers = {request: [] for request in asked}
-    for batch in batches:
-        queries: dict[bool, dict[StatisticRequest, pl.LazyFrame]] = {False: {}, True: {}}
-        for request, question in asked.items():
-            column = batch.select(x=names[request.node])
-            # Sums of pieces depend on where the pieces end.
-            column = column.rechunk() if question.ordered else column
-            queries[question.ordered][request] = question.answer(column.lazy())
-        # Streaming, Polars adds up a column in the order of its threads.
-        for ordered, asked_now in queries.items():
-            engine: Literal["in-memory", "streaming"] = "in-memory" if ordered else "streaming"
-            found = pl.collect_all(asked_now.values(), engine=engine)
-            for request, answer in zip(asked_now, found, strict=True):
-                parts = answers[request]
-                parts.append(answer)
-                if sum(part.height for part in parts) > max(_BATCH, 2 * parts[0].height):
-                    answers[request] = [asked[request].merge(pl.concat(parts))]
+    for batch in rows.collect_batches(chunk_size=_BATCH, maintain_order=True):
+        for request, answer in _ask_batch(asked, names, training(batch)):
+            parts = answers[request]
+            parts.append(answer)
+            if sum(part.height for part in parts) > max(_BATCH, 2 * parts[0].height):
+                answers[request] = [asked[request].merge(pl.concat(parts))]
+        del batch  # The next one is made before the name is bound to it.
     return answers
+
+
+def _ask_batch(
+    asked: Mapping[StatisticRequest, Question], names: Mapping[Node, str], batch: pl.DataFrame
+) -> Iterator[tuple[StatisticRequest, pl.DataFrame]]:
+    """Yield the answers for the training rows of a batch, if it has any."""
+    if not batch.height:
+        return
+    for ordered in (False, True):
+        queries = {}
+        for request, question in asked.items():
+            if question.ordered == ordered:
+                column = batch.select(x=names[request.node])
+                # Sums of pieces depend on where the pieces end.
+                column = column.rechunk() if ordered else column
+                queries[request] = question.answer(column.lazy())
+        # Streaming, Polars adds up a column in the order of its threads.
+        engine: Literal["in-memory", "streaming"] = "in-memory" if ordered else "streaming"
+        yield from zip(queries, pl.collect_all(queries.values(), engine=engine), strict=True)
 
 
 def _tell(

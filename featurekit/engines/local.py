@@ -26,7 +26,7 @@ from featurekit.engines.rows import (
     with_split,
 )
 from featurekit.graph import Node
-from featurekit.plan import Plan
+from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 
 __all__ = [

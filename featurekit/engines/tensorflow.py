@@ -27,7 +27,7 @@ from featurekit.graph import (
     fitted_type,
     topological,
 )
-from featurekit.plan import Plan
+from featurekit.planner import Plan
 from featurekit.transforms.base import FullPassOperation, Masked, RowOperation, tensorflow_dtype, tf
 from featurekit.transforms.statistics import WordCounts
 from featurekit.types import BOOL, FLOAT64, INT64, Kind, Type

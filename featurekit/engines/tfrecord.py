@@ -17,7 +17,7 @@ import polars as pl
 
 from featurekit.engines.dense import dense
 from featurekit.errors import EngineError, UsageError
-from featurekit.plan import Plan
+from featurekit.planner import Plan
 from featurekit.sources import polars_errors
 from featurekit.transforms.base import tf
 from featurekit.types import Kind

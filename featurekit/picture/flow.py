@@ -16,7 +16,7 @@ from featurekit.graph import (
     StatisticRequest,
     topological,
 )
-from featurekit.plan import Plan, Route, Step
+from featurekit.planner import Plan, Route, Step
 
 __all__ = ["Box", "Flow", "flow"]
 

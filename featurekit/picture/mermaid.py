@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from featurekit.picture.flow import flow
-from featurekit.plan import Plan, Route
+from featurekit.planner import Plan, Route
 
 __all__ = ["as_mermaid"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from featurekit.picture.flow import Box, Flow, flow
 from featurekit.picture.layout import MANY, Place, bands, lay_out
 from featurekit.picture.text import escape, fit, width
-from featurekit.plan import Plan, Route, Step
+from featurekit.planner import Plan, Route, Step
 
 __all__ = ["as_svg"]
 

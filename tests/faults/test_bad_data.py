@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from featurekit.errors import DataError, FeatureKitError, SpecError
-from featurekit.run import run
+from featurekit.job import run
 from featurekit.spec.objects import Column, Examples, Source, Spec
 
 Refuse = Callable[..., FeatureKitError]

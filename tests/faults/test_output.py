@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from featurekit.errors import EngineError, UsageError
-from featurekit.run import Run, open_run, run
+from featurekit.job import Run, open_run, run
 from featurekit.spec.objects import Examples, Source, Spec
 
 ROWS = 200_000
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_nothing_behind(spec: Spec, tmp_path: Path) -> None:
 
 SLOW = """
     import sys, time
-    from featurekit.run import run
+    from featurekit.job import run
     from tests.faults.test_output import slow_spec
     run(slow_spec(sys.argv[1]), sys.argv[2], tensorflow=False, overwrite=True,
         progress=lambda step: (print(step.text, flush=True), time.sleep(1.0)))

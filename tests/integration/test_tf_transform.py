@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from featurekit.run import run
+from featurekit.job import run
 from featurekit.spec.objects import Examples, Source, Spec
 from tests.engines import same
 

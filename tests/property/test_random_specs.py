@@ -12,7 +12,7 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featurekit.run import run
+from featurekit.job import run
 from featurekit.spec.objects import Examples, Source, Spec
 from featurekit.types import FLOAT32, INT64, STRING, TIMESTAMP
 from tests.engines import OneFeature, same

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from featurekit.cli import main, parser
-from featurekit.run import check, open_run
+from featurekit.job import check, open_run
 from featurekit.spec.yaml import load_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -364,7 +364,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> None:
         raise raised
 
     # The package's attribute `run` is the function, so the module is looked up by its name.
-    monkeypatch.setattr(sys.modules["featurekit.run"], "run", run)
+    monkeypatch.setattr(sys.modules["featurekit.job"], "run", run)
 
 
 RUN = ["run", "flights.yaml", "--out", "run"]

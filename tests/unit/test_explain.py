@@ -19,7 +19,7 @@ from featurekit.explain import WIDTH, as_dict, as_mermaid, as_svg, as_table
 from featurekit.graph import AggregateNode, OperationNode
 from featurekit.picture.flow import Flow, flow
 from featurekit.picture.layout import MANY, Place, bands, lay_out
-from featurekit.plan import Plan, make_plan
+from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
 from featurekit.spec.objects import Spec
 from featurekit.transforms.full_pass import ZScore

@@ -10,7 +10,7 @@ import pytest
 import featurekit as fk
 from featurekit.errors import LeakageError, SpecError, SpecErrors
 from featurekit.graph import AggregateNode, ColumnNode, OperationNode, topological
-from featurekit.plan import refuse_aggregations
+from featurekit.planner import refuse_aggregations
 from featurekit.resolve import Resolved, resolve
 from featurekit.spec.yaml import parse_spec
 from featurekit.transforms.catalogue import aggregations

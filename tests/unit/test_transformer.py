@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featurekit.errors import DataError, MissingExtra, SpecError, SpecErrors, UsageError
-from featurekit.run import run
+from featurekit.job import run
 from featurekit.spec.expression import call, parse
 from featurekit.spec.objects import Column, Examples, Feature, Source, Spec
 from featurekit.spec.yaml import load_spec

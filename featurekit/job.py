@@ -19,7 +19,7 @@ from featurekit.engines.tfrecord import refuse_wide
 from featurekit.errors import DataError, UsageError, require
 from featurekit.export import Worker, require_parity
 from featurekit.graph import code_domain, fitted_type
-from featurekit.plan import Plan, make_plan, refuse_aggregations
+from featurekit.planner import Plan, make_plan, refuse_aggregations
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import Table, column_types, open_table, polars_errors
 from featurekit.spec.objects import Spec
