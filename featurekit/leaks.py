@@ -165,8 +165,8 @@ class Leaks:
         if verdict is None:
             return LeakageError(
                 f"{said}, and which comes first cannot be proven from the spec",
-                hint="times compare only over the same column: declare available_at relative to "
-                f"{predict_at.base}",
+                hint="use past rows through an aggregation; or, where it is known earlier, declare "
+                f"available_at relative to {predict_at.base}",
             )
         return LeakageError(said, hint="use an aggregate over past rows, or predict later")
 

@@ -338,6 +338,13 @@ def _header(file: Path, separator: str) -> set[str]:
     """Return the column names of a CSV file."""
     first = pl.read_csv(file, separator=separator, has_header=False, n_rows=1, infer_schema=False)
     names = [str(name) for name in first.row(0)]
+    other = next((mark for mark in ";\t|," if mark in names[0] and mark != separator), None)
+    if len(names) == 1 and other is not None:
+        raise DataError(
+            f"with {separator!r} between fields the header is one column, {names[0]!r}",
+            where=str(file),
+            hint=f"declare the source's separator: {other!r}",
+        )
     for name in names:
         if names.count(name) > 1:
             raise DataError(

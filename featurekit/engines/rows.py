@@ -47,7 +47,7 @@ def small_pieces() -> pl.Config:
 
     With pieces of this size that is two thirds of the memory, at the same speed.
     """
-    return pl.Config(apply_on_context_enter=True, streaming_chunk_size=BLOCK // 2)
+    return pl.Config(apply_on_context_enter=True, streaming_chunk_size=BLOCK // 4)
 
 
 def lower(frame: pl.LazyFrame, outputs: Mapping[str, Node], fitted: Fitted) -> pl.LazyFrame:

@@ -87,7 +87,9 @@ def _tree(prepared: str, text: str) -> ast.expr:
     except SyntaxError as error:
         raise SpecError(
             f"{said} is not an expression: {shortened(str(error.msg))}",
-            hint="expressions follow Python syntax; text goes in quotes",
+            hint="within { } of YAML an expression with a comma goes in quotes"
+            if "never closed" in str(error.msg)
+            else "expressions follow Python syntax; text goes in quotes",
         ) from None
     except ValueError as error:
         raise SpecError(f"{said} is not an expression: {error}") from None

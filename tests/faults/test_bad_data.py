@@ -117,6 +117,10 @@ def test_a_csv_file_with_ragged_rows(refuse: Refuse, csv: Callable[[str], str], 
     assert "as many fields as the header" in str(refuse(path=csv(text)))
 
 
+def test_a_csv_file_with_another_separator(refuse: Refuse, csv: Callable[[str], str]) -> None:
+    assert "separator: ';'" in str(refuse(path=csv("x;y\n1;2\n")))
+
+
 def test_a_csv_header_that_names_a_column_twice(refuse: Refuse, csv: Callable[[str], str]) -> None:
     assert "'x' stands twice" in str(refuse(path=csv("x,x\n1,2\n")))
 

@@ -156,7 +156,7 @@ ONE_PROBLEM = {
     "Hint: 'flights' is a source; a feature uses its rows through an aggregation",
     "x: tale.delay_7d": "there is no aggregation 'tale'",
     "x: arr_delay": "'arr_delay' is known at actual_arr; 'x' uses it at sched_dep - 2h, and which "
-    "comes first cannot be proven from the spec. Hint: times compare only over the same column",
+    "comes first cannot be proven from the spec. Hint: use past rows through an aggregation",
     "flight_id: distance": "the feature 'flight_id' has the same name. Hint: rename the feature",
     "Flight_ID: distance": "the feature 'Flight_ID' has the same name",
 }
