@@ -11,6 +11,7 @@ still in it; all skip both.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -55,8 +56,8 @@ _BIN_BITS = {FLOAT32: 12, FLOAT64: 40, INT64: 40}
 their nearest float64): 4,096 bins for each power of 2, half of that for float32."""
 
 _COLLECT = 1 << 18
-"""So many candidate values of a column's quantiles are counted singly instead of in bins; more are
-split into about as many bins."""
+"""Up to so many candidates for a column's quantiles are counted singly; more are split into about
+as many bins."""
 
 
 class EmptyColumn(ValueError):
@@ -114,7 +115,10 @@ class Moments(Statistic):
             n * (variance + (part - mean) * (part - mean))
             for n, part, variance in zip(counts, means, variances, strict=True)
         ]
-        return MomentsValue(total, low + mean if whole else mean, sum(squares) / total)
+        variance = sum(squares) / total
+        if not math.isfinite(variance):
+            raise ValueError("the squares of its values are beyond the range of float64")
+        return MomentsValue(total, low + mean if whole else mean, variance)
 
 
 def _float_moments(column: pl.LazyFrame) -> pl.LazyFrame:
@@ -375,8 +379,11 @@ def _refine(
 ) -> Generator[Question, pl.DataFrame, tuple[pl.DataFrame, int]]:
     """Replace some bins, all of one width, by finer ones; return all in order, and the width."""
     opened = bins[holding]
+    values = width * opened.height
+    if of == INT64:
+        values = sum(high - low + 1 for low, high in opened.select("low", "high").iter_rows())
     finer: int | None = None
-    if opened["count"].sum() > _COLLECT and width > 1:
+    if min(values, opened["count"].sum()) > _COLLECT and width > 1:
         finer = max(width // max(_COLLECT // opened.height, 16), 1)
         finer = 1 << finer.bit_length() - 1
     split = yield _binned(of, finer, opened["bin"], width)
