@@ -14,6 +14,7 @@ stood there before is only removed after that.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
@@ -83,6 +84,7 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
         with polars_errors(str(target), writing=True):
             yield temporary
             _flush(temporary)
+            check_target(target, overwrite)
             _replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -191,20 +193,35 @@ def _sync(entry: Path) -> None:
 
 
 def _replace(temporary: Path, target: Path) -> None:
-    """Put a finished folder in the place of an older one; the older one stays until it is done."""
-    if not target.exists():
+    """Put a finished folder in the place of an older one, which stays until the new one stands.
+
+    Where the system can exchange two folders at once, there is no moment without a run. The older
+    one is then what `temporary` holds.
+    """
+    if not target.exists() or not any(target.iterdir()):
         temporary.rename(target)
-    else:
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-        target.rename(aside / "run")
+    elif not _exchange(temporary, target):
+        aside = Path(f"{temporary}.old")
         try:
+            target.rename(aside)
             temporary.rename(target)
-        except OSError:
-            (aside / "run").rename(target)
+        except BaseException:
+            if aside.exists() and not target.exists():
+                aside.rename(target)
             raise
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            if target.exists():
+                shutil.rmtree(aside, ignore_errors=True)
     _sync(target.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, where the system can; say whether it did."""
+    exchange = getattr(ctypes.CDLL(None), "renameat2", None)
+    if exchange is None:
+        return False
+    here, both = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux's renameat2(2)
+    return bool(exchange(here, os.fsencode(one), here, os.fsencode(other), both) == 0)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -80,7 +80,7 @@ class Worker:
             EngineError: The process failed.
         """
         line = cast(IO[bytes], self._process.stdout).readline()
-        if not line:
+        if not line.endswith(b"\n"):
             raise self._failure()
         answer = cast("dict[str, Any]", json.loads(line))
         if "error" in answer:

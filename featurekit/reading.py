@@ -77,6 +77,11 @@ def typed_columns(
     checks: list[Check] = []
     for name, of in wanted.items():
         stored = table.stored(name)
+        if name.startswith("~"):
+            raise SpecError(
+                f"column {name!r}: names that begin with ~ are FeatureKit's own",
+                hint=f"give it another: columns: {{name: {{column: {name!r}}}}}",
+            )
         if stored not in table.schema:
             raise DataError(
                 f"the data has no column {stored!r}",
@@ -179,8 +184,8 @@ class _Reader:
             if self.dtype.is_float():
                 largest = 2**53 if self.dtype == pl.Float64 else 2**24
                 self.check(
-                    present & (self.x.abs() > largest),
-                    f"values beyond {largest}, where {str(self.dtype).lower()} no longer holds "
+                    present & (self.x.abs() >= largest),
+                    f"values from {largest} on, where {str(self.dtype).lower()} no longer holds "
                     "every integer,",
                     "store the column as integers, or as text if it is an identifier",
                 )
@@ -213,6 +218,8 @@ class _Reader:
                 text.is_in(["false", "f", "0", "no"]),
             )
         elif self.dtype.is_numeric():
+            if self.dtype.is_float():
+                self.x = pl.when(self.x.is_not_nan()).then(self.x)
             true, false = self.x == 1, self.x == 0
         else:
             raise self.refused(BOOL)

@@ -180,8 +180,8 @@ def apply_file(
     with new_file(target, overwrite) as temporary, polars_errors(rows):
         if suffix == ".csv":
             made.sink_csv(temporary, engine="streaming")
-            written = pl.scan_csv(temporary, infer_schema=False)
+            written = pl.scan_csv(temporary, infer_schema=False, glob=False)
         else:
             made.sink_parquet(temporary, engine="streaming")
-            written = pl.scan_parquet(temporary)
+            written = pl.scan_parquet(temporary, glob=False)
         return int(written.select(pl.len()).collect().item())

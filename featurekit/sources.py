@@ -71,6 +71,8 @@ class Table:
     def refuse_ragged(self) -> None:
         """Read CSV files through once and refuse rows with more or fewer fields than the header.
 
+        So are blank lines, which would be rows of missing values.
+
         Polars fills short rows with nulls and does not look at fields that nobody asks for; Arrow
         counts the fields of every row.
 
@@ -82,6 +84,7 @@ class Table:
         import pyarrow as pa
         from pyarrow import csv
 
+        counted = 0
         for path in self.files:
             with csv_errors(f"source {self.name!r} ({path})"):
                 reading = csv.ReadOptions(block_size=1 << 24)
@@ -91,8 +94,18 @@ class Table:
                 converting = csv.ConvertOptions(
                     include_columns=[first], column_types={first: pa.binary()}
                 )
-                for _ in csv.open_csv(path, reading, parsing, converting):
-                    pass
+                batches = csv.open_csv(path, reading, parsing, converting)
+                counted += sum(batch.num_rows for batch in batches)
+        where = f"source {self.name!r}"
+        with polars_errors(where):
+            blank = int(self.frame.select(pl.len()).collect().item()) - counted
+        # In a file of one column, a blank line is a missing value.
+        if blank and len(self.schema) > 1:
+            raise DataError(
+                "the data has blank lines, which are rows without any value",
+                where=where,
+                hint="remove them; every row of a CSV file needs as many fields as the header",
+            )
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Describe the input files: size, time of change, a hash of their first and last MiB."""
@@ -217,7 +230,11 @@ def open_table(name: str, source: Source, base: Path) -> Table:
             if any(path.stat().st_size == 0 for path in files):
                 raise DataError("the file is empty", where=where)
             with polars_errors(where):
-                frame = _scan_csv(source, files, renamed) if csv else pl.scan_parquet(list(files))
+                frame = (
+                    _scan_csv(source, files, renamed)
+                    if csv
+                    else pl.scan_parquet(list(files), glob=False)
+                )
         with polars_errors(where):
             schema = dict(frame.collect_schema())
     if not schema:
@@ -272,8 +289,10 @@ def _arrow_error() -> type[Exception]:
 
 def _files(path: str, base: Path, where: str) -> tuple[Path, ...]:
     full = Path(path) if Path(path).is_absolute() else base / path
-    if glob.has_magic(str(full)):
-        found = tuple(Path(entry) for entry in sorted(glob.glob(str(full), recursive=True)))  # noqa: PTH207  (a path may be absolute)
+    if glob.has_magic(path) and not full.is_file():
+        pattern = path if Path(path).is_absolute() else f"{glob.escape(str(base))}/{path}"
+        # Path.glob takes no absolute pattern.
+        found = tuple(Path(entry) for entry in sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207
         if not found:
             raise DataError(f"no file matches {path!r}", where=where)
     else:
@@ -312,10 +331,11 @@ def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str
         "separator": _separator(source, files),
         "null_values": list(source.null_values),
     }
+    # Integers are read from their text, so that none passes through a float.
     declared: dict[str, Any] = {
         renamed.get(name, name): pl.String()
         for name, column in source.columns.items()
-        if column.expr is None and column.type in (STRING, TIMESTAMP, BOOL)
+        if column.expr is None and column.type in (STRING, TIMESTAMP, BOOL, INT64)
     }
     declared |= {
         renamed.get(name, name): pl.Float64()
@@ -325,7 +345,11 @@ def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str
     header = _header(files[0], options["separator"])
     overrides = {name: dtype for name, dtype in declared.items() if name in header}
     return pl.scan_csv(
-        list(files), infer_schema_length=INFER_ROWS, schema_overrides=overrides, **options
+        list(files),
+        infer_schema_length=INFER_ROWS,
+        schema_overrides=overrides,
+        glob=False,
+        **options,
     )
 
 
@@ -336,7 +360,9 @@ def _separator(source: Source, files: tuple[Path, ...]) -> str:
 
 def _header(file: Path, separator: str) -> set[str]:
     """Return the column names of a CSV file."""
-    first = pl.read_csv(file, separator=separator, has_header=False, n_rows=1, infer_schema=False)
+    first = pl.read_csv(
+        file, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False
+    )
     names = [str(name) for name in first.row(0)]
     other = next((mark for mark in ";\t|," if mark in names[0] and mark != separator), None)
     if len(names) == 1 and other is not None:

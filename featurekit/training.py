@@ -52,7 +52,7 @@ class ExampleSet:
 
     def scan(self) -> pl.LazyFrame:
         """Return the examples as a Polars lazy frame."""
-        return pl.scan_parquet(list(self.files))
+        return pl.scan_parquet(list(self.files), glob=False)
 
     def to_polars(self) -> pl.DataFrame:
         """Return the examples as a Polars data frame; a vector feature is an `Array`."""

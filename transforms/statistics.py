@@ -199,7 +199,7 @@ class Quantiles(Statistic):
         width = 1 << _BIN_BITS[of]
         answer = yield _binned(of, width)
         # Null, NaN and the infinities have bins of their own.
-        bins = answer.filter(pl.col("low").is_finite()).sort("low")
+        bins = answer.filter(pl.col("low").is_finite()).sort("low", "high")
         total = int(bins["count"].sum())
         _need(total)
         ranks = sorted({rank for part in self._ranks(total) for rank in part[:2]})
@@ -391,4 +391,4 @@ def _refine(
     columns = ["bin", "count", "low", "high"]
     # Only the new bins can hold a rank that is not found yet; the numbers of the others are void.
     rest = rest.with_columns(bin=pl.lit(None, dtype=split.schema["bin"])).select(columns)
-    return pl.concat([rest, split.select(columns)]).sort("low"), finer or 1
+    return pl.concat([rest, split.select(columns)]).sort("low", "high"), finer or 1

@@ -7,6 +7,7 @@ for the later ones; so memory would grow with the rows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -18,13 +19,14 @@ from featurekit.engines.rows import (
     LABEL,
     SPLIT,
     TRAIN,
+    Fitted,
     read_columns,
     refuse_bad,
     small_pieces,
     with_split,
 )
 from featurekit.errors import DataError
-from featurekit.graph import Node, OperationNode, StatisticRequest, topological
+from featurekit.graph import Node, OperationNode, StatisticRequest, fitted_type, topological
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 from featurekit.transforms.statistics import EmptyColumn, Fitting, Question
@@ -33,6 +35,8 @@ __all__ = ["Census", "fit"]
 
 _BATCH = 8 * BLOCK
 """Rows of a batch. The rounding of means depends on it, and on nothing else."""
+
+_SPLIT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 Frame = TypeVar("Frame", pl.LazyFrame, pl.DataFrame)
 Answers = dict[StatisticRequest, list[pl.DataFrame]]
@@ -99,7 +103,17 @@ def fit(
                     answers = _ask(asked, names, rows.training(lazy).select(names.values()))
             asked = _tell(plan, running, asked, answers, fitted, rows.where)
     assert census is not None
+    _refuse_unfit(plan, fitted, rows.where)
     return fitted, census
+
+
+def _refuse_unfit(plan: Plan, fitted: Fitted, where: str) -> None:
+    """Refuse features that their fitted statistics leave without a type: vectors of no width."""
+    for name, node in plan.features.items():
+        try:
+            fitted_type(node, fitted)
+        except ValueError as error:
+            raise DataError(f"feature {name!r}: {error}", where=where) from None
 
 
 class _Rows:
@@ -113,9 +127,9 @@ class _Rows:
         self.table, self.where = table, f"source {table.name!r}"
         columns, self.checks = read_columns(table, resolved)
         self.flags = {f"~bad{place}": check.bad for place, check in enumerate(self.checks)}
-        for name, of in resolved.inputs().items():
+        for name in resolved.inputs():
             stored = table.stored(name)
-            if of.is_float and table.schema[stored].is_float():
+            if table.schema[stored].is_float():
                 self.flags[f"~nan {name}"] = pl.col(stored).is_nan()
         self.lazy = table.frame.select(*columns, **self.flags)
         self.groups = [LABEL] * (resolved.label is not None)
@@ -195,8 +209,10 @@ class _Counting:
                 f"no row falls in the train split; the splits found are {', '.join(names)}",
                 where=where, hint="statistics are fitted on the train rows only",
             )  # fmt: skip
+        if len({name.lower() for name in names}) < len(names):
+            raise DataError(f"splits differ only in case: {', '.join(names)}", where=where)
         for name in names:
-            if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+            if not _SPLIT_NAME.fullmatch(name):
                 raise DataError(f"{name!r} cannot name a split", where=where,
                                 hint="letters, digits, '-', '_' and '.'")  # fmt: skip
         return counted

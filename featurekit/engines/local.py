@@ -111,22 +111,30 @@ def sample(
     """
     resolved = plan.resolved
     rows, _ = typed_rows(table, resolved)
+    # Under names of their own, because columns of the source may be called label or split.
+    raw = {f"~in{place}": name for place, name in enumerate(plan.serving_inputs)}
+    rows = rows.with_columns(pl.col(name).alias(own) for own, name in raw.items())
     rows = with_split(rows, resolved, {}, {})
-    last = (census.rows - 1) // BLOCK
-    chosen = sorted({last * i // (_SAMPLED_BLOCKS - 1) for i in range(_SAMPLED_BLOCKS)})
+    blocks = sorted({block for block, _ in census.blocks})
+    last = len(blocks) - 1
+    chosen = sorted({blocks[last * i // (_SAMPLED_BLOCKS - 1)] for i in range(_SAMPLED_BLOCKS)})
     each = _SAMPLED_ROWS // len(chosen)
+    by = resolved.spec.examples.split
     files = {split: _scan_split(folder, split) for split in census.splits}
     inputs: list[pl.LazyFrame] = []
     written: list[pl.LazyFrame] = []
     with polars_errors(str(folder)):
         for block in chosen:
-            found = rows.slice(block * BLOCK, each).collect()
+            found = rows.slice(block * BLOCK, BLOCK).collect()
             if resolved.label is not None:
                 found = found.filter(pl.col(LABEL).is_not_null())
             for split in census.splits:
-                part = found if SPLIT not in found.columns else found.filter(pl.col(SPLIT) == split)
+                part = found if by is None else found.filter(pl.col(SPLIT) == split)
+                part = part.head(each)
                 start = sum(n for (b, s), n in census.blocks.items() if s == split and b < block)
-                inputs.append(part.lazy().select(list(plan.serving_inputs)))
+                inputs.append(
+                    part.lazy().select(pl.col(own).alias(name) for own, name in raw.items())
+                )
                 written.append(
                     files[split].slice(start, part.height).select(list(resolved.features))
                 )
@@ -134,7 +142,7 @@ def sample(
 
 
 def _scan_split(folder: Path, split: str) -> pl.LazyFrame:
-    return pl.scan_parquet(sorted((folder / f"{SPLIT}={split}").glob("*.parquet")))
+    return pl.scan_parquet(sorted((folder / f"{SPLIT}={split}").glob("*.parquet")), glob=False)
 
 
 def _sink(rows: pl.LazyFrame, target: Any) -> None:

@@ -143,7 +143,7 @@ def _split_expression(split: Split, hashed: int) -> pl.Expr:
         if split.test_from is not None:
             found = pl.when(time >= split.test_from).then(pl.lit("test")).otherwise(found)
         return pl.when(time.is_not_null()).then(found)
-    # Missing keys are a key of their own, so that such rows stay together too.
+    # A missing key counts as the empty text, so that such rows stay together too.
     parts = [pl.col(f"~hash{position}").fill_null("") for position in range(hashed)]
     key = pl.concat_str(parts, separator="\x1f")
     place = farmhash_bucket(key, _HASH_RESOLUTION)

@@ -57,7 +57,7 @@ def write_tfrecords(folder: Path) -> None:
     """
     for source in sorted(folder.glob("split=*/*.parquet")):
         target = source.with_suffix(".tfrecord")
-        rows = pl.scan_parquet(source)
+        rows = pl.scan_parquet(source, glob=False)
         try:
             with polars_errors(str(source)), tf.io.TFRecordWriter(str(target)) as writer:
                 for frame in rows.collect_batches(chunk_size=BATCH, maintain_order=True):

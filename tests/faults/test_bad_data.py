@@ -117,6 +117,30 @@ def test_a_csv_file_with_ragged_rows(refuse: Refuse, csv: Callable[[str], str], 
     assert "as many fields as the header" in str(refuse(path=csv(text)))
 
 
+def test_a_blank_line_among_the_rows_of_a_csv_file(
+    refuse: Refuse, csv: Callable[[str], str]
+) -> None:
+    assert "as many fields" in str(refuse(path=csv("x,y\n1,2\n\n3,4\n")))
+
+
+def test_a_vocabulary_without_words_makes_no_vector(refuse: Refuse) -> None:
+    rows = pl.DataFrame({"x": ["u", "v"]})
+    error = refuse(rows, "one_hot_vocabulary(x, frequency_threshold=5)")
+    assert "'f'" in str(error)
+
+
+def test_names_of_columns_that_featurekit_uses_itself(refuse: Refuse) -> None:
+    error = refuse(pl.DataFrame({"~1": [1.0]}), "zscore(col('~1'))", kind=SpecError)
+    assert "begin with ~" in str(error)
+
+
+def test_split_names_that_are_not_ascii_or_differ_in_case(refuse: Refuse) -> None:
+    odd = pl.DataFrame({"s": ["train", "é"], "x": [1.0, 2.0]})
+    assert "cannot name a split" in str(refuse(odd, split={"column": "s"}))
+    twins = pl.DataFrame({"s": ["train", "Train"], "x": [1.0, 2.0]})
+    assert "differ only in case" in str(refuse(twins, split={"column": "s"}))
+
+
 def test_a_csv_file_with_another_separator(refuse: Refuse, csv: Callable[[str], str]) -> None:
     assert "separator: ';'" in str(refuse(path=csv("x;y\n1;2\n")))
 
@@ -204,3 +228,46 @@ def test_integer_keys_beyond_two_to_the_53_survive(tmp_path: Path) -> None:
     made = run(spec, tmp_path / "out", tensorflow=False)
     assert made.examples().to_polars()["k"].to_list() == keys
     assert made.examples().to_pandas()["k"].tolist() == keys
+
+
+def test_csv_integers_beyond_two_to_the_53_survive_beside_decimals(
+    refuse: Refuse, csv: Callable[[str], str], tmp_path: Path
+) -> None:
+    assert "'1.0'" in str(refuse(path=csv("x\n9007199254740993\n1.0\n"), columns={"x": "int64"}))
+    path = csv("x,y\n9007199254740993,1.5\n2,2.5\n")
+    spec = Spec(
+        sources={"rows": Source(path=path, columns={"x": "int64"})},
+        examples=Examples("rows"),
+        features={"f": "x"},
+        base=tmp_path,
+    )
+    made = run(spec, tmp_path / "out", tensorflow=False)
+    assert made.examples().to_polars()["f"].to_list() == [2**53 + 1, 2]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_read_once(tmp_path: Path) -> None:
+    folder = tmp_path / "d[1]"
+    folder.mkdir()
+    (folder / "a[1].csv").write_text("x\n7\n")
+    (folder / "a1.csv").write_text("x\n1\n")
+    for path, wanted in (("a*.csv", [1, 7]), ("a[1].csv", [7])):
+        spec = Spec(
+            sources={"rows": Source(path=path)},
+            examples=Examples("rows"),
+            features={"f": "x"},
+            base=folder,
+        )
+        made = run(spec, folder / f"out[{len(wanted)}]", tensorflow=False)
+        assert sorted(made.examples().to_polars()["f"].to_list()) == wanted
+
+
+def test_nan_is_missing_in_columns_read_as_integers_and_booleans(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"n": [1.0, float("nan")], "b": [float("nan"), 1.0]})
+    spec = Spec(
+        sources={"rows": Source(data=rows, columns={"n": "int64", "b": "bool"})},
+        examples=Examples("rows"),
+        features={"n": "n", "b": "b"},
+    )
+    made = run(spec, tmp_path / "out", tensorflow=False)
+    assert made.examples().to_polars().rows() == [(1, None), (None, 1)]
+    assert made.manifest["rows"]["nan_read_as_missing"] == {"n": 1, "b": 1}

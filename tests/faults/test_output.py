@@ -14,8 +14,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from featurekit import artifact
 from featurekit.errors import EngineError, UsageError
-from featurekit.job import Run, open_run, run
+from featurekit.job import Progress, Run, open_run, run
 from featurekit.spec.objects import Examples, Source, Spec
 
 ROWS = 200_000
@@ -130,6 +131,44 @@ def test_a_full_disk_leaves_nothing_behind(spec: Spec, tmp_path: Path) -> None:
         assert list(disk.iterdir()) == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchanged", "renamed twice"])
+def test_an_interruption_while_publishing_leaves_one_run_whole(
+    spec: Spec, tmp_path: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(spec, tmp_path / "out", tensorflow=False)
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    if not exchange:
+        monkeypatch.setattr(artifact, "_exchange", lambda *_: False)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, tmp_path / "out", tensorflow=False, overwrite=True)
+        assert whole(tmp_path / "out").manifest == first.manifest
+    else:
+        run(spec, tmp_path / "out", tensorflow=False, overwrite=True)
+        assert whole(tmp_path / "out").manifest["seconds"] != first.manifest["seconds"]
+    assert leftovers(tmp_path) == []
+
+
+def test_what_appears_at_the_output_meanwhile_is_not_replaced(spec: Spec, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def appear(step: Progress) -> None:
+        if step.text == "publishing":
+            out.mkdir()
+            (out / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(UsageError, match="something else"):
+        run(spec, out, tensorflow=False, progress=appear)
+    assert [entry.name for entry in out.iterdir()] == ["thesis.txt"]
+    assert leftovers(tmp_path) == []
 
 
 SLOW = """

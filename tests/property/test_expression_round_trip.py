@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -39,7 +40,9 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "clip": st.floats(-10, 10).map(lambda low: {"low": low}),
     "concat": st.text().map(lambda text: {"separator": text}),
     "cross": st.integers(1, 2**40).map(lambda buckets: {"buckets": buckets}),
-    "fill": CONSTANTS.map(lambda value: {"value": value}),
+    "fill": CONSTANTS.filter(lambda value: value not in (math.inf, -math.inf)).map(
+        lambda value: {"value": value}
+    ),
     "apply_buckets": st.lists(st.floats(-1e9, 1e9), min_size=1, unique=True).map(
         lambda edges: {"boundaries": tuple(sorted(edges))}
     ),

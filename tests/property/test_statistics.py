@@ -86,6 +86,15 @@ def test_linear_quantiles_lie_between_the_values_around_their_rank(column: Any, 
         assert abs(Fraction(got) - exact) <= scale * Fraction(1, 2**48)
 
 
+def test_negative_zero_is_zero_beside_the_smallest_numbers() -> None:
+    values = [-0.0] * 5 + [0.0] + [1e-43] * 5
+    assert fit(Quantiles(11), values, FLOAT32).boundaries[4] == 0.0
+    tiny = [5e-324, -1e-310, -0.0, 0.0] * 40
+    rows = sorted(tiny)
+    found = fit(Quantiles(16), tiny, FLOAT64).boundaries
+    assert list(found) == [rows[len(rows) * i // 16] for i in range(1, 16)]
+
+
 def test_quantiles_of_values_that_do_not_repeat_are_exact() -> None:
     random = np.random.default_rng(5)
     columns: list[tuple[Any, Type]] = [
