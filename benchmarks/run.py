@@ -90,7 +90,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Target:
-    """What issue 2 asks for: `measure` of one contender, alone or as a ratio to another's.
+    """What the project asks of itself: `measure` of one contender, or its ratio to another's.
 
     Args:
         of: Case and contender.

@@ -7,6 +7,7 @@ Jobs and answers are one line of JSON each.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import IO, Any, cast
 
 import polars as pl
@@ -104,8 +105,13 @@ def main() -> None:
     """Do jobs until no more come: the body of a worker process."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints goes to standard error, the answers alone to standard output
-    import tensorflow  # noqa: F401  (the slow part, done while the caller reads its data)
+    # The slow part, done while the caller reads its data. TensorFlow imports Keras, and that all of
+    # scikit-learn, half of the time for nothing here: a module that is None is not found.
+    gc.disable()
+    sys.modules.update(dict.fromkeys(("keras", "tf_keras"), cast(ModuleType, None)))
+    import tensorflow  # noqa: F401
 
+    gc.enable()
     tasks = {"build": _build, "verify": _verify, "write_tfrecords": _write_tfrecords}
     for line in sys.stdin:
         job = json.loads(line)
