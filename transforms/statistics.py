@@ -33,14 +33,14 @@ class Question:
     """What a statistic asks of the rows, batch by batch.
 
     Args:
-        answer: The query that answers it for one batch, over the column `x`.
+        answer: Makes the query that answers it for one batch, a frame with the column `x`.
         merge: Turns the answers for some batches, one below the other in the order of the rows,
             into the answer for all of them; by default they stay side by side.
         ordered: Whether its sums are rounded: a batch is then added up in the order of its rows,
             so that every run gives the same bits.
     """
 
-    answer: Callable[[pl.LazyFrame], pl.LazyFrame]
+    answer: Callable[[pl.DataFrame], pl.LazyFrame]
     merge: Callable[[pl.DataFrame], pl.DataFrame] = lambda answers: answers
     ordered: bool = False
 
@@ -58,6 +58,9 @@ their nearest float64): 4,096 bins for each power of 2, half of that for float32
 _COLLECT = 1 << 18
 """Up to so many candidates for a column's quantiles are counted singly; more are split into about
 as many bins."""
+
+_PROBED = 8_192
+"""So many values of a batch show whether its values repeat."""
 
 
 class EmptyColumn(ValueError):
@@ -121,20 +124,21 @@ class Moments(Statistic):
         return MomentsValue(total, low + mean if whole else mean, variance)
 
 
-def _float_moments(column: pl.LazyFrame) -> pl.LazyFrame:
+def _float_moments(batch: pl.DataFrame) -> pl.LazyFrame:
     x = pl.col("x")
-    finite = column.select(pl.when(x.is_finite()).then(x).cast(pl.Float64))
+    finite = batch.lazy().select(pl.when(x.is_finite()).then(x).cast(pl.Float64))
     return finite.select(
         count=x.count(), low=x.min(), high=x.max(), mean=x.mean(), variance=x.var(ddof=0)
     )
 
 
-def _whole_moments(column: pl.LazyFrame) -> pl.LazyFrame:
+def _whole_moments(batch: pl.DataFrame) -> pl.LazyFrame:
     """Answer with the mean of the distances from the lowest value: those are exact in float64."""
     x, above = pl.col("x"), pl.col("above")
     # The difference of two int64 fits in a uint64.
     distance = x.reinterpret(dtype=pl.UInt64) - x.min().reinterpret(dtype=pl.UInt64)
-    return column.select("x", above=distance.cast(pl.Float64)).select(
+    shifted = batch.lazy().select("x", above=distance.cast(pl.Float64))
+    return shifted.select(
         count=x.count(), low=x.min(), high=x.max(), mean=above.mean(), variance=above.var(ddof=0)
     )
 
@@ -156,8 +160,8 @@ class Extremes(Statistic):
     def fit(self, of: Type) -> Fitting:
         low, high = pl.col("low"), pl.col("high")
         answer = yield Question(
-            lambda column: column.select(low=_finite(of), high=_finite(of)).select(
-                low.min(), high.max()
+            lambda batch: (
+                batch.lazy().select(low=_finite(of), high=_finite(of)).select(low.min(), high.max())
             ),
             lambda answers: answers.select(low.min(), high.max()),
         )
@@ -321,7 +325,7 @@ def _counted(x: pl.Expr) -> Question:
     """Ask how often each value occurs."""
     count = pl.len().cast(pl.UInt64)
     return Question(
-        lambda column: column.group_by(x=x).agg(count=count),
+        lambda batch: batch.lazy().group_by(x=x).agg(count=count),
         lambda answers: answers.group_by("x").agg(pl.col("count").sum()),
     )
 
@@ -346,13 +350,15 @@ def _binned(
     """
     x = pl.col("x")
 
-    def answer(column: pl.LazyFrame) -> pl.LazyFrame:
+    def answer(batch: pl.DataFrame) -> pl.LazyFrame:
+        rows, count = batch.lazy(), pl.len().cast(pl.UInt64)
         if within is not None:
-            column = column.filter((_bits(of) // outer).is_in(within.implode()))
+            rows = rows.filter((_bits(of) // outer).is_in(within.implode()))
+        elif batch["x"].head(_PROBED).n_unique() < _PROBED // 4:
+            # Where values repeat, counting them first is faster.
+            rows, count = rows.group_by("x").agg(count=count), pl.col("count").sum()
         by = x if width is None else _bits(of) // width
-        return column.group_by(bin=by).agg(
-            count=pl.len().cast(pl.UInt64), low=x.min(), high=x.max()
-        )
+        return rows.group_by(bin=by).agg(count=count, low=x.min(), high=x.max())
 
     def merge(answers: pl.DataFrame) -> pl.DataFrame:
         count, low, high = pl.col("count").sum(), pl.col("low").min(), pl.col("high").max()

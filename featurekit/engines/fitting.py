@@ -256,7 +256,7 @@ def _ask_batch(
                 column = batch.select(x=names[request.node])
                 # Sums of pieces depend on where the pieces end.
                 column = column.rechunk() if ordered else column
-                queries[request] = question.answer(column.lazy())
+                queries[request] = question.answer(column)
         # Streaming, Polars adds up a column in the order of its threads.
         engine: Literal["in-memory", "streaming"] = "in-memory" if ordered else "streaming"
         yield from zip(queries, pl.collect_all(queries.values(), engine=engine), strict=True)

@@ -35,7 +35,7 @@ def fit(statistic: Statistic, values: Sequence[Any], of: Type) -> Any:
     fitting = statistic.fit(of)
     question = next(fitting)
     while True:
-        answers = [question.answer(part.lazy()).collect() for part in parts]
+        answers = [question.answer(part).collect() for part in parts]
         first = question.merge(pl.concat(answers[:2]))
         try:
             question = fitting.send(question.merge(pl.concat([first, *answers[2:]])))
