@@ -168,32 +168,22 @@ def _verify(job: Mapping[str, Any]) -> dict[str, Any]:
     return certificate
 
 
-def _wire(values: pl.Series, of: Type) -> pl.Series:
-    if of == BOOL:
-        return values.cast(pl.Int64)
-    return values.dt.timestamp("us") if of.kind is Kind.TIMESTAMP else values.to_physical()
-
-
 def _dense(rows: pl.DataFrame, types: Mapping[str, Type]) -> dict[str, Any]:
     import tensorflow as tf
 
-    from featurekit.engines.tensorflow import MISSING_INTEGER, serving_name
+    from featurekit.engines.dense import dense
+    from featurekit.engines.tensorflow import serving_name
 
-    out = {}
-    for name, of in types.items():
-        values = _wire(rows[name], of)
-        if of.kind is Kind.STRING:
-            filled: Any = values.fill_null("").to_list()
-        else:
-            filled = values.fill_null(float("nan") if of.is_float else MISSING_INTEGER).to_numpy()
-        out[serving_name(name)] = tf.constant(filled)
-    return out
+    return {serving_name(name): tf.constant(dense(rows[name])) for name in types}
 
 
 def _examples(rows: pl.DataFrame, types: Mapping[str, Type]) -> list[bytes]:
     import tensorflow as tf
 
-    columns = {name: _wire(rows[name], of).to_list() for name, of in types.items()}
+    columns = {
+        name: (rows[name].cast(pl.Int64) if of == BOOL else rows[name].to_physical()).to_list()
+        for name, of in types.items()
+    }
     out = []
     for position in range(rows.height):
         example = tf.train.Example()
@@ -216,26 +206,18 @@ def _compare(answer: Mapping[str, Any], expected: pl.DataFrame) -> dict[str, Any
     """Compare cell by cell: integers and texts exactly, floats within the tolerance."""
     import numpy as np
 
-    from featurekit.engines.tensorflow import MISSING_INTEGER
+    from featurekit.engines.dense import dense
 
     largest = 0.0
     mismatches: list[dict[str, Any]] = []
     for name in expected.columns:
-        got = answer[name].numpy()
-        wanted = expected[name]
-        if wanted.dtype == pl.String:
-            texts = np.array([(text or "").encode() for text in wanted.to_list()], dtype=object)
-            wrong = got.astype(object) != texts
-        elif wanted.dtype.is_integer():
-            wrong = got != wanted.fill_null(MISSING_INTEGER).to_numpy()
+        got, wanted = answer[name].numpy(), dense(expected[name])
+        if expected[name].dtype == pl.String:
+            wrong = got.astype(object) != np.array([text.encode() for text in wanted], dtype=object)
+        elif wanted.dtype.kind == "i":
+            wrong = got != wanted
         else:
-            width = got.shape[1] if got.ndim > 1 else 1
-            rows = (
-                [[None] * width if row is None else row for row in wanted.to_list()]
-                if got.ndim > 1
-                else wanted.to_list()
-            )
-            values = np.array(rows, dtype=np.float64).reshape(got.shape)
+            values = wanted.astype(np.float64)
             with np.errstate(invalid="ignore", over="ignore"):
                 close = np.isclose(got, values, rtol=TOLERANCE, atol=1e-30, equal_nan=True)
                 apart = np.abs(got - values) / np.maximum(np.abs(values), 1e-30)
@@ -251,7 +233,7 @@ def _compare(answer: Mapping[str, Any], expected: pl.DataFrame) -> dict[str, Any
                 else got[row].tolist()
             )
             mismatches.append({"feature": name, "rows": int(wrong.sum()), "model": repr(shown),
-                               "examples": repr(wanted[row])})  # fmt: skip
+                               "examples": repr(expected[name][row])})  # fmt: skip
     return {
         "rows": expected.height,
         "largest_relative_difference": largest,
