@@ -23,7 +23,6 @@ from featurekit.planner import Plan, make_plan, refuse_aggregations
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import Table, column_types, open_table, polars_errors
 from featurekit.spec.objects import Spec
-from featurekit.spec.yaml import load_spec
 from featurekit.training import ExampleSet
 from featurekit.types import Type
 
@@ -239,7 +238,11 @@ class _Teller:
 
 
 def _spec(spec: Spec | str | Path) -> Spec:
-    return spec if isinstance(spec, Spec) else load_spec(spec)
+    if isinstance(spec, Spec):
+        return spec
+    from featurekit.spec.yaml import load_spec
+
+    return load_spec(spec)
 
 
 @dataclass(frozen=True)

@@ -314,7 +314,7 @@ def aggregates(value: Any, place: Place) -> FrozenMapping[Expression]:
     """Read the features of an aggregation: each one aggregate of a row expression."""
 
     def one(given: Any, _: Place) -> Expression:
-        known = {**operations(), **aggregations()}
+        known = operations() | aggregations()
         made = parse(given, known) if isinstance(given, str) else read_expression(given)
         if not isinstance(made, Call) or not isinstance(made.operation, AggregateOperation):
             raise SpecError(

@@ -14,7 +14,7 @@ from functools import cache
 from inspect import Parameter
 
 from featurekit.transforms.base import Operation
-from featurekit.transforms.catalogue import aggregations, operations
+from featurekit.transforms.catalogue import Catalogue, aggregations, operations
 
 __all__ = ["callables", "signature", "stub"]
 
@@ -33,9 +33,9 @@ __all__ = [
 
 
 @cache
-def callables() -> dict[str, type[Operation]]:
+def callables() -> Catalogue:
     """Return every operation that there is a function for, by name."""
-    return dict(sorted({**operations(), **aggregations()}.items()))
+    return operations() | aggregations()
 
 
 def signature(operation: type[Operation]) -> inspect.Signature:

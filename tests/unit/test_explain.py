@@ -22,7 +22,7 @@ from featurekit.picture.layout import MANY, Place, bands, lay_out
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
 from featurekit.spec.objects import Spec
-from featurekit.transforms.full_pass import ZScore
+from featurekit.transforms.full_pass.zscore import ZScore
 from featurekit.types import FLOAT32, STRING, TIMESTAMP, Type
 
 ROOT = Path(__file__).resolve().parents[2]
