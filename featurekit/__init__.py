@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from featurekit.job import open_run as open_run
     from featurekit.job import plan as plan
     from featurekit.job import run as run
+    from featurekit.snapshots import snapshot as snapshot
     from featurekit.spec.expression import col as col
     from featurekit.spec.expression import literal as literal
     from featurekit.spec.objects import Aggregation as Aggregation
     from featurekit.spec.objects import Column as Column
     from featurekit.spec.objects import Examples as Examples
     from featurekit.spec.objects import Feature as Feature
+    from featurekit.spec.objects import Lookup as Lookup
     from featurekit.spec.objects import Source as Source
     from featurekit.spec.objects import Spec as Spec
     from featurekit.spec.objects import Split as Split
@@ -50,8 +52,9 @@ _HOMES = {
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",
         "job": "Progress Run check open_run plan run",
+        "snapshots": "snapshot",
         "spec.expression": "col literal",
-        "spec.objects": "Aggregation Column Examples Feature Source Spec Split",
+        "spec.objects": "Aggregation Column Examples Feature Lookup Source Spec Split",
         "spec.yaml": "load_spec",
         "transformer": "FeatureTransformer",
     }.items()

@@ -340,9 +340,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def read_plan(manifest: Mapping[str, Any], base: Path | None = None) -> Plan:
     """Rebuild the plan of a run from its manifest, without looking at any source."""
-    spec = Spec.from_dict(manifest["spec"], base)
-    types = {name: parse_type(text) for name, text in manifest["columns"].items()}
-    return make_plan(resolve(spec, types))
+    spec = Spec.from_dict(manifest["spec"], base or Path(manifest.get("base", "")))
+    tables = {"": manifest["columns"], **manifest.get("past_columns", {})}
+    types = {
+        table: {name: parse_type(text) for name, text in columns.items()}
+        for table, columns in tables.items()
+    }
+    return make_plan(resolve(spec, types.pop(""), types))
 
 
 def versions() -> dict[str, str]:

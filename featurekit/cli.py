@@ -162,6 +162,19 @@ def _apply(arguments: argparse.Namespace) -> str:
     return f"{arguments.out}: {count(len(run.features), 'feature')} of {count(rows, 'row')}"
 
 
+def _snapshot(arguments: argparse.Namespace) -> str:
+    from featurekit.snapshots import write_snapshot
+
+    keys = write_snapshot(
+        arguments.spec, arguments.as_of, Path(arguments.out),
+        overwrite=arguments.overwrite, only=arguments.only,
+    )  # fmt: skip
+    if arguments.json:
+        return as_json({"out": arguments.out, "as_of": arguments.as_of, "keys": keys})
+    lines = [f"  {name}.parquet: {count(number, 'key')}" for name, number in keys.items()]
+    return "\n".join([f"{arguments.out}: what was known at {arguments.as_of}", *lines])
+
+
 def _completion(arguments: argparse.Namespace) -> str:
     import shtab
 
@@ -255,6 +268,17 @@ def parser() -> argparse.ArgumentParser:
     flag(apply, "--overwrite", "replace the file if it stands there (default: refuse)")
     json(apply, "what was written")
 
+    snapshot = command("snapshot", _snapshot)
+    spec(snapshot)
+    text = "the time, such as 2013-12-01 or 2013-12-01T06:00Z; without an offset UTC (required)"
+    snapshot.add_argument("--as-of", metavar="TIME", required=True, help=text)
+    text = "the folder to write, one Parquet file for each aggregation and lookup (required)"
+    snapshot.add_argument("--out", metavar="DIR", required=True, help=text)
+    text = "an aggregation or lookup to compute; may be given again (default: all)"
+    snapshot.add_argument("--only", metavar="NAME", action="append", default=[], help=text)
+    flag(snapshot, "--overwrite", "replace a snapshot that stands there (default: refuse)")
+    json(snapshot, "what was written")
+
     completion = command("completion", _completion)
     completion.add_argument("shell", choices=_SHELLS, help="the shell to complete for")
     return made
@@ -329,6 +353,15 @@ Rows come out in the order they went in: the keys that are there, then all featu
 examples:
   featurekit apply runs/1 new.parquet --out features.parquet
   featurekit apply runs/1 'new/*.csv' --out features.csv --overwrite""",
+    "snapshot": """\
+Write what aggregations and lookups know of every key at a time.
+
+For batch prediction, or to fill an online store: the values that training would have
+seen, were a prediction made at that time.
+
+examples:
+  featurekit snapshot flights.yaml --as-of 2013-12-01 --out snapshots/december
+  featurekit snapshot flights.yaml --as-of 2013-12-01T06:00-05:00 --out now --only tail""",
     "completion": """\
 Print a script that teaches your shell to complete featurekit.
 

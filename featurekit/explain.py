@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from featurekit.graph import StatisticRequest
+from featurekit.graph import AggregateNode, StatisticRequest
 from featurekit.picture.mermaid import as_mermaid
 from featurekit.picture.svg import as_svg
 from featurekit.planner import Plan, Route, Step
@@ -44,9 +44,7 @@ def as_table(plan: Plan, width: int = WIDTH) -> str:
             where = (step.route.value, step.engine)
             rows.append((*named, _waits(plan, step), *where, operations, step.reason))
             named = ("", "")
-    return "\n".join(
-        [*_summary(plan, width), "", *_table(_HEAD, rows, width), *_remarks(plan, width)]
-    )
+    return "\n".join([*_summary(plan, width), "", *_table(_HEAD, rows, width)])
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
@@ -75,6 +73,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "serving_inputs": _types(plan.serving_inputs),
         "keys": list(resolved.keys),
         "label": None if spec.examples.label is None else spec.examples.label.text,
+        "aggregates": [_aggregate(node) for node in resolved.aggregates],
         "passes": [*statistics, {"pass": len(statistics) + 1, "writes": "examples"}],
         "features": {
             name: {
@@ -84,6 +83,36 @@ def as_dict(plan: Plan) -> dict[str, Any]:
             }
             for name, steps in plan.steps.items()
         },
+    }
+
+
+def _histories(plan: Plan) -> dict[tuple[str, str], list[AggregateNode]]:
+    """Return the aggregates and lookups by the source that they read and by its key."""
+    found: dict[tuple[str, str], list[AggregateNode]] = {}
+    for node in plan.resolved.aggregates:
+        history = node.aggregate.history
+        by = ", ".join(key.text for key in history.keys) or "all rows"
+        found.setdefault((history.source, by), []).append(node)
+    return found
+
+
+def _aggregate(node: AggregateNode) -> dict[str, Any]:
+    aggregate, history = node.aggregate, node.aggregate.history
+    operation = aggregate.operation
+    settings = {entry.name: getattr(operation, entry.name) for entry in fields(operation)}
+    return {
+        "output": node.text,
+        "type": str(node.type),
+        "function": operation.name(),
+        **({"settings": settings} if settings else {}),
+        "of": [value.text for value in aggregate.values],
+        "where": None if aggregate.where is None else aggregate.where.text,
+        "source": history.source,
+        "by": [key.text for key in history.keys],
+        "key": [key.text for key in node.keys],
+        "counts_from": [time.text for time in history.effect],
+        "window": aggregate.window.text or None,
+        "at": None if node.at is None else node.at.text,
     }
 
 
@@ -143,6 +172,9 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
         yield from _field("keys", ", ".join(resolved.keys), width)
     if examples.label is not None:
         yield from _field("label", examples.label.text, width)
+    for (source_name, by), outputs in _histories(plan).items():
+        count = _count(len(outputs), "aggregate")
+        yield from _field("history", f"{source_name} by {by}: {count}", width)
     levels = plan.levels or ((),)
     yield from _field("passes", f"{len(levels) + 1} over the data", width)
     for number, level in enumerate(levels, 1):
@@ -161,17 +193,6 @@ def _field(label: str, text: str, width: int) -> Iterator[str]:
     lines = textwrap.wrap(text, width, initial_indent=f"  {label:<8}", subsequent_indent=indent,
                           max_lines=4, placeholder=" ...", break_on_hyphens=False)  # fmt: skip
     yield from (line.rstrip() for line in lines)
-
-
-def _remarks(plan: Plan, width: int) -> Iterator[str]:
-    waiting = [
-        name for name, steps in plan.steps.items() if any(s.route is Route.BIGQUERY for s in steps)
-    ]
-    if waiting:
-        features = f"{_count(len(waiting), 'feature')} ({', '.join(waiting)})"
-        text = f"Aggregations cannot be run yet, and so {features} cannot."
-        yield ""
-        yield from textwrap.wrap(text, width, max_lines=3, placeholder=" ...")
 
 
 def _count(number: int, what: str) -> str:

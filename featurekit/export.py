@@ -180,10 +180,14 @@ def _dense(rows: pl.DataFrame, types: Mapping[str, Type]) -> dict[str, Any]:
 def _examples(rows: pl.DataFrame, types: Mapping[str, Type]) -> list[bytes]:
     import tensorflow as tf
 
+    from featurekit.engines.dense import dense
+
     columns = {
-        name: (rows[name].cast(pl.Int64) if of == BOOL else rows[name].to_physical()).to_list()
+        # The missing elements of a vector are there, as those of a dense input are.
+        name: dense(rows[name]).tolist() if of.width is not None
+        else (rows[name].cast(pl.Int64) if of == BOOL else rows[name].to_physical()).to_list()
         for name, of in types.items()
-    }
+    }  # fmt: skip
     out = []
     for position in range(rows.height):
         example = tf.train.Example()
@@ -192,12 +196,13 @@ def _examples(rows: pl.DataFrame, types: Mapping[str, Type]) -> list[bytes]:
             if value is None:
                 continue
             feature = example.features.feature[name]
+            values = [value] if of.width is None else value
             if of.kind is Kind.STRING:
-                feature.bytes_list.value.append(value.encode())
+                feature.bytes_list.value.extend(text.encode() for text in values)
             elif of.is_float:
-                feature.float_list.value.append(value)
+                feature.float_list.value.extend(values)
             else:
-                feature.int64_list.value.append(value)
+                feature.int64_list.value.extend(values)
         out.append(example.SerializeToString())
     return out
 
@@ -212,8 +217,9 @@ def _compare(answer: Mapping[str, Any], expected: pl.DataFrame) -> dict[str, Any
     mismatches: list[dict[str, Any]] = []
     for name in expected.columns:
         got, wanted = answer[name].numpy(), dense(expected[name])
-        if expected[name].dtype == pl.String:
-            wrong = got.astype(object) != np.array([text.encode() for text in wanted], dtype=object)
+        if wanted.dtype.kind in "OTU":
+            texts = [text.encode() for text in wanted.reshape(-1)]
+            wrong = got.astype(object) != np.array(texts, dtype=object).reshape(wanted.shape)
         elif wanted.dtype.kind == "i":
             wrong = got != wanted
         else:
@@ -224,7 +230,9 @@ def _compare(answer: Mapping[str, Any], expected: pl.DataFrame) -> dict[str, Any
             finite = np.isfinite(got) & np.isfinite(values)
             if finite.any():
                 largest = max(largest, float(apart[finite].max()))
-            wrong = ~close if got.ndim == 1 else ~close.all(axis=1)
+            wrong = ~close
+        if wrong.ndim == 2:
+            wrong = wrong.any(axis=1)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             shown = (

@@ -108,16 +108,16 @@ def abs(x: ExpressionLike) -> Expression:
 def add(x: ExpressionLike, y: ExpressionLike) -> Expression:
     """Sum of two numbers; a timestamp plus a duration is a timestamp."""
 
-def all(x: ExpressionLike) -> Expression:
+def all(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Whether every value of the window is true."""
 
-def any(x: ExpressionLike) -> Expression:
+def any(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Whether at least one value of the window is true."""
 
 def apply_buckets(x: ExpressionLike, boundaries: Sequence[float]) -> Expression:
     """Bucket of a number: how many of the boundaries are at or below it."""
 
-def approx_count_distinct(x: ExpressionLike) -> Expression:
+def approx_count_distinct(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Number of different values in the window, estimated in little memory."""
 
 def bucketize(x: ExpressionLike, buckets: int) -> Expression:
@@ -141,10 +141,10 @@ def concat(*x: ExpressionLike, separator: str = "") -> Expression:
 def contains(x: ExpressionLike, pattern: str, literal: bool = True) -> Expression:
     """Whether a string has a text, or a match of a regular expression, somewhere in it."""
 
-def count(x: ExpressionLike | None = None) -> Expression:
+def count(x: ExpressionLike | None = None, where: ExpressionLike | None = None) -> Expression:
     """Number of rows in the window, or of those in which x is not null."""
 
-def count_distinct(x: ExpressionLike) -> Expression:
+def count_distinct(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Number of different values in the window."""
 
 def count_encode(
@@ -182,10 +182,10 @@ def exp(x: ExpressionLike) -> Expression:
 def fill(x: ExpressionLike, value: bool | int | float | str) -> Expression:
     """x with a constant in place of null."""
 
-def first(x: ExpressionLike) -> Expression:
+def first(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Earliest value of the window."""
 
-def first_k(x: ExpressionLike, k: int) -> Expression:
+def first_k(x: ExpressionLike, k: int, where: ExpressionLike | None = None) -> Expression:
     """Earliest k values of the window."""
 
 def floor(x: ExpressionLike) -> Expression:
@@ -232,13 +232,13 @@ def is_missing(x: ExpressionLike) -> Expression:
 def is_weekend(t: ExpressionLike, zone: str = "UTC") -> Expression:
     """Whether the day is a Saturday or a Sunday."""
 
-def kurtosis(x: ExpressionLike) -> Expression:
+def kurtosis(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Population excess kurtosis of a number over the window."""
 
-def last(x: ExpressionLike) -> Expression:
+def last(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Latest value of the window."""
 
-def last_k(x: ExpressionLike, k: int) -> Expression:
+def last_k(x: ExpressionLike, k: int, where: ExpressionLike | None = None) -> Expression:
     """Latest k values of the window."""
 
 def length(x: ExpressionLike) -> Expression:
@@ -278,7 +278,7 @@ def make_timestamp(
 ) -> Expression:
     """Timestamp of a date and a time of day, as calendars and clocks of a zone show them."""
 
-def max(x: ExpressionLike) -> Expression:
+def max(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Greatest value over the window."""
 
 def max_abs_scale(x: ExpressionLike) -> Expression:
@@ -287,13 +287,13 @@ def max_abs_scale(x: ExpressionLike) -> Expression:
 def maximum(*x: ExpressionLike) -> Expression:
     """The greatest of several values of a row."""
 
-def mean(x: ExpressionLike) -> Expression:
+def mean(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Arithmetic mean of a number over the window."""
 
-def median(x: ExpressionLike) -> Expression:
+def median(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Median of a number over the window."""
 
-def min(x: ExpressionLike) -> Expression:
+def min(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Least value over the window."""
 
 def minimum(*x: ExpressionLike) -> Expression:
@@ -308,7 +308,7 @@ def modulo(x: ExpressionLike, y: ExpressionLike) -> Expression:
 def month(t: ExpressionLike, zone: str = "UTC") -> Expression:
     """Month of the year."""
 
-def most_frequent(x: ExpressionLike) -> Expression:
+def most_frequent(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Value that occurs most often in the window."""
 
 def multiply(x: ExpressionLike, y: ExpressionLike) -> Expression:
@@ -331,7 +331,7 @@ def one_hot_vocabulary(
 def power(x: ExpressionLike, y: ExpressionLike) -> Expression:
     """x to the power of y, always a float."""
 
-def quantile(x: ExpressionLike, q: float) -> Expression:
+def quantile(x: ExpressionLike, q: float, where: ExpressionLike | None = None) -> Expression:
     """Quantile of a number over the window."""
 
 def quarter(t: ExpressionLike, zone: str = "UTC") -> Expression:
@@ -360,7 +360,7 @@ def seconds_between(start: ExpressionLike, end: ExpressionLike) -> Expression:
 def sign(x: ExpressionLike) -> Expression:
     """-1 for a negative number, 1 for a positive one, 0 for 0."""
 
-def skewness(x: ExpressionLike) -> Expression:
+def skewness(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Population skewness of a number over the window."""
 
 def split_part(x: ExpressionLike, separator: str, index: int) -> Expression:
@@ -369,7 +369,7 @@ def split_part(x: ExpressionLike, separator: str, index: int) -> Expression:
 def sqrt(x: ExpressionLike) -> Expression:
     """Square root of x."""
 
-def stddev(x: ExpressionLike) -> Expression:
+def stddev(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Population standard deviation of a number over the window."""
 
 def strip(x: ExpressionLike, characters: str | None = None) -> Expression:
@@ -378,22 +378,26 @@ def strip(x: ExpressionLike, characters: str | None = None) -> Expression:
 def subtract(x: ExpressionLike, y: ExpressionLike) -> Expression:
     """Difference of two numbers, two times, or a time and a duration."""
 
-def sum(x: ExpressionLike) -> Expression:
+def sum(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Sum of a number or a duration over the window."""
 
-def time_since_first(x: ExpressionLike | None = None) -> Expression:
+def time_since_first(
+    x: ExpressionLike | None = None, where: ExpressionLike | None = None
+) -> Expression:
     """Time between the earliest row of the window and the prediction."""
 
-def time_since_last(x: ExpressionLike | None = None) -> Expression:
+def time_since_last(
+    x: ExpressionLike | None = None, where: ExpressionLike | None = None
+) -> Expression:
     """Time between the latest row of the window and the prediction."""
 
-def top_k(x: ExpressionLike, k: int) -> Expression:
+def top_k(x: ExpressionLike, k: int, where: ExpressionLike | None = None) -> Expression:
     """Greatest k values of the window."""
 
 def upper(x: ExpressionLike) -> Expression:
     """Upper case of a string, letter by letter, whatever the language or the machine."""
 
-def variance(x: ExpressionLike) -> Expression:
+def variance(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Population variance of a number over the window."""
 
 def vocabulary(

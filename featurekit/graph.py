@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from featurekit.spec.expression import Attribute, Call, Expression, Literal, Name
-from featurekit.transforms.base import FullPassOperation, Operation
+from featurekit.spec.expression import Call, Expression, Literal, Name
+from featurekit.spec.window import Window
+from featurekit.transforms.base import AggregateOperation, FullPassOperation, Operation
 from featurekit.transforms.statistics import Statistic
 from featurekit.types import Type
 
 __all__ = [
-    "AggregateNode", "ColumnNode", "LiteralNode", "Node", "OperationNode", "StatisticRequest",
+    "Aggregate", "AggregateNode", "ColumnNode", "History", "LiteralNode", "Node", "OperationNode",
+    "StatisticRequest",
     "code_domain", "fitted_type", "topological",
 ]  # fmt: skip
 
@@ -90,17 +92,89 @@ class LiteralNode(Node):
         return cls(type, Literal(value, type), value)
 
 
+@dataclass(frozen=True)
+class History:
+    """Rows of a source in the order in which they took effect, by key.
+
+    All nodes are computed from rows of that source, in float64.
+
+    Args:
+        source: The source's name.
+        keys: What names the entity that a row is about; none if all rows are about one.
+        effect: Times, the latest of which is when a row counts from; none if it always did.
+        event_time: When a row's event happened; decides between rows of one effect.
+        unique: Whether there is one row for each key.
+    """
+
+    source: str
+    keys: tuple[Node, ...]
+    effect: tuple[Node, ...] = ()
+    event_time: Node | None = None
+    unique: bool = False
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """All that it is made of, as fingerprints."""
+        parts = [tuple(node.fingerprint for node in nodes) for nodes in (self.keys, self.effect)]
+        event = self.event_time.fingerprint if self.event_time is not None else None
+        return (self.source, *parts, event, self.unique)
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What one output of an aggregation is computed from.
+
+    Args:
+        operation: What summarises the rows.
+        values: What it summarises, over rows of the history.
+        where: Which rows it looks at; all, if there is none.
+        history: The rows.
+        window: How far back it looks.
+    """
+
+    operation: AggregateOperation
+    values: tuple[Node, ...]
+    where: Node | None
+    history: History
+    window: Window
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """All that determines its values."""
+        nodes = (*self.values, *(() if self.where is None else (self.where,)))
+        return (
+            type(self.operation).__name__, self.operation, len(self.values),
+            *(node.fingerprint for node in nodes), self.history.identity,
+            (self.window.start, self.window.end),
+        )  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class AggregateNode(Node):
-    """One output of an aggregation over past rows."""
+    """One output of an aggregation over past rows, or of a lookup.
+
+    Args:
+        aggregation: The aggregation's name.
+        name: The output's name.
+        aggregate: How it is computed.
+        keys: The example's entity, in the order of the history's keys.
+        at: The time of prediction; `None` where rows have no time.
+    """
 
     aggregation: str
     name: str
+    aggregate: Aggregate
+    keys: tuple[Node, ...]
+    at: Node | None
 
-    @classmethod
-    def of(cls, aggregation: str, name: str, type: Type) -> AggregateNode:
-        """Return the node of an aggregation's output."""
-        return cls(type, Attribute(aggregation, name), aggregation, name)
+    @property
+    def asked(self) -> tuple[Node, ...]:
+        """What must be known of an example to look its past up; the row graph reads none of it."""
+        return self.keys if self.at is None else (self.at, *self.keys)
+
+    def _identity(self) -> tuple[Any, ...]:
+        mine = tuple(entry.fingerprint for entry in self.asked)
+        return ("AggregateNode", str(self.type), self.aggregate.identity, self.at is None, mine)
 
 
 @dataclass(frozen=True, eq=False)

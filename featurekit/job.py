@@ -15,18 +15,19 @@ from typing import Any
 
 from featurekit import artifact
 from featurekit.engines import local
+from featurekit.engines.history import with_aggregates
 from featurekit.engines.tfrecord import refuse_wide
 from featurekit.errors import DataError, UsageError, require
 from featurekit.export import Worker, require_parity
 from featurekit.graph import code_domain, fitted_type
-from featurekit.planner import Plan, make_plan, refuse_aggregations
+from featurekit.planner import Plan, make_plan
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import Table, column_types, open_table, polars_errors
-from featurekit.spec.objects import Spec
+from featurekit.spec.objects import Aggregation, Lookup, Spec
 from featurekit.training import ExampleSet
 from featurekit.types import Type
 
-__all__ = ["Progress", "Run", "check", "open_run", "plan", "run"]
+__all__ = ["Progress", "Run", "check", "open_run", "open_sources", "plan", "run"]
 
 EXAMPLES = "examples"
 
@@ -101,15 +102,25 @@ def run(
         # Both import TensorFlow while the data is read.
         builder = stack.enter_context(Worker()) if export else None
         verifier = stack.enter_context(Worker()) if export or tfrecord else None
-        made, table = _prepare(spec, export)
+        resolved, tables = open_sources(spec)
+        made = make_plan(resolved, "local", export)
         if tfrecord:
             refuse_wide(made)
-        tell = _Teller(progress, 2 + 2 * export + tfrecord + max(1, len(made.levels)))
+        aggregates = resolved.aggregates
+        histories = {(node.aggregate.history.source, node.keys) for node in aggregates}
+        stages = 2 + 2 * export + tfrecord + max(1, len(made.levels)) + len(histories)
+        tell = _Teller(progress, stages)
         folder = stack.enter_context(artifact.new_folder(target, overwrite))
+        table = tables[spec.examples.source]
+        if aggregates:
+            scratch = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+            space = Path(stack.enter_context(scratch))
+            table = with_aggregates(table, aggregates, spec, tables, space, tell.stage)
+            tell.lap("aggregate")
         fitted, census = local.fit(made, table, tell.stage)
         tell.lap("fit")
         artifact.write_statistics(folder, fitted)
-        manifest = _manifest(made, table, census, fitted)
+        manifest = _manifest(made, tables, census, fitted)
         if builder is not None:
             builder.start({"task": "build", "folder": str(folder), "manifest": manifest})
         tell.stage("writing the examples")
@@ -259,8 +270,9 @@ class _Opened:
 
 
 def _open(spec: Spec) -> _Opened:
-    """Open the source of the examples, and those that aggregations need."""
-    needed = {spec.examples.source, *(entry.source for entry in spec.aggregations.values())}
+    """Open the source of the examples, and those that aggregations and lookups need."""
+    others: list[Aggregation | Lookup] = [*spec.aggregations.values(), *spec.lookups.values()]
+    needed = {spec.examples.source, *(entry.source for entry in others)}
     tables: dict[str, Table] = {}
     types: dict[str, Mapping[str, Type]] = {}
     for name in sorted(needed & set(spec.sources)):
@@ -281,14 +293,26 @@ def _open(spec: Spec) -> _Opened:
     return _Opened(tables, types)
 
 
-def _prepare(spec: Spec, export: bool) -> tuple[Plan, Table]:
+def open_sources(spec: Spec | str | Path) -> tuple[Resolved, dict[str, Table]]:
+    """Resolve a spec and open the sources that its examples and its past rows are read from.
+
+    Raises:
+        SpecErrors: All problems of the spec together.
+        DataError: A source cannot be opened.
+    """
+    spec = _spec(spec)
     opened = _open(spec)
     resolved = opened.resolve(spec)
-    refuse_aggregations(resolved)
-    name = spec.examples.source
+    past = {
+        node.aggregate.history.source
+        for outputs in resolved.outputs.values() for node in outputs.values()
+    }  # fmt: skip
     # Opened again only to raise what was wrong with it, where declared types were enough until now.
-    table = opened.tables.get(name) or open_table(name, spec.sources[name], spec.base)
-    return make_plan(resolved, "local", export), table
+    tables = {
+        name: opened.tables.get(name) or open_table(name, spec.sources[name], spec.base)
+        for name in sorted(past | {spec.examples.source})
+    }
+    return resolved, tables
 
 
 def _features(made: Plan, fitted: Mapping[Any, Any]) -> dict[str, Any]:
@@ -302,7 +326,7 @@ def _features(made: Plan, fitted: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _manifest(
-    made: Plan, table: Table, census: local.Census, fitted: Mapping[Any, Any]
+    made: Plan, tables: Mapping[str, Table], census: local.Census, fitted: Mapping[Any, Any]
 ) -> dict[str, Any]:
     resolved = made.resolved
     return {
@@ -311,9 +335,14 @@ def _manifest(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "spec": resolved.spec.as_plain(),
         "spec_sha256": resolved.spec.fingerprint,
+        "base": str(resolved.spec.base.absolute()),
         "columns": {name: str(of) for name, of in resolved.types.items()},
+        "past_columns": {
+            source: {name: str(of) for name, of in types.items()}
+            for source, types in resolved.past.items()
+        },
         "versions": artifact.versions(),
-        "inputs": {table.name: table.fingerprint()},
+        "inputs": {name: table.fingerprint() for name, table in tables.items()},
         "rows": {
             "read": census.rows,
             "without_label": census.without_label,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from featurekit.availability import Moment, moment
 from featurekit.errors import FeatureKitError, LeakageError, SpecError
 from featurekit.spec.expression import Attribute, Expression, Name
-from featurekit.spec.objects import UNDECLARED, Column, Feature, Spec
+from featurekit.spec.objects import UNDECLARED, Aggregation, Column, Feature, Lookup, Spec
 from featurekit.spec.problems import Place
 
 __all__ = ["Leaks"]
@@ -80,6 +80,36 @@ class Leaks:
                 hint=f"declare available_at for the column {name!r}",
             )
 
+    def known_at(self, source: str, *expressions: Expression) -> list[Expression]:
+        """Return the times the latest of which is when a row of a source counts from.
+
+        They are those of the event and of every column that the expressions use. Of times that
+        are apart by a constant, only the latest is returned.
+
+        Args:
+            source: The source.
+            expressions: What is read of its rows: values, filters, keys.
+        """
+        declared = self.spec.sources[source]
+        times: list[Expression] = []
+        if declared.event_time is not None:
+            times.append(Name(declared.event_time))
+        stored = False
+        for expression in expressions:
+            for name, _ in self.used(expression, (), declared.columns):
+                column = declared.columns.get(name, UNDECLARED)
+                stored |= column.expr is None and not _says(column)
+                if column.available_at is not None:
+                    times.append(column.available_at)
+        if declared.available_at is not None and (stored or not expressions):
+            times.append(declared.available_at)
+        latest: dict[str, tuple[int, Expression]] = {}
+        for time in times:
+            found = moment(time, declared.columns)
+            if found.base not in latest or latest[found.base][0] < found.offset:
+                latest[found.base] = (found.offset, time)
+        return [time for _, time in latest.values()]
+
     def used(
         self,
         expression: Expression,
@@ -117,10 +147,14 @@ class Leaks:
         for part in expression.walk():
             if isinstance(part, Name):
                 yield part.name, (*chain, part.name)
-            elif isinstance(part, Attribute) and part.aggregation in self.spec.aggregations:
-                # The keys by which past rows are looked up must be known by then, too.
-                for key in self.spec.aggregations[part.aggregation].by:
-                    yield key, (*chain, part.text, key)
+            elif isinstance(part, Attribute):
+                # The keys by which rows are looked up must be known by then, too.
+                owners: dict[str, Aggregation | Lookup] = {
+                    **self.spec.aggregations, **self.spec.lookups,
+                }  # fmt: skip
+                if part.aggregation in owners:
+                    for key in owners[part.aggregation].by:
+                        yield key, (*chain, part.text, key)
 
     def _leak(
         self, feature: str, name: str, chain: _Chain, predict_at: Moment | None

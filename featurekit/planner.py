@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from featurekit.errors import SpecError, SpecErrors
 from featurekit.graph import (
     AggregateNode,
     ColumnNode,
@@ -83,8 +82,10 @@ class Plan:
 
     @cached_property
     def serving_inputs(self) -> dict[str, Type]:
-        """The source columns that features read, with their types: what serving must be given."""
-        return self.resolved.inputs(*self.features.values())
+        """What serving must be given, with types: columns, and aggregates by their text."""
+        features = self.features.values()
+        aggregates = {node.text: node.type for node in self.resolved.aggregates}
+        return self.resolved.inputs(*features) | aggregates
 
     @cached_property
     def steps(self) -> dict[str, tuple[Step, ...]]:
@@ -131,26 +132,6 @@ def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = Tru
     return Plan(resolved, ordered, engine, saved_model)
 
 
-def refuse_aggregations(resolved: Resolved) -> None:
-    """Refuse, by name, features that need aggregations, which no engine can run yet.
-
-    Raises:
-        SpecErrors: One problem per feature.
-    """
-    problems = []
-    for name, node in resolved.features.items():
-        used = sorted({n.text for n in topological([node]) if isinstance(n, AggregateNode)})
-        if used:
-            where = resolved.spec.place("features", name)
-            problems.append(SpecError(
-                f"{', '.join(used)}: running aggregations is not available yet",
-                where=": ".join(filter(None, (where, f"feature {name!r}"))),
-                hint="check and plan already type it; leave the feature out to run the others",
-            ))  # fmt: skip
-    if problems:
-        raise SpecErrors(problems)
-
-
 def _route(node: Node) -> Route:
     if isinstance(node, OperationNode):
         # A full-pass operation may need no statistics after all: impute with a constant.
@@ -174,7 +155,7 @@ def _steps(root: Node, engine: str) -> tuple[Step, ...]:
     out = []
     for (level, _, route), nodes in sorted(pieces.items(), key=lambda item: item[0][:2]):
         names = tuple(
-            node.operation.name() if isinstance(node, OperationNode) else node.text
+            node.operation.name() if isinstance(node, OperationNode) else _aggregated(node)
             for node in nodes
         )
         out.append(Step(route, _engine(route, engine), level, names, _reason(route, nodes)))
@@ -187,7 +168,7 @@ def _engine(route: Route, engine: str) -> str:
 
 def _reason(route: Route, nodes: list[Node]) -> str:
     if route is Route.BIGQUERY:
-        return f"{nodes[0].text} summarises past rows"
+        return ", ".join(dict.fromkeys(_looked_up(node) for node in nodes))
     if route is Route.TENSORFLOW:
         return "sees one row"
     named = [
@@ -198,3 +179,18 @@ def _reason(route: Route, nodes: list[Node]) -> str:
     ]
     shown = ", ".join(dict.fromkeys(named))
     return f"needs {shown}"
+
+
+def _aggregated(node: Node) -> str:
+    assert isinstance(node, AggregateNode)
+    return node.aggregate.operation.name()
+
+
+def _looked_up(node: Node) -> str:
+    """Say which rows an aggregate looks at: `past rows of flights by tailnum (7d)`."""
+    assert isinstance(node, AggregateNode)
+    aggregate, history = node.aggregate, node.aggregate.history
+    by = "".join(f" by {', '.join(key.text for key in history.keys)}" for _ in history.keys[:1])
+    window = f" ({aggregate.window.text})" if aggregate.window.text else ""
+    what = "the row" if history.unique else "past rows"
+    return f"{what} of {history.source}{by}{window}"

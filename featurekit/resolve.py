@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from featurekit.availability import Moment, moment
 from featurekit.errors import SpecError, closest
-from featurekit.graph import AggregateNode, ColumnNode, Node, topological
+from featurekit.graph import (
+    Aggregate,
+    AggregateNode,
+    ColumnNode,
+    History,
+    Node,
+    OperationNode,
+    topological,
+)
 from featurekit.leaks import Leaks
-from featurekit.spec.expression import Expression, Name, shortened
-from featurekit.spec.objects import Aggregation, Source, Spec
+from featurekit.spec.expression import Attribute, Call, Expression, Name, shortened
+from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
+from featurekit.spec.window import Window
+from featurekit.transforms.aggregate._latest import Latest
+from featurekit.transforms.base import AggregateOperation
+from featurekit.transforms.catalogue import operations
 from featurekit.typecheck import Typer, described, in_order, names_in, reads_rows
 from featurekit.types import (
     BOOL,
@@ -40,6 +53,8 @@ class Resolved:
         label: The node of the label.
         split: The node that the split looks at: a timestamp, or the split column.
         hashed: The nodes that a split by hash looks at.
+        past: The types of the columns of the other sources, by name.
+        outputs: All outputs of aggregations and lookups, used or not, by their owner's name.
     """
 
     spec: Spec
@@ -49,6 +64,8 @@ class Resolved:
     label: Node | None = None
     split: Node | None = None
     hashed: tuple[Node, ...] = ()
+    past: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, AggregateNode]] = field(default_factory=dict)
 
     @property
     def roots(self) -> tuple[Node, ...]:
@@ -57,9 +74,27 @@ class Resolved:
         return (*self.features.values(), *self.keys.values(), *extra, *self.hashed)
 
     def inputs(self, *roots: Node) -> dict[str, Type]:
-        """Return the source columns that some nodes (all by default) read, with their types."""
+        """Return the source columns that some nodes (all by default) read, with their types.
+
+        What an aggregate asks of an example is not among them: see `aggregates`.
+        """
         found = (node for node in topological(roots or self.roots) if isinstance(node, ColumnNode))
         return {node.name: node.type for node in found}
+
+    @cached_property
+    def aggregates(self) -> tuple[AggregateNode, ...]:
+        """The aggregates and lookups that the features use."""
+        return self.aggregates_of()
+
+    def asked(self, aggregates: Iterable[AggregateNode]) -> dict[str, Type]:
+        """Return the source columns that aggregates ask of an example, with their types."""
+        roots = [node for aggregate in aggregates for node in aggregate.asked]
+        return self.inputs(*roots) if roots else {}
+
+    def aggregates_of(self, *roots: Node) -> tuple[AggregateNode, ...]:
+        """Return the aggregates and lookups that some nodes (all by default) use."""
+        nodes = topological(roots or self.roots)
+        return tuple(node for node in nodes if isinstance(node, AggregateNode))
 
 
 def resolve(
@@ -107,7 +142,9 @@ class _Resolver:
         self.rows = self.source(main, spec.sources[main])
         self.typer = self.rows.within(self.attribute, self.feature)
         self.leaks = Leaks(spec, self.types)
-        self.aggregates: dict[str, dict[str, Type]] = {}
+        self.aggregates: dict[str, dict[str, AggregateNode]] = {}
+        self.wide: dict[str, Typer] = {}
+        self.at: Node | None = None
         self.nodes: dict[str, Node] = {}
         self.failed: set[str] = set()
 
@@ -117,15 +154,22 @@ class _Resolver:
             if name in self.known:
                 self.source(name, source)
         predict_at = self.time(self.examples.below("predict_at", "predict_at"), examples.predict_at)
+        if predict_at is not None and examples.predict_at is not None:
+            self.at = self.rows.node(examples.predict_at)
         for name, aggregation in spec.aggregations.items():
             self.aggregation(name, aggregation)
+        for name, lookup in spec.lookups.items():
+            self.lookup(name, lookup)
         keys = self.keys()
         label = self.label()
         split, hashed = self.split()
         features = self.features()
         self.leaks.in_features(self.root.below("features"), predict_at)
         self.problems.check()
-        return Resolved(spec, self.types, features, keys, label, split, hashed)
+        past = {name: types for name, types in self.known.items() if types is not self.types}
+        return Resolved(
+            spec, self.types, features, keys, label, split, hashed, past, self.aggregates
+        )
 
     def source(self, name: str, source: Source) -> Typer:
         """Check what a source declares: derived columns and times."""
@@ -186,43 +230,163 @@ class _Resolver:
         return None
 
     def aggregation(self, name: str, aggregation: Aggregation) -> None:
-        """Check an aggregation against its source, and type its features."""
+        """Check an aggregation against its source, and make the nodes of its outputs."""
         place = self.root.below("aggregations").below(name, f"aggregation {name!r}")
         made = self.aggregates[name] = {}
-        source = self.spec.sources.get(aggregation.source)
+        source = self.past(place, aggregation.source)
         if source is None:
-            with place.below("source").collect():
-                raise SpecError(
-                    f"there is no source {aggregation.source!r}",
-                    hint=closest(aggregation.source, self.spec.sources),
-                )
             return
-        typer = self.source(aggregation.source, source)
         with place.below("source").collect():
             if source.event_time is None:
                 raise SpecError(
                     f"its source {aggregation.source!r} declares no event_time",
-                    hint="event_time: the column that says when a row's event happened",
+                    hint="event_time: the column that says when a row's event happened; rows "
+                    "without time are looked up by key under lookups",
                 )
         with place.collect():
-            if self.spec.examples.predict_at is None:
-                raise SpecError(
-                    "windows look back from the time of prediction, and examples declare no "
-                    "predict_at",
-                    hint="for example predict_at: sched_dep - 2h",
-                )
-        for mine, other in aggregation.by.items():
-            self.entity_key(place, aggregation.source, mine, other)
+            self.predicted("windows look back from the time of prediction")
+        known = len(self.problems)
+        keys = self.entity(place, aggregation.source, aggregation.by)
+        shared = self.filter(place.below("where", "where"), aggregation.source, aggregation.where)
+        found = {}
         for feature, expression in aggregation.features.items():
+            below = place.below("features").below(feature, f"feature {feature!r}")
+            with below.collect():
+                found[feature] = self.aggregate(aggregation, feature, expression, shared)
+        if len(self.problems) > known or self.at is None or source.event_time is None:
+            return
+        for output, feature, window in aggregation.outputs():
+            aggregate = replace(found[feature], window=window)
+            of = _narrowed(
+                aggregate.operation.output_type(tuple(entry.type for entry in aggregate.values))
+            )
+            written = Attribute(name, output)
+            made[output] = AggregateNode(of, written, name, output, aggregate, keys, self.at)
+
+    def aggregate(
+        self, aggregation: Aggregation, feature: str, expression: Expression, shared: Node | None
+    ) -> Aggregate:
+        """Type one feature of an aggregation, its window left open."""
+        assert isinstance(expression, Call)
+        assert isinstance(expression.operation, AggregateOperation)
+        name, typer = aggregation.source, self.float64(aggregation.source)
+        values, _ = typer.call(expression.operation, expression.inputs)
+        for value in values:
+            if value.level:
+                raise SpecError(
+                    f"{shortened(expression.text)!r} uses statistics of the training rows; "
+                    "an aggregate is computed from row expressions"
+                )
+        filters = [] if shared is None else [shared]
+        if expression.where is not None:
+            filters.append(self.condition(typer, expression.where))
+        where = None
+        if filters:
+            both = operations()["logical_and"]()
+            where = filters[0] if len(filters) == 1 else OperationNode.of(both, (*filters,), BOOL)
+        read = [*expression.inputs]
+        read += [entry for entry in (expression.where, aggregation.where) if entry is not None]
+        for entry in read:
+            self.leaks.in_aggregate(name, feature, entry)
+        history = self.history(name, aggregation.by, read)
+        return Aggregate(expression.operation, values, where, history, Window(None))
+
+    def lookup(self, name: str, lookup: Lookup) -> None:
+        """Check a lookup against its source, and make the nodes of its outputs."""
+        place = self.root.below("lookups").below(name, f"lookup {name!r}")
+        made = self.aggregates[name] = {}
+        source = self.past(place, lookup.source)
+        if source is None:
+            return
+        timed = source.event_time is not None
+        if timed:
+            with place.collect():
+                self.predicted("the row in effect at the prediction is looked up")
+        known = len(self.problems)
+        keys = self.entity(place, lookup.source, lookup.by)
+        for feature, expression in lookup.features.items():
             with place.below("features").below(feature, f"feature {feature!r}").collect():
-                node = typer.node(expression)
-                if node.level:
-                    raise SpecError(
-                        f"{shortened(expression.text)!r} uses statistics of the training rows; "
-                        "an aggregate is computed from row expressions"
-                    )
-                self.leaks.in_aggregate(aggregation.source, feature, expression)
-                made[feature] = _narrowed(node.type)
+                value = self.float64(lookup.source).node(expression)
+                if value.level or value.type.width is not None:
+                    raise SpecError(f"{shortened(expression.text)!r} is no value of a row")
+                self.leaks.in_aggregate(lookup.source, feature, expression)
+                history = self.history(lookup.source, lookup.by, [expression], unique=not timed)
+                if len(self.problems) > known or (timed and self.at is None):
+                    continue
+                aggregate = Aggregate(Latest(), (value,), None, history, Window(None))
+                of = _narrowed(Latest().output_type((value.type,)))
+                at = self.at if history.effect else None
+                if history.effect and at is None:
+                    self.predicted(f"{shortened(expression.text)!r} becomes known at a time")
+                written = Attribute(name, feature)
+                made[feature] = AggregateNode(of, written, name, feature, aggregate, keys, at)
+
+    def past(self, place: Place, name: str) -> Source | None:
+        """Return the source of past rows, or report that there is none."""
+        source = self.spec.sources.get(name)
+        if source is None:
+            with place.below("source").collect():
+                raise SpecError(
+                    f"there is no source {name!r}", hint=closest(name, self.spec.sources)
+                )
+            return None
+        self.source(name, source)
+        return source
+
+    def predicted(self, why: str) -> None:
+        """Refuse a spec that does not say when the prediction is made."""
+        if self.spec.examples.predict_at is None:
+            raise SpecError(
+                f"{why}, and examples declare no predict_at",
+                hint="for example predict_at: sched_dep - 2h",
+            )
+
+    def float64(self, name: str) -> Typer:
+        """Return the typer of a source's past rows."""
+        if name not in self.wide:
+            self.wide[name] = self.typers[name].widened()
+        return self.wide[name]
+
+    def filter(self, place: Place, source: str, expression: Expression | None) -> Node | None:
+        """Type the filter of an aggregation."""
+        if expression is not None:
+            with place.collect():
+                return self.condition(self.float64(source), expression)
+        return None
+
+    def condition(self, typer: Typer, expression: Expression) -> Node:
+        """Type a row expression that is true or not."""
+        node = typer.node(expression)
+        if node.type != BOOL or node.level:
+            raise SpecError(
+                f"a filter is a comparison of a row's values; {shortened(expression.text)!r} "
+                f"is {described(node.type)}",
+                hint="for example where: arr_delay > 15",
+            )
+        return node
+
+    def history(
+        self, name: str, by: Mapping[str, str], read: Sequence[Expression], unique: bool = False
+    ) -> History:
+        """Return the rows of a source as something that reads certain values may see them."""
+        typer, event_time = self.float64(name), self.spec.sources[name].event_time
+        keys = [Name(column) for column in by.values()]
+        times = self.leaks.known_at(name, *read, *keys)
+        return History(
+            name,
+            tuple(typer.node(key) for key in keys),
+            tuple(typer.node(time) for time in times),
+            None if event_time is None else typer.name(event_time),
+            unique,
+        )
+
+    def entity(self, place: Place, source: str, by: Mapping[str, str]) -> tuple[Node, ...]:
+        """Check the key of a source's past rows, and return that of the examples."""
+        for mine, other in by.items():
+            self.entity_key(place, source, mine, other)
+        with place.collect():
+            return tuple(self.rows.name(mine) for mine in by)
+        return ()
 
     def entity_key(self, place: Place, source: str, mine: str, other: str) -> None:
         """Check that a column of the examples and one of a source can be the same key."""
@@ -243,21 +407,27 @@ class _Resolver:
                 )
 
     def attribute(self, owner: str, name: str) -> Node:
-        """Return the node of an aggregation's output, `tail.delay_mean_7d`."""
-        aggregation = self.spec.aggregations.get(owner)
-        if aggregation is None:
-            hint = closest(owner, self.spec.aggregations)
+        """Return the node of an aggregation's output, `tail.delay_mean_7d`, or of a lookup's."""
+        owners: dict[str, Aggregation | Lookup] = {**self.spec.aggregations, **self.spec.lookups}
+        found = owners.get(owner)
+        if found is None:
+            hint = closest(owner, owners)
             if owner in self.spec.sources:
-                hint = f"{owner!r} is a source; a feature uses its rows through an aggregation"
-            raise SpecError(f"there is no aggregation {owner!r}", hint=hint)
-        outputs = {output: feature for output, feature, _ in aggregation.outputs()}
+                hint = (
+                    f"{owner!r} is a source; a feature uses its rows through an aggregation or "
+                    "a lookup"
+                )
+            raise SpecError(f"there is no aggregation or lookup {owner!r}", hint=hint)
+        what, outputs = "lookup", list(found.features)
+        if isinstance(found, Aggregation):
+            what, outputs = "aggregation", [output for output, _, _ in found.outputs()]
         if name not in outputs:
             raise SpecError(
-                f"the aggregation {owner!r} has no output {name!r}", hint=closest(name, outputs)
+                f"the {what} {owner!r} has no output {name!r}", hint=closest(name, outputs)
             )
-        if outputs[name] not in self.aggregates[owner]:
+        if name not in self.aggregates[owner]:
             raise Reported
-        return AggregateNode.of(owner, name, self.aggregates[owner][outputs[name]])
+        return self.typer.intern(self.aggregates[owner][name])
 
     def keys(self) -> dict[str, Node]:
         found = {}

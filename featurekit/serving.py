@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ import polars as pl
 
 from featurekit.artifact import check_file_target, new_file
 from featurekit.engines import local
+from featurekit.engines.history import with_aggregates
 from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.planner import Plan
-from featurekit.sources import open_table, polars_errors
+from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import Column, FrozenMapping, Source
+from featurekit.transforms.base import polars_dtype
+from featurekit.types import Type
 
 __all__ = ["apply", "apply_file", "apply_frame", "lazy_apply", "to_polars"]
 
@@ -48,7 +51,7 @@ def lazy_apply(
     stored = stored_columns(plan)
     if table.csv:
         # Nothing is inferred from texts again: the identifier 007 must not become the number 7.
-        types = resolved.inputs(*resolved.features.values(), *resolved.keys.values())
+        types = {**_asked(plan, table.schema), **_read(plan)}
         columns = {
             f"column_{position}": Column(type=of, column=stored[column])
             for position, (column, of) in enumerate(types.items())
@@ -57,18 +60,62 @@ def lazy_apply(
         table = open_table(name, replace(source, columns=FrozenMapping(columns)), Path())
     table = replace(table, renamed={key: entry for key, entry in stored.items() if key != entry})
     try:
-        return local.transform(plan, fitted, table)
+        return local.transform(plan, fitted, _with_history(plan, table, name))
     except SpecError as error:
         raise DataError(error.message, where=name,
                         hint="give the column as the training data had it") from None  # fmt: skip
 
 
 def stored_columns(plan: Plan) -> dict[str, str]:
-    """Return the columns that features and keys read, with what the data calls them."""
+    """Return the columns that features, keys and aggregates read, with what the data calls them."""
     resolved = plan.resolved
     declared = resolved.spec.sources[resolved.spec.examples.source].columns
-    read = resolved.inputs(*resolved.features.values(), *resolved.keys.values())
+    read = [*_asked(plan, ()), *_read(plan)]
     return {name: declared.get(name, Column()).column or name for name in read}
+
+
+def _read(plan: Plan) -> dict[str, Type]:
+    """Return the columns that features and keys read themselves, with their types."""
+    resolved = plan.resolved
+    return resolved.inputs(*resolved.features.values(), *resolved.keys.values())
+
+
+def _asked(plan: Plan, there: Container[str]) -> dict[str, Type]:
+    """Return the columns by which aggregates are looked up that are not among the columns there."""
+    resolved = plan.resolved
+    return resolved.asked(node for node in resolved.aggregates if node.text not in there)
+
+
+def _with_history(plan: Plan, table: Table, name: str) -> Table:
+    """Give new rows the aggregates and lookups that they do not bring, from the spec's sources.
+
+    Those that they bring are columns such as `tail.delay_mean_7d`.
+
+    Raises:
+        DataError: A source is not there any more.
+    """
+    resolved = plan.resolved
+    spec = resolved.spec
+    brought = [node for node in resolved.aggregates if node.text in table.schema]
+    columns = [pl.col(node.text).cast(polars_dtype(node.type)) for node in brought]
+    table = replace(table, frame=table.frame.with_columns(columns))
+    missing = [node for node in resolved.aggregates if node.text not in table.schema]
+    if not missing:
+        return table
+    stored = stored_columns(plan)
+    needed = [stored[column] for column in resolved.asked(missing)]
+    local.refuse_missing(needed, table.schema, name)
+    past = {}
+    for source in sorted({node.aggregate.history.source for node in missing}):
+        declared = spec.sources[source]
+        if declared.path is None and declared.data is None:
+            shown = ", ".join(node.text for node in missing[:3])
+            raise DataError(
+                f"past rows of {source!r} are needed, and the run does not say where they are",
+                where=name, hint=f"give them as columns: {shown}{', ...' * (len(missing) > 3)}",
+            )  # fmt: skip
+        past[source] = open_table(source, declared, spec.base)
+    return with_aggregates(table, missing, spec, past)
 
 
 def _format_of_the_run(declared: Source, rows: Source) -> str | None:
@@ -141,9 +188,11 @@ def _needed(plan: Plan, data: Any) -> Any:
     names = getattr(data, "columns", ()) if kind == "pandas" else getattr(data, "column_names", ())
     if not len(names):
         return data
-    stored = stored_columns(plan)
-    local.refuse_missing([stored[name] for name in plan.serving_inputs], map(str, names), "rows")
-    read = set(stored.values())
+    stored, resolved = stored_columns(plan), plan.resolved
+    there = {str(name) for name in names}
+    needed = {**_asked(plan, there), **resolved.inputs(*resolved.features.values())}
+    local.refuse_missing([stored[name] for name in needed], there, "rows")
+    read = {*stored.values(), *(node.text for node in resolved.aggregates)}
     kept = [name for name in dict.fromkeys(names) if name in read]
     return data[kept] if kind == "pandas" else data.select(kept)
 

@@ -26,7 +26,7 @@ from featurekit.spec.expression import (
 )
 from featurekit.spec.objects import UNDECLARED, Column
 from featurekit.spec.problems import Place, Reported
-from featurekit.transforms.base import FullPassOperation, Operation
+from featurekit.transforms.base import AggregateOperation, FullPassOperation, Operation
 from featurekit.transforms.catalogue import operations
 from featurekit.types import BOOL, FLOAT32, FLOAT64, INT64, STRING, TIMESTAMP, Type
 
@@ -42,6 +42,8 @@ class Typer:
         attribute: Looks up the output of an aggregation.
         other: Looks up a name that is not a column (another feature).
         open_ended: Whether the data may hold columns of which no type is known.
+        wide: Whether numbers are computed in float64, as under an aggregation, unless a column is
+            declared float32.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Typer:
         attribute: Callable[[str, str], Node] | None = None,
         other: Callable[[str], Node] | None = None,
         open_ended: bool = False,
+        wide: bool = False,
     ) -> None:
         self.columns = columns
         self.types = types
         self.attribute = attribute
         self.other = other
         self.open_ended = open_ended
+        self.wide = wide
         self._nodes: dict[Node, Node] = {}
         self._made: dict[str, Node] = {}
         self._failed: set[str] = set()
@@ -66,6 +70,19 @@ class Typer:
         made = Typer(self.columns, self.types, attribute, other, self.open_ended)
         made._nodes, made._made, made._failed = self._nodes, self._made, self._failed
         return made
+
+    def widened(self) -> Typer:
+        """Return a typer of the same columns that computes in float64."""
+        types = {
+            name: FLOAT64 if of == FLOAT32 and self._inferred(name) else of
+            for name, of in self.types.items()
+        }
+        made = Typer(self.columns, types, open_ended=self.open_ended, wide=True)
+        made._failed = set(self._failed)
+        return made
+
+    def _inferred(self, name: str) -> bool:
+        return self.columns.get(name, UNDECLARED).type is None
 
     def derive(self, place: Place) -> None:
         """Type every derived column, collecting their problems below the place of the columns."""
@@ -91,7 +108,7 @@ class Typer:
             case Name(name=name):
                 return self.name(name)
             case Literal(value=value, type=of):
-                return LiteralNode.of(value, of)
+                return LiteralNode.of(value, FLOAT64 if self.wide and of == FLOAT32 else of)
             case Attribute(aggregation=owner, name=name):
                 if self.attribute is None:
                     raise SpecError(
@@ -153,21 +170,7 @@ class Typer:
             operation: The operation.
             written: Its inputs, as the spec writes them: so messages quote them.
         """
-        inputs = tuple(self.node(entry) for entry in written)
-        for position, (entry, said) in enumerate(zip(inputs, written, strict=True)):
-            _accept(operation, position, entry.type, said)
-        inputs = _fit_literals(inputs)
-        try:
-            wanted = operation.coerce(tuple(entry.type for entry in inputs))
-        except ValueError as error:
-            raise SpecError(f"{shortened(Call(operation, written).text)!r}: {error}") from None
-        inputs = tuple(
-            self.cast(entry, to, operation.name()) for entry, to in zip(inputs, wanted, strict=True)
-        )
-        try:
-            output = operation.output_type(tuple(wanted))
-        except ValueError as error:
-            raise SpecError(f"{operation.name()}: {error}") from None
+        inputs, output = self.call(operation, written)
         if isinstance(operation, FullPassOperation) and not reads_rows(*inputs):
             raise SpecError(
                 f"{operation.name()} needs something that changes from row to row, "
@@ -184,6 +187,31 @@ class Typer:
                 hint="compute a part of it before FeatureKit, as a column of the data",
             )
         return self.intern(node)
+
+    def call(
+        self, operation: Operation, written: tuple[Expression, ...]
+    ) -> tuple[tuple[Node, ...], Type]:
+        """Return the inputs of an operation, checked and cast, and the type of its result."""
+        inputs = tuple(self.node(entry) for entry in written)
+        for position, (entry, said) in enumerate(zip(inputs, written, strict=True)):
+            _accept(operation, position, entry.type, said)
+        inputs = _fit_literals(inputs)
+        try:
+            wanted = operation.coerce(tuple(entry.type for entry in inputs))
+        except ValueError as error:
+            raise SpecError(f"{shortened(Call(operation, written).text)!r}: {error}") from None
+        try:
+            output = operation.output_type(wanted)
+            if self.wide and output == FLOAT32 and FLOAT32 not in wanted:
+                # A float made of integers.
+                wanted = tuple(FLOAT64 if to == INT64 else to for to in wanted)
+                output = operation.output_type(wanted)
+        except ValueError as error:
+            raise SpecError(f"{operation.name()}: {error}") from None
+        inputs = tuple(
+            self.cast(entry, to, operation.name()) for entry, to in zip(inputs, wanted, strict=True)
+        )
+        return inputs, output
 
     def cast(self, node: Node, to: Type, what: str) -> Node:
         """Return a node of another type; constants are converted at once."""
@@ -254,11 +282,11 @@ def _accept(operation: Operation, position: int, of: Type, written: Expression) 
     role = "" if len(operation.inputs) == 1 else f" as its {expected.name}"
     raise SpecError(
         f"{operation.name()} needs {expected.accepts}{role}; {said!r} is {described(of)}",
-        hint=_hint(of, expected.accepts.types, said),
+        hint=_hint(operation, of, expected.accepts.types, said),
     )
 
 
-def _hint(of: Type, wanted: frozenset[Type], said: str) -> str:
+def _hint(operation: Operation, of: Type, wanted: frozenset[Type], said: str) -> str:
     if of.width is not None:
         return "a vector can only be a feature of its own"
     if of == STRING and INT64 in wanted:
@@ -270,7 +298,10 @@ def _hint(of: Type, wanted: frozenset[Type], said: str) -> str:
     if wanted == frozenset({TIMESTAMP}):
         return f"declare the column's type as timestamp; {said} is read as {of}"
     if STRING in wanted and of.is_number:
-        return f"cast({said}, 'string') first" if of == INT64 else f"bucketize({said}) first"
+        if of == INT64:
+            return f"cast({said}, 'string') first"
+        past = isinstance(operation, AggregateOperation)
+        return f"apply_buckets({said}, [...]) first" if past else f"bucketize({said}) first"
     if wanted == frozenset({BOOL}):
         return f"compare it, for example {said} > 0" if of.is_number else ""
     return ""

@@ -148,6 +148,9 @@ def parse_type(text: str) -> Type:
     Raises:
         ValueError: The name is not one of the known ones; the message lists them.
     """
+    vector = re.fullmatch(r"(\w+)\[(\d+)\]", text)
+    if vector is not None and vector[1] in _NAMES:
+        return Type(_NAMES[vector[1]].kind, int(vector[2]))
     try:
         return _NAMES[text]
     except KeyError:

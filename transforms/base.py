@@ -6,9 +6,10 @@ An operation is one frozen dataclass in one file. Its fields are its parameters 
 - `coerce` and `output_type` type it,
 - `statistics` names what it must know about the training rows (full-pass operations only),
 - `polars` is its reference semantics and runs in the embedded engine,
-- `tensorflow` is the same computation in a serving graph.
+- `tensorflow` is the same computation in a serving graph,
+- `bigquery` is the same computation as a tree of GoogleSQL (row operations), see `sql.py`.
 
-Aggregations over past rows are typed only; no engine runs them yet.
+- `windows` is an aggregation in the embedded engine, over the values of all windows together.
 
 Nulls: in Polars a null is a null; in the TensorFlow graph a column is a pair of values and
 validity. An operation is null where any input is null unless it overrides `tensorflow_masked`
@@ -45,7 +46,9 @@ from featurekit.types import (
 )
 
 if TYPE_CHECKING:
+    from featurekit.transforms.sql_windows import SqlWindow
     from featurekit.transforms.statistics import Statistic
+    from featurekit.transforms.windows import Values
 
 __all__ = [
     "AggregateOperation", "Example", "FullPassOperation", "Input", "Masked", "Operation", "Reach",
@@ -182,6 +185,8 @@ class RowOperation(Operation):
     """An operation that sees one row at a time."""
 
     reach = Reach.ROW
+    bigquery_refused: ClassVar[str] = ""
+    """Why BigQuery cannot compute it exactly, when it cannot; `bigquery` is left out then."""
 
     def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
         """Return the result as a Polars expression that streams (elementwise only)."""
@@ -198,6 +203,14 @@ class RowOperation(Operation):
         for entry in inputs[1:]:
             valid = tf.logical_and(valid, entry.valid)
         return Masked(values, valid)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        """Return the result as a sqlglot tree of GoogleSQL, from the trees of the inputs.
+
+        Raises:
+            ValueError: BigQuery cannot compute it for these types; the message says why.
+        """
+        raise TypeError(f"{type(self).__name__} has no BigQuery implementation")
 
 
 class FullPassOperation(Operation):
@@ -254,6 +267,28 @@ class AggregateOperation(Operation):
 
     reach = Reach.HISTORY
     null_rule = "null where the window holds no value"
+    skips_null: ClassVar[bool] = True
+    """Whether null and NaN inputs are as if their rows were not there."""
+    empty: ClassVar[Any] = None
+    """The result for a window that holds no value."""
+    bigquery_refused: ClassVar[str] = ""
+    """Why BigQuery cannot compute it, when it cannot; `bigquery` is left out then."""
+
+    def windows(self, values: Values) -> Any:
+        """Return the result for every span of values; a NumPy array, masked where it is null.
+
+        Values are in order of effect, then event time, then value. Shape [spans], or [spans, k]
+        for a vector. A result that is one of the values is returned as it is in `values.data`.
+        """
+        raise TypeError(f"{type(self).__name__} has no implementation over windows")
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        """Return the result for one window as a sqlglot tree of GoogleSQL.
+
+        A vector is an array of the values that are there: it is shorter than its type says where
+        the window holds fewer, and empty where that is null.
+        """
+        raise TypeError(f"{type(self).__name__} has no BigQuery implementation")
 
 
 def check(condition: bool, message: str) -> None:

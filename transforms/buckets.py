@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import polars_dtype, tensorflow_dtype, tf
+from featurekit.transforms.sql import case, constant, function, let, unless_null
 from featurekit.types import FLOAT32, INT64, Type
 
-__all__ = ["bucket_of", "tensorflow_bucket_of"]
+__all__ = ["bigquery_bucket_of", "bucket_of", "tensorflow_bucket_of"]
 
 _COMPARED = 48
 """Up to so many boundaries, comparing with each is faster than a binary search (measured)."""
@@ -62,6 +63,20 @@ def tensorflow_bucket_of(values: Any, boundaries: Sequence[float], of: Type) -> 
     """Return the same in a TensorFlow graph: int64 buckets of a tensor of shape [batch]."""
     limits = tf.constant(_of_type(boundaries, of), dtype=tensorflow_dtype(of))
     return tf.searchsorted(limits, values, side="right", out_type=tf.int64)
+
+
+def bigquery_bucket_of(x: Any, boundaries: Sequence[float], of: Type) -> Any:
+    """Return the same as a tree of GoogleSQL, from the tree of a number."""
+    limits = _of_type(boundaries, of)
+
+    def bucket(x: Any) -> Any:
+        if not limits:
+            return unless_null([x], 0)
+        place = function("RANGE_BUCKET", x, constant(limits, Type(of.kind, len(limits))))
+        # To RANGE_BUCKET NaN is in no bucket.
+        return case((function("IS_NAN", x), len(limits)), otherwise=place) if of.is_float else place
+
+    return let([x], bucket)
 
 
 def _of_type(boundaries: Sequence[float], of: Type) -> list[Any]:

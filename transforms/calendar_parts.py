@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import polars as pl
 
 from featurekit.transforms.base import Input, RowOperation, check, tf
-from featurekit.types import INT64, TIME, Type
+from featurekit.transforms.sql import constant, safe
+from featurekit.types import INT64, STRING, TIME, Type
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,7 +148,8 @@ class TimePart(RowOperation):
     """A part of a timestamp as clocks and calendars of a zone show it.
 
     Subclasses give `_polars`, from the local time, and `_tensorflow`, from its microseconds. Both
-    are exact for the years -200,000 to 200,000 of the proleptic Gregorian calendar.
+    are exact for the years -200,000 to 200,000 of the proleptic Gregorian calendar. `_bigquery`
+    gets the local time as a TIMESTAMP (UTC) or a DATETIME.
     """
 
     zone: str = "UTC"
@@ -173,11 +175,19 @@ class TimePart(RowOperation):
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return self._tensorflow(tensorflow_local(inputs[0], self.zone))
 
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        utc = self.zone == "UTC"
+        local = inputs[0] if utc else safe("DATETIME", inputs[0], constant(self.zone, STRING))
+        return self._bigquery(local)
+
     def _polars(self, local: pl.Expr) -> pl.Expr:
         raise TypeError(f"{type(self).__name__} has no Polars implementation")
 
     def _tensorflow(self, micros: Any) -> Any:
         raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")
+
+    def _bigquery(self, local: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no BigQuery implementation")
 
 
 def _offsets(micros: np.ndarray[Any, Any], zone: str) -> np.ndarray[Any, Any]:

@@ -2,7 +2,8 @@
 
 What the engines offer themselves differs: Polars' mapping follows the Unicode version of Rust,
 TensorFlow's that of ICU and, unasked, the language of the machine (`LANG=tr_TR` lowers "I" to "ı").
-So both use one fixed table here: the letters of Unicode 3.2, as far as one letter maps to one.
+BigQuery's follows a version that nobody chooses. So all of them use one fixed table here: the
+letters of Unicode 3.2, as far as one letter maps to one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import tf
+from featurekit.transforms.sql import case, constant, function, infix, let
+from featurekit.types import STRING
 
-__all__ = ["lower_letters", "polars_mapped", "tensorflow_mapped", "upper_letters"]
+__all__ = [
+    "bigquery_mapped", "lower_letters", "polars_mapped", "tensorflow_mapped", "upper_letters",
+]  # fmt: skip
 
 
 @functools.cache
@@ -58,6 +63,25 @@ def tensorflow_mapped(values: Any, letters: Mapping[str, str], ascii_only: Any) 
 
     is_ascii = tf.strings.length(values, unit="UTF8_CHAR") == tf.strings.length(values)
     return tf.cond(tf.reduce_all(is_ascii), lambda: ascii_only(values), by_table)
+
+
+def bigquery_mapped(x: Any, letters: Mapping[str, str], ascii_only: str) -> Any:
+    """Return the same as a tree of GoogleSQL.
+
+    Args:
+        x: The tree of a string.
+        letters: The mapping.
+        ascii_only: `LOWER` or `UPPER`, the short way for a string without other letters.
+    """
+    old = constant("".join(letters), STRING)
+    new = constant("".join(letters.values()), STRING)
+
+    def mapped(x: Any) -> Any:
+        is_ascii = infix(function("BYTE_LENGTH", x), "=", function("CHAR_LENGTH", x))
+        by_table = function("TRANSLATE", x, old, new)
+        return case((is_ascii, function(ascii_only, x)), otherwise=by_table)
+
+    return let([x], mapped)
 
 
 def _letters(mapped: Callable[[str], str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from featurekit.transforms.base import (
     tensorflow_dtype,
     tf,
 )
+from featurekit.transforms.sql import case, cast, constant, function, infix, let, rounded
 from featurekit.types import (
     BOOL,
     BOOLEAN,
@@ -138,7 +139,10 @@ def tensorflow_quotient(x: Any, y: Any) -> Any:
 
 @dataclass(frozen=True)
 class FloatFunction(RowOperation):
-    """A function of numbers computed in float64: subclasses give `_polars` and `_tensorflow`."""
+    """A function of numbers computed in float64.
+
+    Subclasses give `_polars`, `_tensorflow` and `_bigquery`.
+    """
 
     inputs: ClassVar[tuple[Input, ...]] = (Input("x", NUMBER),)
 
@@ -159,6 +163,16 @@ class FloatFunction(RowOperation):
     def _tensorflow(self, *inputs: Any) -> Any:
         raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")
 
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        wide = [
+            cast(value, FLOAT64) if of == INT64 else value
+            for value, of in zip(inputs, types, strict=True)
+        ]
+        return rounded(let(wide, self._bigquery), float_of(types))
+
+    def _bigquery(self, *inputs: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no BigQuery implementation")
+
 
 @dataclass(frozen=True)
 class CommonNumber(RowOperation):
@@ -178,7 +192,7 @@ class IntegerDivision(CommonNumber):
     """What a division makes whole: null for integers divided by zero, IEEE 754 for floats.
 
     Subclasses give `_tensorflow_integers`, whose divisor is never 0, and `_tensorflow_floats`,
-    which computes in float64.
+    which computes in float64; the same for BigQuery, where a divisor may be 0.
     """
 
     null_rule = "null where any input is null, and where an integer is divided by 0"
@@ -199,6 +213,17 @@ class IntegerDivision(CommonNumber):
 
     def _tensorflow_floats(self, x: Any, y: Any) -> Any:
         raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        if types[0] == INT64:
+            return let(inputs, self._bigquery_integers)
+        return rounded(let(inputs, lambda x, y: self._bigquery_floats(x, y, types[0])), types[0])
+
+    def _bigquery_integers(self, x: Any, y: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no BigQuery implementation")
+
+    def _bigquery_floats(self, x: Any, y: Any, of: Type) -> Any:
+        raise TypeError(f"{type(self).__name__} has no BigQuery implementation")
 
 
 @dataclass(frozen=True)
@@ -233,6 +258,9 @@ class Extreme(CommonType):
     Built from comparisons, so that of 0.0 and -0.0 every engine keeps the earlier input.
     """
 
+    _sql: ClassVar[str]
+    """The GoogleSQL function; null where an input is null, NaN where one is NaN."""
+
     def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
         best = inputs[0]
         for entry in inputs[1:]:
@@ -255,6 +283,17 @@ class Extreme(CommonType):
     def _before(self, x: Any, y: Any) -> Any:
         raise TypeError(f"{type(self).__name__} does not say which of two comes before")
 
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        if not types[0].is_float:
+            return function(self._sql, *inputs)
+
+        def kept(best: Any, *inputs: Any) -> Any:
+            # Of zeros the first one given, whatever their signs.
+            zeros = case(*((infix(entry, "=", 0.0), entry) for entry in inputs))
+            return case((infix(best, "=", 0.0), zeros), otherwise=best)
+
+        return let(inputs, lambda *xs: let([function(self._sql, *xs)], lambda x: kept(x, *xs)))
+
 
 @dataclass(frozen=True)
 class Comparison(RowOperation):
@@ -262,6 +301,9 @@ class Comparison(RowOperation):
 
     Numbers of two types are compared in float64, so that an integer is not rounded to float32.
     """
+
+    _sql: ClassVar[str]
+    """The operator of GoogleSQL, which compares NaN as IEEE 754 does."""
 
     inputs = (Input("x", SCALAR), Input("y", SCALAR))
 
@@ -295,6 +337,10 @@ class Comparison(RowOperation):
     def _sides(self, x: Any, y: Any) -> tuple[Any, Any]:
         return x, y
 
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        x, y = inputs
+        return infix(x, self._sql, y)
+
 
 @dataclass(frozen=True)
 class Ordering(Comparison):
@@ -325,6 +371,9 @@ class Cyclic(FloatFunction):
 
     period: float
 
+    _sql: ClassVar[str]
+    """The function of GoogleSQL; NaN where the angle is not finite."""
+
     def __post_init__(self) -> None:
         number_parameter("period", self.period)
         check(self.period > 0, f"period must be greater than 0, got {self.period!r}")
@@ -342,3 +391,10 @@ class Cyclic(FloatFunction):
 
     def _tensorflow_wave(self, angle: Any) -> Any:
         raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")
+
+    def _bigquery(self, x: Any) -> Any:
+        turns = function("IEEE_DIVIDE", x, constant(self.period, FLOAT64))
+        wave = let(
+            [turns], lambda turns: infix(infix(turns, "-", function("FLOOR", turns)), "*", _TURN)
+        )
+        return function(self._sql, wave)

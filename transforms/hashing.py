@@ -8,8 +8,10 @@ import farmhash
 import polars as pl
 
 from featurekit.transforms.base import tf
+from featurekit.transforms.sql import case, cast, function, infix, let
+from featurekit.types import INT64
 
-__all__ = ["farmhash_bucket", "tensorflow_farmhash_bucket"]
+__all__ = ["bigquery_farmhash_bucket", "farmhash_bucket", "tensorflow_farmhash_bucket"]
 
 
 def farmhash_bucket(expr: pl.Expr, buckets: int) -> pl.Expr:
@@ -37,3 +39,17 @@ def farmhash_bucket(expr: pl.Expr, buckets: int) -> pl.Expr:
 def tensorflow_farmhash_bucket(values: Any, buckets: int) -> Any:
     """Return the same in a TensorFlow graph, from a string tensor."""
     return tf.strings.to_hash_bucket_fast(values, buckets)
+
+
+def bigquery_farmhash_bucket(value: Any, buckets: int) -> Any:
+    """Return the same as a tree of GoogleSQL, from the tree of a string.
+
+    FARM_FINGERPRINT is the same hash read as a signed number; NUMERIC holds the unsigned one.
+    """
+
+    def bucket(signed: Any) -> Any:
+        turn = case((infix(signed, "<", 0), cast(str(2**64), "NUMERIC")), otherwise=0)
+        unsigned = infix(cast(signed, "NUMERIC"), "+", turn)
+        return cast(function("MOD", unsigned, buckets), INT64)
+
+    return let([function("FARM_FINGERPRINT", value)], bucket)

@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import polars_dtype, tf
+from featurekit.transforms.sql import array_of, case, infix, let, unless_null
 from featurekit.types import Kind, Type
 
-__all__ = ["one_hot_array", "one_hot_type", "tensorflow_one_hot"]
+__all__ = ["bigquery_one_hot", "one_hot_array", "one_hot_type", "tensorflow_one_hot"]
 
 
 def one_hot_type(depth: int) -> Type:
@@ -46,3 +47,16 @@ def one_hot_array(index: pl.Expr, depth: int) -> pl.Expr:
 def tensorflow_one_hot(index: Any, depth: int) -> Any:
     """Return the same in a TensorFlow graph: float32 of shape [batch, depth]."""
     return tf.one_hot(index, depth, dtype=tf.float32)
+
+
+def bigquery_one_hot(index: Any, depth: int) -> Any:
+    """Return the same as a tree of GoogleSQL: ARRAY<FLOAT64>.
+
+    BigQuery shows a null array as an empty one, which no vector is.
+    """
+
+    def hot(index: Any) -> Any:
+        zeros = array_of(depth, lambda place: case((infix(place, "=", index), 1.0), otherwise=0.0))
+        return unless_null([index], zeros)
+
+    return let([index], hot)

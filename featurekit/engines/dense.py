@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import polars as pl
 
 from featurekit.engines.tensorflow import MISSING_INTEGER
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["dense"]
 
@@ -17,9 +13,12 @@ __all__ = ["dense"]
 def dense(series: pl.Series) -> np.ndarray:
     """Return a column as an array of shape [rows] or [rows, width].
 
-    A missing float is NaN (in a vector: every element), a missing text the empty string, a
+    A missing float is NaN (in a missing vector: every element), a missing text the empty string, a
     missing integer the smallest int64; booleans are 0 and 1, times are microseconds.
     """
+    if isinstance(series.dtype, pl.Array) and not series.dtype.inner.is_float():
+        elements = (series.arr.get(place) for place in range(series.dtype.shape[0]))
+        return np.stack([dense(element) for element in elements], axis=1)
     if series.dtype == pl.String:
         return series.fill_null("").to_numpy()
     if isinstance(series.dtype, pl.Array) or series.dtype.is_float():

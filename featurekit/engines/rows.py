@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.errors import DataError, closest
 from featurekit.graph import (
+    AggregateNode,
     ColumnNode,
     LiteralNode,
     Node,
@@ -76,6 +77,8 @@ def _expression(node: Node, made: Mapping[Node, pl.Expr], fitted: Fitted) -> pl.
     match node:
         case ColumnNode(name=name):
             return pl.col(name)
+        case AggregateNode():
+            return pl.col(node.text)
         case LiteralNode(value=value, type=of):
             return pl.lit(value).cast(polars_dtype(of))
         case OperationNode(operation=operation, sources=sources):
@@ -86,7 +89,7 @@ def _expression(node: Node, made: Mapping[Node, pl.Expr], fitted: Fitted) -> pl.
                 return operation.polars(inputs, types, values)
             assert isinstance(operation, RowOperation)
             return operation.polars(inputs, types)
-    raise AssertionError(f"{node} was not refused by the planner")
+    raise AssertionError(f"{node} is no node that Polars computes")
 
 
 def read_columns(
@@ -100,6 +103,8 @@ def read_columns(
     """
     source = resolved.spec.sources[resolved.spec.examples.source]
     columns, checks = typed_columns(table, source, resolved.inputs(*roots))
+    # Computed and typed already: see featurekit.engines.history.
+    columns += [pl.col(node.text) for node in resolved.aggregates_of(*roots)]
     if not columns:
         raise DataError("no column is used", where=f"source {table.name!r}")
     return columns, checks

@@ -19,6 +19,7 @@ from typing import Any
 
 from featurekit.errors import EngineError
 from featurekit.graph import (
+    AggregateNode,
     ColumnNode,
     LiteralNode,
     Node,
@@ -30,7 +31,7 @@ from featurekit.graph import (
 from featurekit.planner import Plan
 from featurekit.transforms.base import FullPassOperation, Masked, RowOperation, tensorflow_dtype, tf
 from featurekit.transforms.statistics import WordCounts
-from featurekit.types import BOOL, FLOAT64, INT64, Kind, Type
+from featurekit.types import BOOL, INT64, Kind, Type
 
 __all__ = ["build_module", "evaluate", "lookup_tables", "output_schema", "save", "serving_name"]
 
@@ -46,12 +47,13 @@ def serving_name(column: str) -> str:
 
 def wire_type(of: Type) -> Type:
     """Return the type that a column travels as: booleans and times are integers."""
-    return INT64 if of.kind in (Kind.BOOL, Kind.TIMESTAMP, Kind.DURATION) else of
+    whole = of.kind in (Kind.BOOL, Kind.TIMESTAMP, Kind.DURATION)
+    return Type(Kind.INT64, of.width) if whole else of
 
 
 def refused_examples(inputs: Mapping[str, Type]) -> str | None:
     """Say why `serving_examples` cannot be offered, or `None`: a tf.Example holds no float64."""
-    wide = [name for name, of in inputs.items() if of == FLOAT64]
+    wide = [name for name, of in inputs.items() if of.kind is Kind.FLOAT64]
     if not wide:
         return None
     return f"tf.Example carries float32 only, and {', '.join(wide)} is declared float64"
@@ -78,7 +80,11 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
     tables = lookup_tables(plan.features.values(), fitted)
     module.tables = list(tables.values())
     signature = {
-        names[column]: tf.TensorSpec([None], tensorflow_dtype(wire_type(of)), name=names[column])
+        names[column]: tf.TensorSpec(
+            [None] if of.width is None else [None, of.width],
+            tensorflow_dtype(wire_type(of)),
+            name=names[column],
+        )
         for column, of in inputs.items()
     }
 
@@ -211,6 +217,8 @@ def _masked(
     match node:
         case ColumnNode(name=name):
             return columns[name]
+        case AggregateNode():
+            return columns[node.text]
         case LiteralNode(value=value, type=of):
             constant = tf.constant(value, tensorflow_dtype(of))
             return Masked(tf.fill(batch, constant), tf.ones(batch, tf.bool))
@@ -223,7 +231,7 @@ def _masked(
                     return operation.tensorflow_masked(inputs, types, values, resources.get(node))
                 assert isinstance(operation, RowOperation)
                 return operation.tensorflow_masked(inputs, types)
-    raise AssertionError(f"{node} was not refused by the planner")
+    raise AssertionError(f"{node} is no node that TensorFlow computes")
 
 
 def _missing(of: Type) -> Any:
@@ -235,17 +243,25 @@ def _missing(of: Type) -> Any:
 
 
 def _from_dense(values: Any, of: Type) -> Masked:
+    """A vector is null where all of its elements are missing."""
     wire = wire_type(of)
     if wire.is_float:
         valid = tf.logical_not(tf.math.is_nan(values))
     else:
         valid = tf.not_equal(values, _missing(wire))
+    if of.width is not None:
+        valid = tf.reduce_any(valid, axis=1)
     return Masked(_from_wire(values, of), valid)
 
 
 def _from_ragged(column: Any, of: Type) -> Masked:
-    """The first value of each row; rows without a value are null, NaN is null too."""
+    """The first value of each row; rows without a value are null, NaN is null too.
+
+    Of a vector the first elements, the others being missing.
+    """
     wire = wire_type(of)
+    if of.width is not None:
+        return _from_dense(column.to_tensor(_missing(wire), shape=[None, of.width]), of)
     filled = tf.concat([column.values, [_missing(wire)]], axis=0)
     present = column.row_lengths() > 0
     starts = tf.cast(column.row_starts(), tf.int64)

@@ -91,6 +91,9 @@ def _entries(series: pl.Series) -> list[bytes]:
         data, size = made.tobytes(), made.shape[1]
         return [data[start : start + size] for start in range(0, len(data), size)]
     cells = values.tolist()
+    if values.ndim == 2:
+        rows_of = {tuple(cell): _vector(name, cell) for cell in cells}
+        return [rows_of[tuple(cell)] for cell in cells]
     heads: dict[int, bytes] = {}
     known: dict[Any, bytes] = {}
     for cell in set(cells):
@@ -102,6 +105,16 @@ def _entries(series: pl.Series) -> list[bytes]:
                 heads[len(end)] = _head(name, len(end), bytes_list=tf.train.BytesList(value=[end]))
         known[cell] = heads[len(end)] + end
     return [known[cell] for cell in cells]
+
+
+def _vector(name: str, cell: list[Any]) -> bytes:
+    """Return a column's map entry for one vector of integers or texts."""
+    if isinstance(cell[0], int):
+        feature = tf.train.Feature(int64_list=tf.train.Int64List(value=cell))
+    else:
+        texts = [text.encode() for text in cell]
+        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+    return bytes(tf.train.Features(feature={name: feature}).SerializeToString())
 
 
 def _head(name: str, size: int, **value: Any) -> bytes:

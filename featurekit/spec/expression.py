@@ -18,12 +18,15 @@ from featurekit.transforms.catalogue import operations
 from featurekit.types import BOOL, DURATION, FLOAT32, INT64, STRING, Type
 
 __all__ = [
-    "Attribute", "Call", "Expression", "ExpressionLike", "Literal", "Name", "apply", "bind", "call",
-    "col", "expression", "literal", "parse", "shortened",
+    "FILTER", "Attribute", "Call", "Expression", "ExpressionLike", "Literal", "Name", "apply",
+    "bind", "call", "col", "expression", "literal", "parse", "shortened",
 ]  # fmt: skip
 
 MAX_DEPTH = 100
 MAX_SIZE = 5_000
+
+FILTER = "where"
+"""The keyword that every aggregate takes beside its own: a row expression that is true or not."""
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -193,23 +196,24 @@ class Literal(Expression):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Call(Expression):
-    """An operation applied to inputs."""
+    """An operation applied to inputs; an aggregate may say which rows it looks at."""
 
     operation: Operation
     inputs: tuple[Expression, ...]
+    where: Expression | None = None
 
     def __post_init__(self) -> None:
-        depth = 1 + max((entry.depth for entry in self.inputs), default=0)
+        depth = 1 + max((entry.depth for entry in self.children), default=0)
         object.__setattr__(self, "depth", depth)
-        object.__setattr__(self, "size", 1 + sum(entry.size for entry in self.inputs))
+        object.__setattr__(self, "size", 1 + sum(entry.size for entry in self.children))
 
     @property
     def children(self) -> tuple[Expression, ...]:
-        """Its inputs."""
-        return self.inputs
+        """Its inputs, and its filter."""
+        return self.inputs if self.where is None else (*self.inputs, self.where)
 
     def _identity(self) -> tuple[Any, ...]:
-        return (repr(self.operation), self.inputs)
+        return (repr(self.operation), self.inputs, self.where)
 
 
 def col(name: str) -> Name:
@@ -291,6 +295,9 @@ def bind(
         SpecError: The arguments do not fit the operation.
     """
     name, usage = operation.name(), f"the call is {operation.signature()}"
+    filtered = FILTER in keywords and issubclass(operation, AggregateOperation)
+    where = keywords[FILTER] if filtered else None
+    keywords = {slot: value for slot, value in keywords.items() if not filtered or slot != FILTER}
     inputs = [] if operation.variadic else [entry.name for entry in operation.inputs]
     parameters = [entry.name for entry in fields(operation)]
     slots = [*inputs, *parameters]
@@ -332,23 +339,23 @@ def bind(
         raise SpecError(
             f"{name}: a parameter has a wrong type, got {shortened(got)}", hint=usage
         ) from None
-    return apply(built, *read)
+    return apply(built, *read, where=None if where is None else read_input(where))
 
 
-def apply(operation: Operation, *inputs: Expression) -> Call:
+def apply(operation: Operation, *inputs: Expression, where: Expression | None = None) -> Call:
     """Return an operation applied to inputs, unless nothing could be written or run of it.
 
     Raises:
         SpecError: The call is nested too deep, too large, or made of an aggregate.
     """
-    for entry in inputs:
+    for entry in (*inputs, where):
         if isinstance(entry, Call) and isinstance(entry.operation, AggregateOperation):
             raise SpecError(
                 f"{operation.name()} cannot be applied to {shortened(entry.text)!r}, "
                 "which summarises past rows",
                 hint="make it a feature of an aggregation, and compute with its outputs",
             )
-    made = Call(operation, inputs)
+    made = Call(operation, inputs, where)
     if made.depth > MAX_DEPTH:
         raise SpecError(f"an expression may be nested {MAX_DEPTH} deep at most")
     if made.size > MAX_SIZE:

@@ -20,11 +20,12 @@ from featurekit.spec import settings
 from featurekit.spec.expression import Expression, ExpressionLike
 from featurekit.spec.problems import Place, Problems, nearest
 from featurekit.spec.settings import FrozenMapping, Settings, plain
+from featurekit.spec.window import Window
 from featurekit.types import Type
 
 __all__ = [
-    "UNDECLARED", "Aggregation", "Column", "Examples", "Feature", "FrozenMapping", "Source", "Spec",
-    "Split", "plain", "read_spec",
+    "UNDECLARED", "Aggregation", "Column", "Examples", "Feature", "FrozenMapping", "Lookup",
+    "Source", "Spec", "Split", "plain", "read_spec",
 ]  # fmt: skip
 
 Settable = Mapping[str, Any]
@@ -267,19 +268,22 @@ class Aggregation(Settings):
         source: The source whose rows are summarised.
         by: The entity key: column names that examples and source share, or
             `{example column: source column}`; empty for a global aggregate.
-        windows: How far back to look, such as `7d`.
+        windows: How far back to look: `7d`; `lifetime` for all that is past; `14d..7d` for the
+            week before the last.
         features: A name for each summary, such as `mean(arr_delay)`.
+        where: A row expression: only rows for which it is true are summarised.
     """
 
     source: str
     by: FrozenMapping[str] = field(default_factory=FrozenMapping)
     windows: tuple[str, ...] = ()
     features: FrozenMapping[Expression] = field(default_factory=FrozenMapping)
+    where: Expression | None = None
 
     what = "an aggregation"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "source": settings.name, "by": settings.entity_key, "windows": settings.windows,
-        "features": settings.aggregates,
+        "features": settings.aggregates, "where": settings.expression,
     }  # fmt: skip
 
     if TYPE_CHECKING:
@@ -290,14 +294,19 @@ class Aggregation(Settings):
             by: str | Sequence[str] | Mapping[str, str] = (),
             windows: str | Sequence[str] = (),
             features: Mapping[str, ExpressionLike] | None = None,
+            where: ExpressionLike | None = None,
         ) -> None: ...
 
     def check(self) -> None:
-        """Refuse an aggregation without outputs."""
+        """Refuse an aggregation without outputs, or with two of one name."""
         if not self.windows:
             raise SpecError("an aggregation needs windows, such as [1d, 7d]")
         if not self.features:
             raise SpecError("an aggregation needs features, such as {delay_mean: mean(arr_delay)}")
+        names = [name for name, _, _ in self.outputs()]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise SpecError(f"two outputs are called {twice!r}", hint="rename a feature")
 
     def given(self) -> dict[str, Any]:
         """Return the settings that are not the default, `by` as a list where names are shared."""
@@ -306,11 +315,59 @@ class Aggregation(Settings):
             made["by"] = tuple(self.by)
         return made
 
-    def outputs(self) -> Iterator[tuple[str, str, str]]:
+    def outputs(self) -> Iterator[tuple[str, str, Window]]:
         """Yield each output column as `(name, feature, window)`: `delay_mean_7d`."""
         for feature in self.features:
-            for window in self.windows:
-                yield f"{feature}_{window}", feature, window
+            for text in self.windows:
+                window = Window.parse(text)
+                yield f"{feature}_{window.name}", feature, window
+
+
+@dataclass(frozen=True)
+class Lookup(Settings):
+    """Columns of another source, looked up by key.
+
+    A source without time has one row for each key. Of a source with `event_time`, whose rows
+    change slowly, the row is taken that was in effect at the prediction.
+
+    Args:
+        source: The source that is looked into.
+        by: The key: column names that examples and source share, or
+            `{example column: source column}`.
+        features: What is taken from the row: columns, or row expressions by name.
+    """
+
+    source: str
+    by: FrozenMapping[str]
+    features: FrozenMapping[Expression]
+
+    what = "a lookup"
+    readers: ClassVar[Mapping[str, settings.Reader]] = {
+        "source": settings.name, "by": settings.entity_key, "features": settings.row_values,
+    }  # fmt: skip
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            source: str,
+            by: str | Sequence[str] | Mapping[str, str],
+            features: str | Sequence[str] | Mapping[str, ExpressionLike],
+        ) -> None: ...
+
+    def check(self) -> None:
+        """Refuse a lookup of nothing."""
+        if not self.by:
+            raise SpecError("a lookup needs a key", hint="by: the columns that name a row")
+        if not self.features:
+            raise SpecError("a lookup needs features, such as [seats]")
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings, `by` as a list where names are shared."""
+        made = super().given()
+        if all(key == name for key, name in self.by.items()):
+            made["by"] = tuple(self.by)
+        return made
 
 
 @dataclass(frozen=True)
@@ -364,6 +421,7 @@ class Spec(Settings):
         examples: What one training example is.
         features: Expressions, or `Feature` objects, by name.
         aggregations: Summaries of past rows, by name.
+        lookups: Columns of other sources, by name.
         name: What runs of this spec are called.
         description: For people.
         base: The folder that relative paths start from; not compared.
@@ -380,6 +438,7 @@ class Spec(Settings):
     examples: Examples
     features: FrozenMapping[Feature]
     aggregations: FrozenMapping[Aggregation] = field(default_factory=FrozenMapping)
+    lookups: FrozenMapping[Lookup] = field(default_factory=FrozenMapping)
     name: str = "features"
     description: str | None = None
     base: Path = field(default=Path(), compare=False, repr=False)
@@ -391,6 +450,7 @@ class Spec(Settings):
         "sources": settings.mapping_of(Source, "source"),
         "examples": settings.object_of(Examples),
         "aggregations": settings.mapping_of(Aggregation, "aggregation"),
+        "lookups": settings.mapping_of(Lookup, "lookup"),
         "features": settings.mapping_of(Feature, "feature"),
     }  # fmt: skip
 
@@ -402,6 +462,7 @@ class Spec(Settings):
             examples: Examples | Settable,
             features: Mapping[str, Feature | ExpressionLike | Settable],
             aggregations: Mapping[str, Aggregation | Settable] | None = None,
+            lookups: Mapping[str, Lookup | Settable] | None = None,
             name: str = "features",
             description: str | None = None,
             base: Path = Path(),
@@ -414,6 +475,9 @@ class Spec(Settings):
             raise SpecError("a spec needs sources")
         if not self.features:
             raise SpecError("a spec needs features")
+        for name in self.lookups:
+            if name in self.aggregations:
+                raise SpecError(f"an aggregation and a lookup are both called {name!r}")
 
     def place(self, *path: str) -> str:
         """Return `file:line` of the nearest known part at or above `path`, or nothing."""

@@ -20,14 +20,15 @@ from featurekit.errors import SpecError, closest
 from featurekit.spec.expression import Call, Expression, parse, shortened
 from featurekit.spec.expression import expression as read_expression
 from featurekit.spec.problems import Place, Problems, Reported
+from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import aggregations, operations
-from featurekit.types import Type, parse_duration, parse_type
+from featurekit.types import Type, parse_type
 
 __all__ = [
     "FrozenMapping", "Reader", "Settings", "aggregates", "check_name", "data_type", "day",
     "entity_key", "expression", "flag", "instant", "mapping_of", "name", "names", "object_of",
-    "path", "plain", "share", "text", "texts", "windows", "zone",
+    "path", "plain", "row_values", "share", "text", "texts", "windows", "zone",
 ]  # fmt: skip
 
 RESERVED = frozenset({"label", "split", "col", "predict_at"})
@@ -161,7 +162,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-_UNLABELLED = frozenset({"aggregations", "columns", "expr", "features", "sources"})
+_UNLABELLED = frozenset({"aggregations", "columns", "expr", "features", "lookups", "sources"})
 
 
 def _setting(place: Place, key: str) -> Place:
@@ -293,11 +294,10 @@ def day(value: Any, _: Place) -> date:
 
 
 def windows(value: Any, place: Place) -> tuple[str, ...]:
-    """Read how far back to look, each time a duration."""
+    """Read how far back to look, each time a window such as `7d` or `14d..7d`."""
     found = names(value, place)
     for window in found:
-        if not 0 < _guarded(parse_duration, window) < 2**63:
-            raise SpecError(f"a window is longer than nothing and fits in 64 bits, got {window!r}")
+        _guarded(Window.parse, window)
     return found
 
 
@@ -324,6 +324,13 @@ def aggregates(value: Any, place: Place) -> FrozenMapping[Expression]:
         return made
 
     return _mapping(value, place, one, "feature")
+
+
+def row_values(value: Any, place: Place) -> FrozenMapping[Expression]:
+    """Read row expressions by name; a name alone is the column of that name."""
+    if not isinstance(value, Mapping):
+        value = {entry: entry for entry in names(value, place)}
+    return _mapping(value, place, expression, "feature")
 
 
 def object_of(kind: type[Settings]) -> Reader:

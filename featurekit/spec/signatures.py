@@ -13,7 +13,8 @@ from dataclasses import MISSING, fields
 from functools import cache
 from inspect import Parameter
 
-from featurekit.transforms.base import Operation
+from featurekit.spec.expression import FILTER
+from featurekit.transforms.base import AggregateOperation, Operation
 from featurekit.transforms.catalogue import Catalogue, aggregations, operations
 
 __all__ = ["callables", "signature", "stub"]
@@ -66,6 +67,10 @@ def _parameters(operation: type[Operation]) -> Iterator[Parameter]:
             Parameter.KEYWORD_ONLY if many else Parameter.POSITIONAL_OR_KEYWORD,
             default=Parameter.empty if setting.default is MISSING else setting.default,
             annotation=str(setting.type).replace("tuple[float, ...]", "Sequence[float]"),
+        )
+    if issubclass(operation, AggregateOperation):
+        yield Parameter(
+            FILTER, Parameter.KEYWORD_ONLY, default=None, annotation="ExpressionLike | None"
         )
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeGuard
 
 from featurekit.errors import SpecError, closest
 from featurekit.spec.expression import (
+    FILTER,
     MAX_DEPTH,
     Attribute,
     Call,
@@ -251,13 +252,16 @@ def _node(expression: Expression) -> ast.expr:
             return ast.UnaryOp(ast.USub(), text) if micros < 0 else text
         case Literal(value=value):
             return _constant(value)
-        case Call(operation=operation, inputs=inputs):
+        case Call(operation=operation, inputs=inputs, where=where):
             name, sides = operation.name(), [_node(entry) for entry in inputs]
-            return _symbolic(name, sides) or _called(name, sides, [
+            keywords = [
                 ast.keyword(entry.name, _constant(getattr(operation, entry.name)))
                 for entry in fields(operation)
                 if repr(getattr(operation, entry.name)) != repr(entry.default)
-            ])  # fmt: skip
+            ]
+            if where is not None:
+                keywords.append(ast.keyword(FILTER, _node(where)))
+            return _symbolic(name, sides) or _called(name, sides, keywords)
     raise TypeError(f"{expression!r} is not an expression")
 
 

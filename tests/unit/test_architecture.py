@@ -26,7 +26,7 @@ LAYERS = (
     ("engines",),
     ("artifact",),
     ("export", "serving", "training"),
-    ("job", "schema", "transformer"),
+    ("job", "schema", "snapshots", "transformer"),
     ("analysis",),
     ("report",),
     ("console", "cli", "__main__"),

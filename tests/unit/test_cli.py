@@ -84,7 +84,9 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def test_the_commands_are_these() -> None:
-    assert list(commands()) == ["run", "plan", "check", "schema", "apply", "completion"]
+    assert list(commands()) == [
+        "run", "plan", "check", "schema", "apply", "snapshot", "completion",
+    ]
 
 
 def test_every_option_is_explained_with_its_default_and_every_command_by_examples() -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,13 +15,11 @@ import pytest
 
 from featurekit.errors import SpecErrors
 from featurekit.explain import WIDTH, as_dict, as_mermaid, as_svg, as_table
-from featurekit.graph import AggregateNode, OperationNode
 from featurekit.picture.flow import Flow, flow
 from featurekit.picture.layout import MANY, Place, bands, lay_out
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
 from featurekit.spec.objects import Spec
-from featurekit.transforms.full_pass.zscore import ZScore
 from featurekit.types import FLOAT32, STRING, TIMESTAMP, Type
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,14 +111,25 @@ def test_a_constant_fill_waits_for_no_pass() -> None:
     assert len(late.levels) == 1
 
 
-def test_aggregations_are_announced_as_not_running_yet(plan: Plan) -> None:
-    past = AggregateNode.of("tail", "delay_mean_7d", FLOAT32)
-    node = OperationNode.of(ZScore(), (past,), FLOAT32)
-    features = {**plan.features, "distance_z": node}
-    made = make_plan(replace(plan.resolved, features=features))
-    table = as_table(made)
-    assert "tail.delay_mean_7d summarises past rows" in " ".join(table.split())
-    assert "Aggregations cannot be run yet, and so 1 feature (distance_z) cannot." in table
+def test_aggregates_are_explained_by_the_rows_that_they_look_at() -> None:
+    spec = Spec.from_dict({
+        "sources": {"trips": {"path": "trips.parquet", "event_time": "start"}},
+        "examples": {"source": "trips", "predict_at": "start"},
+        "aggregations": {"car": {
+            "source": "trips", "by": "car", "windows": ["7d"], "features": {"far": "mean(km)"},
+        }},
+        "features": {"far_z": "zscore(car.far_7d)"},
+    })  # fmt: skip
+    made = make_plan(resolve(spec, {"start": TIMESTAMP, "car": STRING, "km": FLOAT32}))
+    table = " ".join(as_table(made).split())
+    assert "history trips by car: 1 aggregate" in table
+    assert "BigQuery Polars mean past rows of trips by car" in table
+    (told,) = as_dict(made)["aggregates"]
+    assert told == {
+        "output": "car.far_7d", "type": "float32", "function": "mean", "of": ["km"], "where": None,
+        "source": "trips", "by": ["car"], "key": ["car"], "counts_from": ["start"], "window": "7d",
+        "at": "start",
+    }  # fmt: skip
     assert "BigQuery: summaries of past rows" in as_svg(made)
 
 

@@ -14,8 +14,9 @@ import pytest
 import featurekit as fk
 from featurekit import functions
 from featurekit.errors import SpecError
-from featurekit.spec.expression import parse
+from featurekit.spec.expression import FILTER, parse
 from featurekit.spec.signatures import callables, stub
+from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import aggregations, operations
 
 PACKAGE = Path(str(fk.__file__)).parent
@@ -36,7 +37,9 @@ def test_every_operation_is_a_documented_function_of_the_library(name: str) -> N
     assert function.__doc__ == inspect.getdoc(operation)
     parameters = inspect.signature(function).parameters
     inputs = [entry.name for entry in operation.inputs]
-    assert list(parameters) == [*inputs, *(entry.name for entry in fields(operation))]
+    known = [*inputs, *(entry.name for entry in fields(operation))]
+    known += [FILTER] * issubclass(operation, AggregateOperation)
+    assert list(parameters) == known
     assert getattr(fk, name) is function
 
 

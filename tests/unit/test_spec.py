@@ -362,16 +362,16 @@ REFUSED: dict[str, tuple[type[Settings], dict[str, Any], str]] = {
         "an aggregation needs windows, such as [1d, 7d]",
     ),
     "no aggregates": (Aggregation, {**WEEK, "features": {}}, "an aggregation needs features"),
-    "no duration": (Aggregation, {**WEEK, "windows": "week"}, "windows: 'week' is not a duration"),
+    "no duration": (Aggregation, {**WEEK, "windows": "week"}, "windows: 'week' is not a window"),
     "an empty window": (
         Aggregation,
         {**WEEK, "windows": "0d"},
-        "windows: a window is longer than nothing and fits in 64 bits, got '0d'",
+        "windows: a window begins before it ends and is longer than nothing, got '0d'",
     ),
     "a window before time": (
         Aggregation,
         {**WEEK, "windows": "99999999999999w"},
-        "fits in 64 bits",
+        "does not fit in 64 bits",
     ),
     "window twice": (Aggregation, {**WEEK, "windows": ["7d", "7d"]}, "windows: '7d' stands twice"),
     "aggregate of nothing": (
@@ -501,7 +501,7 @@ def test_times_are_kept_in_utc() -> None:
 
 def test_an_aggregation_names_its_outputs() -> None:
     tail = flights().aggregations["tail"]
-    assert list(tail.outputs()) == [
+    assert [(name, of, window.text) for name, of, window in tail.outputs()] == [
         ("delay_mean_1d", "delay_mean", "1d"), ("delay_mean_7d", "delay_mean", "7d"),
         ("flights_1d", "flights", "1d"), ("flights_7d", "flights", "7d"),
     ]  # fmt: skip

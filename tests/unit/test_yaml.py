@@ -192,8 +192,8 @@ features:
         ),
         "15: examples: split: hash: a list of texts is needed, got 5",
         (
-            "17: aggregation 'tail': windows: '7 days' is not a duration; write an integer and one "
-            "of us, ms, s, m, h, d, w"
+            "17: aggregation 'tail': windows: '7 days' is not a window; write a duration such as "
+            "'7d', 'lifetime', or for the week before the last '14d..7d'"
         ),
         "17: aggregation 'tail': feature 'n': there is no operation 'cout'",
         "17: aggregation 'tail': feature 'z': 'zscore(x)' does not summarise past rows",

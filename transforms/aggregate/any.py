@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any as Anything
 
 from featurekit.transforms.base import AggregateOperation, Input
+from featurekit.transforms.sql_windows import SqlWindow
+from featurekit.transforms.windows import Values
 from featurekit.types import BOOL, BOOLEAN, Type
 
 __all__ = ["Any"]
@@ -25,3 +29,9 @@ class Any(AggregateOperation):
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return BOOL
+
+    def windows(self, values: Values) -> Anything:
+        return values.trues > 0
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Anything:
+        return window.over("MAX", window.value)

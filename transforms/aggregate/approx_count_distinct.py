@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from featurekit.transforms.aggregate._families import Counting
+from featurekit.transforms.sql_windows import SqlWindow, count_distinct
+from featurekit.transforms.windows import Values
+from featurekit.types import Type
 
 __all__ = ["ApproxCountDistinct"]
 
@@ -24,3 +29,9 @@ class ApproxCountDistinct(Counting):
 
     Source: S. Heule, M. Nunkesser, A. Hall, "HyperLogLog in Practice", EDBT 2013.
     """
+
+    def windows(self, values: Values) -> Any:
+        return values.distinct_counts()
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return count_distinct(window, types[0])

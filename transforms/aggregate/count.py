@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from featurekit.transforms.aggregate._families import Counting
+from featurekit.transforms.sql_windows import SqlWindow
+from featurekit.transforms.windows import Values
+from featurekit.types import Type
 
 __all__ = ["Count"]
 
@@ -21,3 +26,9 @@ class Count(Counting):
     """
 
     least_inputs = 0
+
+    def windows(self, values: Values) -> Any:
+        return values.spans.length
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return window.over("COUNT", window.value)

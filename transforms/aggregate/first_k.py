@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from featurekit.transforms.aggregate._families import SeveralOfThem
+import numpy as np
+
+from featurekit.transforms.aggregate._families import SeveralOfThem, picked
+from featurekit.transforms.sql_windows import SqlWindow
+from featurekit.transforms.windows import Values
+from featurekit.types import Type
 
 __all__ = ["FirstK"]
 
@@ -26,3 +33,11 @@ class FirstK(SeveralOfThem):
 
     Note: rows are ordered by when they took effect, then by event time, then by value.
     """
+
+    def windows(self, values: Values) -> Any:
+        spans = values.spans
+        places = spans.start[:, None] + np.arange(self.k)
+        return picked(values.data, places, places < spans.stop[:, None])
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return window.listed(self.k, latest_first=False)

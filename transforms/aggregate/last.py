@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from featurekit.transforms.aggregate._families import OneOfThem
+from featurekit.transforms.sql_windows import SqlWindow
+from featurekit.transforms.windows import Values
+from featurekit.types import Type
 
 __all__ = ["Last"]
 
@@ -21,3 +26,9 @@ class Last(OneOfThem):
 
     Note: rows are ordered by when they took effect, then by event time, then by value.
     """
+
+    def windows(self, values: Values) -> Any:
+        return values.data[values.spans.stop - 1]
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return window.latest()

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from featurekit.transforms.aggregate._families import OneOfThem
+from featurekit.transforms.sql_windows import SqlWindow
+from featurekit.transforms.windows import Values
+from featurekit.types import Type
 
 __all__ = ["Max"]
 
@@ -21,3 +28,9 @@ class Max(OneOfThem):
 
     Note: strings are ordered by the bytes of their UTF-8 text, false comes before true.
     """
+
+    def windows(self, values: Values) -> Any:
+        return values.extreme(np.maximum)
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return window.over("MAX", window.value)

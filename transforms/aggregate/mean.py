@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from featurekit.transforms.aggregate._families import FloatSummary
+from featurekit.transforms.sql_windows import SqlWindow
+from featurekit.transforms.windows import Values
+from featurekit.types import Type
 
 __all__ = ["Mean"]
 
@@ -19,3 +24,9 @@ class Mean(FloatSummary):
     Returns:
         float64. Null where the window holds no value.
     """
+
+    def windows(self, values: Values) -> Any:
+        return values.means
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return window.over("AVG", window.value)

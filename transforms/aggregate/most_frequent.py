@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from featurekit.transforms.aggregate._families import OneOfThem
 from featurekit.transforms.base import Input
-from featurekit.types import KEY
+from featurekit.transforms.sql_windows import SqlWindow, most_frequent
+from featurekit.transforms.windows import Values
+from featurekit.types import KEY, Type
 
 __all__ = ["MostFrequent"]
 
@@ -24,3 +28,9 @@ class MostFrequent(OneOfThem):
     """
 
     inputs = (Input("x", KEY),)
+
+    def windows(self, values: Values) -> Any:
+        return values.most_frequent()
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return most_frequent(window.collected())

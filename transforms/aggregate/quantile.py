@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from featurekit.transforms.aggregate._families import FloatSummary
+from featurekit.transforms.aggregate._families import FloatSummary, interpolated
 from featurekit.transforms.base import check, number_parameter
+from featurekit.transforms.sql import constant
+from featurekit.transforms.sql_windows import SqlWindow, quantile
+from featurekit.transforms.windows import Values
+from featurekit.types import FLOAT64, Type
 
 __all__ = ["Quantile"]
 
@@ -33,3 +39,9 @@ class Quantile(FloatSummary):
     def __post_init__(self) -> None:
         number_parameter("q", self.q)
         check(0 <= self.q <= 1, f"q must be from 0 to 1, got {self.q!r}")
+
+    def windows(self, values: Values) -> Any:
+        return interpolated(values, self.q)
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return quantile(window.collected(), constant(self.q, FLOAT64))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from featurekit.transforms.aggregate._families import Elapsed
+from featurekit.transforms.sql_windows import SqlWindow, seconds_since
+from featurekit.transforms.windows import Values
+from featurekit.types import Type
 
 __all__ = ["TimeSinceLast"]
 
@@ -23,3 +28,10 @@ class TimeSinceLast(Elapsed):
     Note: a row counts from when it took effect, so a row that became known late is as old as the
     knowledge of it.
     """
+
+    def windows(self, values: Values) -> Any:
+        spans = values.spans
+        return (spans.at - values.effect[spans.stop - 1]) / 1e6
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return seconds_since(window, "MAX")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from featurekit.transforms.aggregate._families import SeveralOfThem
 from featurekit.transforms.base import Input
-from featurekit.types import NUMBER
+from featurekit.transforms.sql_windows import SqlWindow, greatest
+from featurekit.transforms.windows import Values
+from featurekit.types import NUMBER, Type
 
 __all__ = ["TopK"]
 
@@ -30,3 +36,11 @@ class TopK(SeveralOfThem):
     """
 
     inputs = (Input("x", NUMBER),)
+
+    def windows(self, values: Values) -> Any:
+        length = values.spans.length
+        found = [values.smallest(np.maximum(length - 1 - place, 0)) for place in range(self.k)]
+        return np.ma.array(np.stack(found, 1), mask=np.arange(self.k) >= length[:, None])
+
+    def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
+        return greatest(window.collected(), self.k)

@@ -12,6 +12,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, tf
 from featurekit.transforms.families import AMOUNT, SameType
+from featurekit.transforms.sql import function, let, safe
 from featurekit.types import Type
 
 __all__ = ["Abs"]
@@ -41,3 +42,6 @@ class Abs(SameType):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tf.abs(inputs[0])
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return let([inputs[0]], lambda x: function("COALESCE", safe("ABS", x), x))

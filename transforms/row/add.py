@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation
+from featurekit.transforms.sql import arithmetic, moved, rounded
 from featurekit.types import ARITHMETIC, DURATION, TIMESTAMP, Type, common_number
 
 __all__ = ["Add"]
@@ -27,6 +28,9 @@ class Add(RowOperation):
         The common type of two numbers, `timestamp` for a timestamp and a duration, `duration` for
         two durations. Integers wrap around at 64 bits; floats follow IEEE 754. Null where x or y
         is null.
+
+    Note:
+        A timestamp outside of the years 1 to 9999 is null in BigQuery, which has no other.
 
     Raises:
         SpecError: Two timestamps, or a number and a time, are added.
@@ -62,3 +66,10 @@ class Add(RowOperation):
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         x, y = inputs
         return x + y
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        x, y = inputs
+        if TIMESTAMP in types:
+            time, duration = (x, y) if types[0] == TIMESTAMP else (y, x)
+            return moved(time, "+", duration)
+        return rounded(arithmetic(x, "+", y, types[0]), types[0])

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, check, number_parameter
-from featurekit.transforms.buckets import bucket_of, tensorflow_bucket_of
+from featurekit.transforms.buckets import bigquery_bucket_of, bucket_of, tensorflow_bucket_of
 from featurekit.types import INT64, NUMBER, Type
 
 __all__ = ["ApplyBuckets"]
@@ -71,3 +71,6 @@ class ApplyBuckets(RowOperation):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tensorflow_bucket_of(inputs[0], self.boundaries, types[0])
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return bigquery_bucket_of(inputs[0], self.boundaries, types[0])

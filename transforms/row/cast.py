@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
@@ -17,6 +18,18 @@ from featurekit.transforms.base import (
     polars_dtype,
     tensorflow_dtype,
     tf,
+)
+from featurekit.transforms.sql import (
+    all_of,
+    case,
+    cast,
+    constant,
+    float32,
+    function,
+    infix,
+    let,
+    rounded,
+    safe,
 )
 from featurekit.types import (
     BOOL,
@@ -48,6 +61,8 @@ _INTEGER = f"[+-]?0*[0-9]{{1,18}}|[+]?0*(?:{_up_to(str(2**63 - 1))})|-0*(?:{_up_
 _FLOAT = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _TEXT = {INT64: _INTEGER, FLOAT32: _FLOAT, FLOAT64: _FLOAT}
 
+_UNIT = 2**11
+"""What a FLOAT64 drops at most of an INT64."""
 _NUMBERS = (INT64, FLOAT32, FLOAT64)
 _ALLOWED = {
     BOOL: {*_NUMBERS, STRING},
@@ -89,6 +104,11 @@ class Cast(RowOperation):
         - To `bool`: whether a number is not 0, so true for NaN.
         - To `string`: an integer in decimal, a boolean as `true` or `false`.
         - To `timestamp` and `duration`: an integer counts microseconds.
+
+    Note:
+        BigQuery has timestamps of the years 1 to 9999 only; others are null there. It reads a
+        string as float64 before it is rounded to float32, so one of more than 17 digits that is
+        just beside the middle of two float32 may become the other one.
 
     Raises:
         SpecError: There is no such type, or no such conversion (float to string, string to
@@ -168,3 +188,49 @@ class Cast(RowOperation):
         if to == BOOL:
             return Masked(tf.not_equal(values, tf.zeros_like(values)), valid)
         return Masked(tf.cast(values, tensorflow_dtype(to)), valid)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        (x,), of, to = inputs, types[0], parse_type(self.to)
+        if of == to or {of, to} == {INT64, DURATION}:
+            return x
+        if TIMESTAMP in (of, to):
+            return function("UNIX_MICROS", x) if of == TIMESTAMP else safe("TIMESTAMP_MICROS", x)
+        if to == STRING:
+            return cast(x, STRING)
+        if to == BOOL:
+            return infix(x, "!=", 0)
+        if of == STRING:
+            pattern = constant(f"^(?:{_TEXT[to]})$", STRING)
+            return rounded(
+                let(
+                    [x],
+                    lambda x: case(
+                        (function("REGEXP_CONTAINS", x, pattern), cast(x, to, or_null=True))
+                    ),
+                ),
+                to,
+            )
+        if to == INT64:
+            return cast(function("TRUNC", x) if of.is_float else x, INT64, or_null=True)
+        if of == BOOL:
+            return cast(cast(x, INT64), to)
+        if (of, to) == (INT64, FLOAT32):
+            return float32(let([x], _float64_to_round))
+        return rounded(x if of.is_float else cast(x, to), to)
+
+
+def _float64_to_round(x: Any) -> Any:
+    """Return a FLOAT64 near an INT64, in a tree of GoogleSQL, that rounds to the same float32.
+
+    Where an integer has too many digits for a FLOAT64, the last of those that fit is made odd, so
+    that a number just beside the middle of two float32 does not fall on it.
+    """
+    kept, lost = function("DIV", x, _UNIT), function("MOD", x, _UNIT)
+
+    def odd(kept: Any) -> Any:
+        even = infix(function("MOD", kept, 2), "=", 0)
+        away = case((all_of(infix(lost, "!=", 0), even), function("SIGN", x)), otherwise=0)
+        return infix(cast(infix(kept, "+", away), FLOAT64), "*", float(_UNIT))
+
+    fits = all_of(infix(x, ">=", -(2**53)), infix(x, "<=", 2**53))
+    return case((fits, cast(x, FLOAT64)), otherwise=let([kept], odd))

@@ -11,6 +11,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, tf
 from featurekit.transforms.families import SameType
+from featurekit.transforms.sql import function
 from featurekit.types import Type
 
 __all__ = ["Ceil"]
@@ -38,3 +39,6 @@ class Ceil(SameType):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tf.math.ceil(inputs[0]) if types[0].is_float else inputs[0]
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return function("CEIL", inputs[0]) if types[0].is_float else inputs[0]

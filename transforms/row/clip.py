@@ -16,6 +16,7 @@ from featurekit.transforms.families import (
     polars_constant,
     tensorflow_constant,
 )
+from featurekit.transforms.sql import case, constant, infix, let
 from featurekit.types import Type
 
 __all__ = ["Clip"]
@@ -95,3 +96,17 @@ class Clip(SameType):
         low = None if self.low is None else constant_of("low", self.low, of)
         high = None if self.high is None else constant_of("high", self.high, of)
         return low, high
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        (x,), of = inputs, types[0]
+        low, high = self._bounds(of)
+
+        def held(x: Any) -> Any:
+            branches = []
+            if low is not None:
+                branches.append((infix(x, "<", constant(low, of)), constant(low, of)))
+            if high is not None:
+                branches.append((infix(x, ">", constant(high, of)), constant(high, of)))
+            return case(*branches, otherwise=x)
+
+        return let([x], held)

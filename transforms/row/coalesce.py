@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from featurekit.transforms.base import Example, Masked, tf
 from featurekit.transforms.families import CommonType
+from featurekit.transforms.sql import function
 from featurekit.types import Type
 
 __all__ = ["Coalesce"]
@@ -45,3 +47,6 @@ class Coalesce(CommonType):
             values = tf.where(found.valid, found.values, entry.values)
             found = Masked(values, tf.logical_or(found.valid, entry.valid))
         return found
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return function("COALESCE", *inputs)

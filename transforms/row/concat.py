@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, check, tf
+from featurekit.transforms.sql import constant, function
 from featurekit.types import STRING, STRING_LIKE, Type
 
 __all__ = ["Concat"]
@@ -55,3 +56,8 @@ class Concat(RowOperation):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tf.strings.join(inputs, separator=self.separator)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        between = [constant(self.separator, STRING)] if self.separator else []
+        parts = [part for entry in inputs for part in (*between, entry)]
+        return function("CONCAT", *parts[len(between) :])

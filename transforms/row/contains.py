@@ -10,7 +10,8 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, check, tf
 from featurekit.transforms.patterns import escaped, regular_expression
-from featurekit.types import BOOL, TEXT, Type
+from featurekit.transforms.sql import constant, function, infix
+from featurekit.types import BOOL, STRING, TEXT, Type
 
 __all__ = ["Contains"]
 
@@ -70,3 +71,10 @@ class Contains(RowOperation):
             escaped(self.pattern) if self.literal else regular_expression(self.pattern).tensorflow
         )
         return tf.strings.regex_full_match(inputs[0], f"(?s:.*?)(?:{wanted})(?s:.*)")
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        if self.literal:
+            place = function("STRPOS", inputs[0], constant(self.pattern, STRING))
+            return infix(place, ">", 0)
+        pattern = regular_expression(self.pattern).tensorflow
+        return function("REGEXP_CONTAINS", inputs[0], constant(pattern, STRING))

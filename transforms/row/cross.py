@@ -9,7 +9,12 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, integer_parameter, tf
-from featurekit.transforms.hashing import farmhash_bucket, tensorflow_farmhash_bucket
+from featurekit.transforms.hashing import (
+    bigquery_farmhash_bucket,
+    farmhash_bucket,
+    tensorflow_farmhash_bucket,
+)
+from featurekit.transforms.sql import constant, function
 from featurekit.types import INT64, KEY, STRING, Type
 
 __all__ = ["Cross"]
@@ -69,3 +74,7 @@ class Cross(RowOperation):
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         joined = tf.strings.join(inputs, separator=_BETWEEN)
         return tensorflow_farmhash_bucket(joined, self.buckets)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        parts = [part for entry in inputs for part in (constant(_BETWEEN, STRING), entry)]
+        return bigquery_farmhash_bucket(function("CONCAT", *parts[1:]), self.buckets)

@@ -32,6 +32,7 @@ class CyclicCosine(Cyclic):
     Source: N. I. Fisher, "Statistical Analysis of Circular Data", 1993, section 2.3.
     """
 
+    _sql = "COS"
     examples = (
         Example("cyclic_cosine(x, 24)", {"x": [0, 4, 12, -24, None]}, [1.0, 0.5, -1.0, 1.0, None]),
         Example(

@@ -32,6 +32,7 @@ class CyclicSine(Cyclic):
     Source: N. I. Fisher, "Statistical Analysis of Circular Data", 1993, section 2.3.
     """
 
+    _sql = "SIN"
     examples = (
         Example("cyclic_sine(x, 24)", {"x": [0, 6, 18, -6, None]}, [0.0, 1.0, -1.0, -1.0, None]),
         Example(

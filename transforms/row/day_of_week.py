@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example
 from featurekit.transforms.calendar_parts import MICROS_PER_DAY, TimePart, day_of_week
+from featurekit.transforms.sql import extract, function, infix
 
 __all__ = ["DayOfWeek"]
 
@@ -28,6 +29,10 @@ class DayOfWeek(TimePart):
 
     Raises:
         SpecError: `zone` is not a known name.
+
+    Note:
+        BigQuery goes by a time zone database of its own, and keeps changing to summer time after
+        2099. It has the years 1 to 9999 only: where the zone's clock shows another, this is null.
     """
 
     bounds = (0, 6)
@@ -56,3 +61,7 @@ class DayOfWeek(TimePart):
 
     def _tensorflow(self, micros: Any) -> Any:
         return day_of_week(micros // MICROS_PER_DAY)
+
+    def _bigquery(self, local: Any) -> Any:
+        # There Sunday is 1.
+        return function("MOD", infix(extract("DAYOFWEEK", local), "+", 5), 7)

@@ -15,6 +15,7 @@ from featurekit.transforms.calendar_parts import (
     civil_from_days,
     days_from_civil,
 )
+from featurekit.transforms.sql import extract
 
 __all__ = ["DayOfYear"]
 
@@ -32,6 +33,10 @@ class DayOfYear(TimePart):
 
     Raises:
         SpecError: `zone` is not a known name.
+
+    Note:
+        BigQuery goes by a time zone database of its own, and keeps changing to summer time after
+        2099. It has the years 1 to 9999 only: where the zone's clock shows another, this is null.
     """
 
     bounds = (1, 366)
@@ -61,3 +66,6 @@ class DayOfYear(TimePart):
     def _tensorflow(self, micros: Any) -> Any:
         days = micros // MICROS_PER_DAY
         return days - days_from_civil(civil_from_days(days)[0], 1, 1) + 1
+
+    def _bigquery(self, local: Any) -> Any:
+        return extract("DAYOFYEAR", local)

@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input
 from featurekit.transforms.families import FloatFunction, polars_quotient, tensorflow_quotient
+from featurekit.transforms.sql import function
 from featurekit.types import NUMBER
 
 __all__ = ["Divide"]
@@ -44,3 +45,6 @@ class Divide(FloatFunction):
 
     def _tensorflow(self, x: Any, y: Any) -> Any:
         return tensorflow_quotient(x, y)
+
+    def _bigquery(self, x: Any, y: Any) -> Any:
+        return function("IEEE_DIVIDE", x, y)

@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, tf
 from featurekit.transforms.families import FloatFunction
+from featurekit.transforms.sql import INFINITY, function, infix, safe
 
 __all__ = ["Exp"]
 
@@ -42,3 +43,6 @@ class Exp(FloatFunction):
 
     def _tensorflow(self, x: Any) -> Any:
         return tf.math.exp(x)
+
+    def _bigquery(self, x: Any) -> Any:
+        return function("COALESCE", safe("EXP", x), infix(x, "*", INFINITY))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -14,6 +15,7 @@ from featurekit.transforms.families import (
     polars_constant,
     tensorflow_constant,
 )
+from featurekit.transforms.sql import constant, function
 from featurekit.types import BOOL, NUMBER, STRING, Type, TypeSet
 
 __all__ = ["Fill"]
@@ -64,3 +66,7 @@ class Fill(SameType):
         (x,) = inputs
         value = tensorflow_constant(constant_of("value", self.value, types[0]), types[0])
         return Masked(tf.where(x.valid, x.values, value), tf.ones_like(x.valid))
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        value = constant_of("value", self.value, types[0])
+        return function("COALESCE", inputs[0], constant(value, types[0]))

@@ -15,6 +15,7 @@ from featurekit.transforms.families import (
     polars_quotient,
     polars_rounded,
 )
+from featurekit.transforms.sql import all_of, case, function, infix, safe
 from featurekit.types import INT64, Type
 
 __all__ = ["FloorDivide"]
@@ -56,3 +57,16 @@ class FloorDivide(IntegerDivision):
 
     def _tensorflow_floats(self, x: Any, y: Any) -> Any:
         return tf.math.floordiv(x, y)
+
+    def _bigquery_integers(self, x: Any, y: Any) -> Any:
+        whole = safe("DIV", x, function("NULLIF", y, 0))
+        rest = function("MOD", x, function("NULLIF", y, 0))
+        down = all_of(infix(rest, "!=", 0), infix(infix(x, "<", 0), "!=", infix(y, "<", 0)))
+        return case(
+            (infix(y, "=", -1), function("COALESCE", function("SAFE_NEGATE", x), x)),
+            (down, infix(whole, "-", 1)),
+            otherwise=whole,
+        )
+
+    def _bigquery_floats(self, x: Any, y: Any, of: Type) -> Any:
+        return function("FLOOR", function("IEEE_DIVIDE", x, y))

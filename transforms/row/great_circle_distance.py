@@ -10,7 +10,8 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, check, number_parameter, tf
 from featurekit.transforms.families import FloatFunction
-from featurekit.types import NUMBER
+from featurekit.transforms.sql import arithmetic, constant, function, infix, let
+from featurekit.types import FLOAT64, NUMBER
 
 __all__ = ["GreatCircleDistance"]
 
@@ -86,3 +87,24 @@ class GreatCircleDistance(FloatFunction):
         haversine = tf.where(haversine < 0.0, tf.zeros_like(haversine), haversine)
         haversine = tf.where(haversine > 1.0, tf.ones_like(haversine), haversine)
         return tf.asin(tf.sqrt(haversine)) * (2.0 * self.radius)
+
+    def _bigquery(
+        self, latitude_1: Any, longitude_1: Any, latitude_2: Any, longitude_2: Any
+    ) -> Any:
+        def half_sine(start: Any, end: Any) -> Any:
+            way = arithmetic(end, "-", start, FLOAT64)
+            return function("SIN", infix(way, "*", _RADIANS / 2))
+
+        def haversine(half_latitude: Any, half_longitude: Any) -> Any:
+            cosines = infix(
+                function("COS", infix(latitude_1, "*", _RADIANS)),
+                "*",
+                function("COS", infix(latitude_2, "*", _RADIANS)),
+            )
+            other = infix(infix(cosines, "*", half_longitude), "*", half_longitude)
+            return infix(infix(half_latitude, "*", half_latitude), "+", other)
+
+        halves = [half_sine(latitude_1, latitude_2), half_sine(longitude_1, longitude_2)]
+        within = function("GREATEST", 0.0, function("LEAST", 1.0, let(halves, haversine)))
+        angle = function("ASIN", function("SQRT", within))
+        return arithmetic(angle, "*", constant(2.0 * self.radius, FLOAT64), FLOAT64)

@@ -31,6 +31,7 @@ class GreaterEqual(Ordering):
     """
 
     operator = ">="
+    _sql = ">="
     examples = (
         Example("x >= y", {"x": [1, 2, 3, None], "y": [2, 2, 2, 2]}, [False, True, True, None]),
         Example("x >= 0.5", {"x": [-math.inf, 0.5, math.inf, None]}, [False, True, True, None]),

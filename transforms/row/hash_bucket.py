@@ -9,7 +9,11 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, integer_parameter
-from featurekit.transforms.hashing import farmhash_bucket, tensorflow_farmhash_bucket
+from featurekit.transforms.hashing import (
+    bigquery_farmhash_bucket,
+    farmhash_bucket,
+    tensorflow_farmhash_bucket,
+)
 from featurekit.types import INT64, KEY, STRING, Type
 
 __all__ = ["HashBucket"]
@@ -61,3 +65,6 @@ class HashBucket(RowOperation):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tensorflow_farmhash_bucket(inputs[0], self.buckets)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return bigquery_farmhash_bucket(inputs[0], self.buckets)

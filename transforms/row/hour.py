@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example
 from featurekit.transforms.calendar_parts import MICROS_PER_DAY, MICROS_PER_HOUR, TimePart
+from featurekit.transforms.sql import extract
 
 __all__ = ["Hour"]
 
@@ -27,6 +28,10 @@ class Hour(TimePart):
 
     Raises:
         SpecError: `zone` is not a known name.
+
+    Note:
+        BigQuery goes by a time zone database of its own, and keeps changing to summer time after
+        2099. It has the years 1 to 9999 only: where the zone's clock shows another, this is null.
     """
 
     bounds = (0, 23)
@@ -54,3 +59,6 @@ class Hour(TimePart):
 
     def _tensorflow(self, micros: Any) -> Any:
         return micros % MICROS_PER_DAY // MICROS_PER_HOUR
+
+    def _bigquery(self, local: Any) -> Any:
+        return extract("HOUR", local)

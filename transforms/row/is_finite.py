@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, tf
+from featurekit.transforms.sql import any_of, function, infix, let, whether_not
 from featurekit.types import BOOL, NUMBER, Type
 
 __all__ = ["IsFinite"]
@@ -42,3 +43,12 @@ class IsFinite(RowOperation):
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         (x,) = inputs
         return tf.math.is_finite(x) if types[0].is_float else tf.ones_like(x, tf.bool)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        if not types[0].is_float:
+            return infix(inputs[0], "=", inputs[0])
+
+        def finite(x: Any) -> Any:
+            return whether_not(any_of(function("IS_INF", x), function("IS_NAN", x)))
+
+        return let([inputs[0]], finite)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, Masked, RowOperation, tf
+from featurekit.transforms.sql import is_null
 from featurekit.types import ANY, BOOL, Type
 
 __all__ = ["IsMissing"]
@@ -42,3 +44,6 @@ class IsMissing(RowOperation):
     def tensorflow_masked(self, inputs: Sequence[Masked], types: Sequence[Type]) -> Masked:
         valid = inputs[0].valid
         return Masked(tf.logical_not(valid), tf.ones_like(valid))
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return is_null(inputs[0])

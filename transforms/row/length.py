@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, tf
+from featurekit.transforms.sql import function
 from featurekit.types import INT64, TEXT, Type
 
 __all__ = ["Length"]
@@ -39,3 +40,6 @@ class Length(RowOperation):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tf.cast(tf.strings.length(inputs[0], unit="UTF8_CHAR"), tf.int64)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return function("CHAR_LENGTH", inputs[0])

@@ -31,6 +31,7 @@ class Less(Ordering):
     """
 
     operator = "<"
+    _sql = "<"
     examples = (
         Example("x < y", {"x": [1, 2, 3, None], "y": [2, 2, 2, 2]}, [True, False, False, None]),
         Example("x < 0.5", {"x": [-math.inf, 0.5, math.inf, None]}, [True, False, False, None]),

@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, tf
 from featurekit.transforms.families import FloatFunction
+from featurekit.transforms.sql import INFINITY, NAN, case, function, infix
 
 __all__ = ["Log"]
 
@@ -42,3 +43,10 @@ class Log(FloatFunction):
 
     def _tensorflow(self, x: Any) -> Any:
         return tf.math.log(x)
+
+    def _bigquery(self, x: Any) -> Any:
+        return case(
+            (infix(x, "<", 0.0), NAN),
+            (infix(x, "=", 0.0), -INFINITY),
+            otherwise=function("LN", x),
+        )

@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, tf
 from featurekit.transforms.families import FloatFunction
+from featurekit.transforms.sql import INFINITY, NAN, any_of, case, function, infix, let
 
 __all__ = ["Log1p"]
 
@@ -38,3 +39,17 @@ class Log1p(FloatFunction):
 
     def _tensorflow(self, x: Any) -> Any:
         return tf.math.log1p(x)
+
+    def _bigquery(self, x: Any) -> Any:
+        # 1 + x is rounded before its logarithm is taken; the quotient makes up for that. See the
+        # appendix of the "HP-15C Advanced Functions Handbook", 1982, by W. Kahan.
+        def exact(x: Any, more: Any) -> Any:
+            share = function("IEEE_DIVIDE", x, infix(more, "-", 1.0))
+            return case(
+                (infix(x, "<", -1.0), NAN),
+                (infix(x, "=", -1.0), -INFINITY),
+                (any_of(infix(more, "=", 1.0), function("IS_INF", x)), x),
+                otherwise=infix(function("LN", more), "*", share),
+            )
+
+        return let([infix(x, "+", 1.0)], lambda more: exact(x, more))

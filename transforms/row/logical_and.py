@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from featurekit.transforms.base import Example, Masked, tf
 from featurekit.transforms.families import Logical
+from featurekit.transforms.sql import all_of
 from featurekit.types import Type
 
 __all__ = ["LogicalAnd"]
@@ -52,3 +54,6 @@ class LogicalAnd(Logical):
             false = (x.valid & ~x.values) | (y.valid & ~y.values)
             x = Masked(tf.logical_not(false), false | (x.valid & y.valid))
         return x
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return all_of(*inputs)

@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, tf
 from featurekit.transforms.families import SameType
+from featurekit.transforms.sql import whether_not
 from featurekit.types import BOOLEAN, Type
 
 __all__ = ["LogicalNot"]
@@ -38,3 +39,6 @@ class LogicalNot(SameType):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tf.logical_not(inputs[0])
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return whether_not(inputs[0])

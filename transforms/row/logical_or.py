@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from featurekit.transforms.base import Example, Masked
 from featurekit.transforms.families import Logical
+from featurekit.transforms.sql import any_of
 from featurekit.types import Type
 
 __all__ = ["LogicalOr"]
@@ -52,3 +54,6 @@ class LogicalOr(Logical):
             true = (x.valid & x.values) | (y.valid & y.values)
             x = Masked(true, true | (x.valid & y.valid))
         return x
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return any_of(*inputs)

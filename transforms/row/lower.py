@@ -9,7 +9,12 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, tf
-from featurekit.transforms.case_mapping import lower_letters, polars_mapped, tensorflow_mapped
+from featurekit.transforms.case_mapping import (
+    bigquery_mapped,
+    lower_letters,
+    polars_mapped,
+    tensorflow_mapped,
+)
 from featurekit.types import STRING, TEXT, Type
 
 __all__ = ["Lower"]
@@ -46,3 +51,6 @@ class Lower(RowOperation):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tensorflow_mapped(inputs[0], lower_letters(), tf.strings.lower)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return bigquery_mapped(inputs[0], lower_letters(), "LOWER")

@@ -19,7 +19,8 @@ from featurekit.transforms.calendar_parts import (
     days_from_civil,
     tensorflow_utc,
 )
-from featurekit.types import INTEGER, TIMESTAMP, Type
+from featurekit.transforms.sql import all_of, case, constant, infix, let, safe
+from featurekit.types import INTEGER, STRING, TIMESTAMP, Type
 
 __all__ = ["MakeTimestamp"]
 
@@ -42,6 +43,10 @@ class MakeTimestamp(RowOperation):
 
     Raises:
         SpecError: `zone` is not a known name.
+
+    Note:
+        BigQuery goes by a time zone database of its own, and keeps changing to summer time after
+        2099. It has the years 1 to 9999 only: a time that is in another year in UTC is null.
     """
 
     zone: str = "UTC"
@@ -98,6 +103,27 @@ class MakeTimestamp(RowOperation):
         for part in inputs:
             valid = tf.logical_and(valid, part.valid)
         return Masked(micros, tf.logical_and(valid, exists))
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        limits = ((1, 9999), (1, 12), (1, 31), (0, 23), (0, 59))
+        zone = constant(self.zone, STRING)
+
+        def local(*parts: Any) -> Any:
+            # The functions look at the last 32 bits of a part only.
+            within = [
+                case((all_of(infix(part, ">=", least), infix(part, "<=", most)), part))
+                for part, (least, most) in zip(parts, limits, strict=True)
+            ]
+            return safe("DATETIME", *within, 0)
+
+        def placed(local: Any) -> Any:
+            # A time that the clock skips comes back as another one.
+            return let(
+                [safe("TIMESTAMP", local, zone)],
+                lambda time: case((infix(safe("DATETIME", time, zone), "=", local), time)),
+            )
+
+        return let([let(inputs, local)], placed)
 
 
 def _local_micros(year: Any, month: Any, day: Any, hour: Any, minute: Any) -> tuple[Any, Any]:

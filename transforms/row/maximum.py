@@ -32,6 +32,7 @@ class Maximum(Extreme):
     """
 
     inputs = (Input("x", ARITHMETIC),)
+    _sql = "GREATEST"
     examples = (
         Example("maximum(x, y, 2)", {"x": [1, 5, None], "y": [3, 4, 0]}, [3, 5, None]),
         Example(

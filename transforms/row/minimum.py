@@ -32,6 +32,7 @@ class Minimum(Extreme):
     """
 
     inputs = (Input("x", ARITHMETIC),)
+    _sql = "LEAST"
     examples = (
         Example("minimum(x, y, 2)", {"x": [1, 5, None], "y": [3, 4, 0]}, [1, 2, None]),
         Example(

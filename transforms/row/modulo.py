@@ -11,6 +11,16 @@ import polars as pl
 
 from featurekit.transforms.base import Example, tf
 from featurekit.transforms.families import IntegerDivision, polars_quotient, polars_rounded
+from featurekit.transforms.sql import (
+    all_of,
+    any_of,
+    arithmetic,
+    case,
+    function,
+    infix,
+    let,
+    whether_not,
+)
 from featurekit.types import INT64, Type
 
 __all__ = ["Modulo"]
@@ -75,3 +85,28 @@ class Modulo(IntegerDivision):
         rest = tf.where(tf.math.is_inf(y) & finite, x, rest)
         wrong = tf.not_equal(rest, 0.0) & tf.not_equal(rest < 0.0, y < 0.0)
         return tf.where(wrong, rest + y, rest)
+
+    def _bigquery_integers(self, x: Any, y: Any) -> Any:
+        rest = function("MOD", x, function("NULLIF", y, 0))
+        return let([rest], lambda rest: _with_sign_of(y, rest))
+
+    def _bigquery_floats(self, x: Any, y: Any, of: Type) -> Any:
+        finite = whether_not(any_of(function("IS_INF", x), function("IS_NAN", x)))
+
+        def rest(quotient: Any) -> Any:
+            far = infix(function("ABS", quotient), ">=", _FAR)
+            exact = arithmetic(x, "-", arithmetic(y, "*", quotient, of), of)
+            return case(
+                (all_of(function("IS_INF", y), finite), x),
+                (all_of(far, finite, infix(y, "!=", 0.0)), infix(y, "*", 0.0)),
+                otherwise=exact,
+            )
+
+        quotient = function("FLOOR", function("IEEE_DIVIDE", x, y))
+        return let([let([quotient], rest)], lambda rest: _with_sign_of(y, rest))
+
+
+def _with_sign_of(y: Any, rest: Any) -> Any:
+    """Return the remainder, in a tree of GoogleSQL, moved to the side of 0 where the divisor is."""
+    wrong = all_of(infix(rest, "!=", 0), infix(infix(rest, "<", 0), "!=", infix(y, "<", 0)))
+    return case((wrong, infix(rest, "+", y)), otherwise=rest)

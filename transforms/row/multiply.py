@@ -12,6 +12,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation
 from featurekit.transforms.families import AMOUNT
+from featurekit.transforms.sql import arithmetic, rounded
 from featurekit.types import DURATION, INT64, Type, common_number
 
 __all__ = ["Multiply"]
@@ -61,3 +62,7 @@ class Multiply(RowOperation):
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         x, y = inputs
         return x * y
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        x, y = inputs
+        return rounded(arithmetic(x, "*", y, types[0]), types[0])

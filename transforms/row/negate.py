@@ -12,6 +12,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input
 from featurekit.transforms.families import AMOUNT, SameType
+from featurekit.transforms.sql import function, let, negative
 from featurekit.types import Type
 
 __all__ = ["Negate"]
@@ -42,3 +43,8 @@ class Negate(SameType):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return -inputs[0]
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        if types[0].is_float:
+            return negative(inputs[0])
+        return let([inputs[0]], lambda x: function("COALESCE", function("SAFE_NEGATE", x), x))

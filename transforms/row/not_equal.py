@@ -33,6 +33,7 @@ class NotEqual(Comparison):
     """
 
     operator = "!="
+    _sql = "!="
     examples = (
         Example(
             "x != y", {"x": [1, 2, None, None], "y": [1, 3, 3, None]}, [False, True, None, None]

@@ -9,7 +9,12 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, integer_parameter
-from featurekit.transforms.vectors import one_hot_array, one_hot_type, tensorflow_one_hot
+from featurekit.transforms.vectors import (
+    bigquery_one_hot,
+    one_hot_array,
+    one_hot_type,
+    tensorflow_one_hot,
+)
 from featurekit.types import INTEGER, Type
 
 __all__ = ["OneHot"]
@@ -56,3 +61,6 @@ class OneHot(RowOperation):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tensorflow_one_hot(inputs[0], self.depth)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return bigquery_one_hot(inputs[0], self.depth)

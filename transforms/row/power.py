@@ -10,6 +10,16 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, tf
 from featurekit.transforms.families import FloatFunction
+from featurekit.transforms.sql import (
+    INFINITY,
+    NAN,
+    all_of,
+    case,
+    function,
+    infix,
+    safe,
+    unless_null,
+)
 from featurekit.types import NUMBER
 
 __all__ = ["Power"]
@@ -49,3 +59,16 @@ class Power(FloatFunction):
     def _tensorflow(self, x: Any, y: Any) -> Any:
         special = tf.equal(tf.abs(y), 0.5) & (tf.equal(x, 0.0) | tf.math.is_inf(x))
         return tf.pow(tf.where(special, tf.abs(x), x), y)
+
+    def _bigquery(self, x: Any, y: Any) -> Any:
+        # SAFE.POW is null where x is negative and y no whole number, where the result overflows,
+        # and where it is the inverse of 0. Where y is odd, infinity has the sign of x.
+        half = infix(y, "*", 0.5)
+        odd = infix(half, "!=", function("FLOOR", half))
+        below = infix(function("IEEE_DIVIDE", 1.0, x), "<", 0.0)
+        beyond = case(
+            (all_of(infix(x, "<", 0.0), infix(y, "!=", function("FLOOR", y))), NAN),
+            (all_of(below, infix(y, "=", function("FLOOR", y)), odd), -INFINITY),
+            otherwise=INFINITY,
+        )
+        return function("COALESCE", safe("POW", x, y), unless_null([x, y], beyond))

@@ -11,6 +11,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, check, tf
 from featurekit.transforms.patterns import regular_expression
+from featurekit.transforms.sql import constant, function
 from featurekit.types import STRING, TEXT, Type
 
 __all__ = ["RegexReplace"]
@@ -81,6 +82,15 @@ class RegexReplace(RowOperation):
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         pattern = regular_expression(self.pattern).tensorflow
         return tf.strings.regex_replace(inputs[0], pattern, self.replacement)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        pattern = regular_expression(self.pattern).tensorflow
+        return function(
+            "REGEXP_REPLACE",
+            inputs[0],
+            constant(pattern, STRING),
+            constant(self.replacement, STRING),
+        )
 
 
 def _rust_replacement(escape: re.Match[str]) -> str:

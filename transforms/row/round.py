@@ -17,6 +17,7 @@ from featurekit.transforms.families import (
     tensorflow_quotient,
     tensorflow_rounded,
 )
+from featurekit.transforms.sql import case, function, infix, let, rounded, whole
 from featurekit.types import Type
 
 __all__ = ["Round"]
@@ -78,3 +79,17 @@ class Round(SameType):
         nearest = tensorflow_quotient(tf.round(wide * scale), scale)
         near = tf.where(tf.abs(wide) < _WHOLE, nearest, wide)
         return tensorflow_rounded(near, types[0])
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        (x,), of = inputs, types[0]
+        if not of.is_float:
+            return x
+        if self.digits == 0:
+            return whole(x)
+        scale = 10.0**self.digits
+
+        def nearest(x: Any) -> Any:
+            near = function("IEEE_DIVIDE", whole(infix(x, "*", scale)), scale)
+            return case((infix(function("ABS", x), "<", _WHOLE), near), otherwise=x)
+
+        return rounded(let([x], nearest), of)

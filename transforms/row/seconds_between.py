@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, tf
-from featurekit.types import FLOAT32, TIME, Type
+from featurekit.transforms.sql import cast, float32, function, infix, let
+from featurekit.types import FLOAT32, FLOAT64, TIME, Type
 
 __all__ = ["SecondsBetween"]
 
@@ -64,3 +65,16 @@ class SecondsBetween(RowOperation):
         micros = end - start
         seconds = tf.cast(micros // _MICROS, tf.float64)
         return tf.cast(seconds + tf.cast(micros % _MICROS, tf.float64) / _MICROS, tf.float32)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        start, end = (function("UNIX_MICROS", time) for time in inputs)
+
+        def seconds(micros: Any) -> Any:
+            rest = function("MOD", infix(function("MOD", micros, _MICROS), "+", _MICROS), _MICROS)
+            return let([rest], lambda rest: summed(micros, rest))
+
+        def summed(micros: Any, rest: Any) -> Any:
+            full = function("DIV", infix(micros, "-", rest), _MICROS)
+            return infix(cast(full, FLOAT64), "+", infix(rest, "/", _MICROS))
+
+        return float32(let([infix(end, "-", start)], seconds))

@@ -11,6 +11,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, tf
 from featurekit.transforms.families import SameType, polars_constant
+from featurekit.transforms.sql import function
 from featurekit.types import Type
 
 __all__ = ["Sign"]
@@ -40,3 +41,6 @@ class Sign(SameType):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tf.sign(inputs[0])
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return function("SIGN", inputs[0])

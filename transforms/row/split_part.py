@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from featurekit.transforms.base import (
     integer_parameter,
     tf,
 )
+from featurekit.transforms.sql import constant, element, function
 from featurekit.types import STRING, TEXT, Type
 
 __all__ = ["SplitPart"]
@@ -70,3 +72,9 @@ class SplitPart(RowOperation):
         at = tf.where(found, parts.row_starts() + place, tf.size(parts.flat_values, tf.int64))
         values = tf.gather(tf.concat([parts.flat_values, [""]], axis=0), at)
         return Masked(values, tf.logical_and(x.valid, found))
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        parts = function("SPLIT", inputs[0], constant(self.separator, STRING))
+        if self.index >= 0:
+            return element(parts, self.index)
+        return element(function("ARRAY_REVERSE", parts), -1 - self.index)

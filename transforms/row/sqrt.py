@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, tf
 from featurekit.transforms.families import FloatFunction
+from featurekit.transforms.sql import NAN, case, function, infix
 
 __all__ = ["Sqrt"]
 
@@ -42,3 +43,6 @@ class Sqrt(FloatFunction):
 
     def _tensorflow(self, x: Any) -> Any:
         return tf.math.sqrt(x)
+
+    def _bigquery(self, x: Any) -> Any:
+        return case((infix(x, "<", 0.0), NAN), otherwise=function("SQRT", x))

@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, check, tf
 from featurekit.transforms.patterns import escaped
+from featurekit.transforms.sql import constant, function
 from featurekit.types import STRING, TEXT, Type
 
 __all__ = ["Strip"]
@@ -58,3 +59,6 @@ class Strip(RowOperation):
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         unwanted = f"[{escaped(self.characters or _WHITE_SPACE)}]+"
         return tf.strings.regex_replace(inputs[0], rf"\A{unwanted}|{unwanted}\z", "")
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return function("TRIM", inputs[0], constant(self.characters or _WHITE_SPACE, STRING))

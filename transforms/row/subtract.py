@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation
+from featurekit.transforms.sql import arithmetic, function, infix, moved, rounded
 from featurekit.types import ARITHMETIC, DURATION, TIMESTAMP, Type, common_number
 
 __all__ = ["Subtract"]
@@ -28,6 +29,9 @@ class Subtract(RowOperation):
         The common type of two numbers, `duration` for two timestamps or two durations, `timestamp`
         for a timestamp less a duration. Integers wrap around at 64 bits; floats follow IEEE 754.
         Null where x or y is null.
+
+    Note:
+        A timestamp outside of the years 1 to 9999 is null in BigQuery, which has no other.
 
     Raises:
         SpecError: A number and a time are mixed, or a timestamp is taken from a duration.
@@ -71,3 +75,11 @@ class Subtract(RowOperation):
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         x, y = inputs
         return x - y
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        x, y = inputs
+        if types[1] == TIMESTAMP:
+            return infix(function("UNIX_MICROS", x), "-", function("UNIX_MICROS", y))
+        if types[0] == TIMESTAMP:
+            return moved(x, "-", y)
+        return rounded(arithmetic(x, "-", y, types[0]), types[0])

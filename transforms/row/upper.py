@@ -9,7 +9,12 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, tf
-from featurekit.transforms.case_mapping import polars_mapped, tensorflow_mapped, upper_letters
+from featurekit.transforms.case_mapping import (
+    bigquery_mapped,
+    polars_mapped,
+    tensorflow_mapped,
+    upper_letters,
+)
 from featurekit.types import STRING, TEXT, Type
 
 __all__ = ["Upper"]
@@ -46,3 +51,6 @@ class Upper(RowOperation):
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
         return tensorflow_mapped(inputs[0], upper_letters(), tf.strings.upper)
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        return bigquery_mapped(inputs[0], upper_letters(), "UPPER")

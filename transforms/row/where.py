@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from featurekit.transforms.base import Example, Input, Masked, RowOperation, tf
 from featurekit.transforms.families import common_type
+from featurekit.transforms.sql import case, let, whether_not
 from featurekit.types import BOOLEAN, SCALAR, Type
 
 __all__ = ["Where"]
@@ -64,3 +66,7 @@ class Where(RowOperation):
         values = tf.where(condition.values, x.values, y.values)
         valid = tf.where(condition.values, x.valid, y.valid)
         return Masked(values, tf.logical_and(condition.valid, valid))
+
+    def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
+        condition, x, y = inputs
+        return let([condition], lambda holds: case((holds, x), (whether_not(holds), y)))

@@ -10,6 +10,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example
 from featurekit.transforms.calendar_parts import MICROS_PER_DAY, TimePart, civil_from_days
+from featurekit.transforms.sql import extract
 
 __all__ = ["Year"]
 
@@ -27,6 +28,10 @@ class Year(TimePart):
 
     Raises:
         SpecError: `zone` is not a known name.
+
+    Note:
+        BigQuery goes by a time zone database of its own, and keeps changing to summer time after
+        2099. It has the years 1 to 9999 only: where the zone's clock shows another, this is null.
     """
 
     examples = (
@@ -53,3 +58,6 @@ class Year(TimePart):
 
     def _tensorflow(self, micros: Any) -> Any:
         return civil_from_days(micros // MICROS_PER_DAY)[0]
+
+    def _bigquery(self, local: Any) -> Any:
+        return extract("YEAR", local)

@@ -1,0 +1,567 @@
+"""Aggregations over past rows in the embedded engine: Polars reads and types, NumPy does windows.
+
+For each key that examples are looked up by, events and examples are read once, in parts of bounded
+size by a hash of the key. Events are sorted once for each meaning of "took effect"; a window of an
+example is then a span of places, and all windows of all its aggregations are answered together
+(see `featurekit.transforms.windows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from featurekit.engines.rows import lower, refuse_bad
+from featurekit.errors import DataError
+from featurekit.graph import AggregateNode, ColumnNode, History, Node, topological
+from featurekit.reading import typed_columns
+from featurekit.sources import Table, polars_errors
+from featurekit.spec.objects import Source, Spec
+from featurekit.transforms.base import polars_dtype
+from featurekit.transforms.windows import Places, Spans, Values
+from featurekit.types import BOOL, STRING, Kind, Type
+
+__all__ = ["compute", "keys_before", "with_aggregates"]
+
+_PART = 4_000_000
+"""About so many events and examples are sorted at once; those of one key stay together."""
+_RESULTS = 1 << 27
+"""At most so many results are in memory before they are written to a file."""
+
+_ROW = "~row"
+_AT = "~at"
+_BEFORE_ALL = np.iinfo(np.int64).min // 4
+_LONGEST = 1 << 61
+"""A window that is longer holds no other rows: this is longer than all years that are allowed."""
+
+Array = npt.NDArray[Any]
+
+
+def with_aggregates(
+    table: Table,
+    nodes: Sequence[AggregateNode],
+    spec: Spec,
+    sources: Mapping[str, Table],
+    folder: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Table:
+    """Return the examples' table with a column for each aggregate, named as features write it.
+
+    Args: See `compute`.
+
+    Raises:
+        DataError: A source cannot be read or breaks a check, or a lookup finds several rows.
+    """
+    if not nodes:
+        return table
+    made = compute(nodes, spec, table, sources, folder, progress)
+    own = table.frame.drop([node.text for node in nodes if node.text in table.schema])
+    schema = {**table.schema, **{node.text: polars_dtype(node.type) for node in nodes}}
+    return replace(table, frame=pl.concat([own, made], how="horizontal"), schema=schema)
+
+
+def compute(
+    nodes: Sequence[AggregateNode],
+    spec: Spec,
+    table: Table,
+    sources: Mapping[str, Table],
+    folder: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    declared: Source | None = None,
+) -> pl.LazyFrame:
+    """Return a column for each aggregate, named as features write it, a row for each example.
+
+    Args:
+        nodes: The aggregates.
+        spec: The spec.
+        table: The examples, as they are stored.
+        sources: The opened tables of past rows, by source.
+        folder: Where results may be written that are too many for memory; without it all are held.
+        progress: Told what is being done.
+        declared: How the examples' columns are to be read; by default as those of the spec's
+            examples.
+
+    Raises:
+        DataError: A source cannot be read or breaks a check, or a lookup finds several rows.
+    """
+    declared = declared or spec.sources[spec.examples.source]
+    table.refuse_ragged()
+    for name in {node.aggregate.history.source for node in nodes}:
+        if name != table.name:
+            sources[name].refuse_ragged()
+    with polars_errors(f"source {table.name!r}"):
+        rows = int(table.frame.select(pl.len()).collect(engine="streaming").item())
+    frames: list[pl.LazyFrame] = []
+    spilling = folder is not None and rows * len(nodes) > _RESULTS
+    groups = list(_groups(nodes, max(1, _RESULTS // rows) if spilling else len(nodes)))
+    for number, group in enumerate(groups):
+        first = group[0].aggregate.history
+        keys = ", ".join(node.text for node in first.keys) or "all rows"
+        progress(f"past rows of {first.source!r} by {keys}: {len(group)} values an example")
+        made = _Group(
+            group, table, declared, sources[first.source], spec.sources[first.source], rows
+        ).compute()
+        if folder is not None and spilling:
+            path = folder / f"aggregates-{number}.parquet"
+            with polars_errors(str(folder), writing=True):
+                made.write_parquet(path, compression="uncompressed")
+            frames.append(pl.scan_parquet(path, glob=False))
+        else:
+            frames.append(made.lazy())
+    return pl.concat(frames, how="horizontal").select(node.text for node in nodes)
+
+
+def keys_before(
+    nodes: Sequence[AggregateNode], names: Sequence[str], spec: Spec, past: Table, before: datetime
+) -> pl.DataFrame:
+    """Return the keys of which a row had taken effect before a time, in order.
+
+    Args:
+        nodes: Aggregates over one source by one key.
+        names: What the columns of the key are called in the result.
+        spec: The spec.
+        past: The opened table of past rows.
+        before: The time.
+
+    Raises:
+        DataError: The source cannot be read or breaks a check.
+    """
+    read: dict[str, Node] = dict(zip(names, nodes[0].aggregate.history.keys, strict=True))
+    times: dict[Node, str] = {}
+    for node in nodes:
+        for time in node.aggregate.history.effect:
+            times.setdefault(time, f"~time{len(times)}")
+    rows, refuse = _typed(
+        past, spec.sources[past.name], read | {name: time for time, name in times.items()}
+    )
+    refuse()
+    counts = pl.lit(False)
+    for history in {node.aggregate.history for node in nodes}:
+        known = (pl.col(times[time]) < before for time in history.effect)
+        counts |= pl.all_horizontal(pl.lit(True), *known)
+    present = pl.all_horizontal(pl.lit(True), *(pl.col(name).is_not_null() for name in names))
+    with polars_errors(f"source {past.name!r}"):
+        return (
+            rows.filter(counts & present).select(names).unique().sort(names)
+            .collect(engine="streaming")
+        )  # fmt: skip
+
+
+def _groups(nodes: Sequence[AggregateNode], most: int) -> Iterator[list[AggregateNode]]:
+    """Yield the aggregates in groups of one source and key, of at most so many."""
+    found: dict[Any, list[AggregateNode]] = {}
+    for node in nodes:
+        history = node.aggregate.history
+        found.setdefault((history.source, history.keys, node.asked), []).append(node)
+    for group in found.values():
+        # What is sorted alike and summarises the same values stays together.
+        group.sort(key=_reading)
+        for start in range(0, len(group), most):
+            yield group[start : start + most]
+
+
+def _reading(node: AggregateNode) -> tuple[str, ...]:
+    aggregate = node.aggregate
+    parts = [*aggregate.history.effect, *aggregate.values]
+    return tuple(part.fingerprint for part in parts)
+
+
+@dataclass
+class _Result:
+    """The values of one output, filled in for the examples of one part after another."""
+
+    node: AggregateNode
+    rows: int
+
+    def __post_init__(self) -> None:
+        of, operation = self.node.type, self.node.aggregate.operation
+        shape = (self.rows,) if of.width is None else (self.rows, of.width)
+        self.dtype = _numpy_dtype(of)
+        self.values: Array = np.zeros(shape, self.dtype)
+        if operation.empty is not None:
+            self.values[:] = operation.empty
+        self.valid = np.full(shape, operation.empty is not None)
+        self.words: list[pl.Series] = []
+
+    def put(self, rows: Places, found: Any, words: pl.Series | None) -> None:
+        """Take the values of some examples."""
+        if words is not None:
+            found = found + sum(map(len, self.words))
+            self.words.append(words)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.values[rows] = np.ma.getdata(found).astype(self.dtype, copy=False)
+        self.valid[rows] = ~np.ma.getmaskarray(found) if np.ma.isMA(found) else True
+
+    def series(self) -> pl.Series:
+        """Return the values as a Polars column of the output's type."""
+        of, width = self.node.type, self.node.type.width
+        there = pl.Series(self.valid.reshape(-1))
+        flat = pl.Series(self.values.reshape(-1))
+        if of.kind is Kind.STRING:
+            words = pl.concat(self.words) if self.words else pl.Series([], dtype=pl.String)
+            flat = words.gather(flat.set(~there, None))
+        elif not self.valid.all():
+            flat = pl.select(pl.when(there).then(flat)).to_series()
+        made = flat.cast(polars_dtype(Type(of.kind)))
+        if width is not None:
+            whole = pl.Series(self.valid.any(axis=1))
+            made = pl.select(pl.when(whole).then(made.reshape((self.rows, width)))).to_series()
+            made = made.cast(polars_dtype(of))
+        return made.alias(self.node.text)
+
+
+class _Group:
+    """Aggregates over one source, looked up by one key at one time."""
+
+    def __init__(
+        self, nodes: Sequence[AggregateNode], table: Table, declared: Source, past: Table,
+        source: Source, rows: int,
+    ) -> None:  # fmt: skip
+        self.nodes, self.table, self.past, self.rows = nodes, table, past, rows
+        self.declared, self.source = declared, source
+        first = nodes[0]
+        self.keys = [f"~key{place}" for place in range(len(first.keys))]
+        self.asked = dict(zip(self.keys, first.keys, strict=True))
+        if first.at is not None:
+            self.asked[_AT] = first.at
+        self.columns = self._columns()
+        read = dict(zip(self.keys, first.aggregate.history.keys, strict=True))
+        self.read = {**read, **{name: node for node, name in self.columns.items()}}
+
+    def _columns(self) -> dict[Node, str]:
+        """Name every node of the past rows that an aggregate reads, apart from the key."""
+        found: dict[Node, str] = {}
+        for node in self.nodes:
+            aggregate, history = node.aggregate, node.aggregate.history
+            for part in (*history.effect, history.event_time, *aggregate.values, aggregate.where):
+                if part is not None:
+                    found.setdefault(part, f"~value{len(found)}")
+        return found
+
+    def compute(self) -> pl.DataFrame:
+        """Return the aggregates' values, a row for each example."""
+        results = [_Result(node, self.rows) for node in self.nodes]
+        examples, refuse_examples = _typed(self.table, self.declared, self.asked)
+        events, refuse_events = _typed(self.past, self.source, self.read)
+        # Checks see all rows, once; then rows without a key are left out.
+        refuse_examples()
+        refuse_events()
+        examples = examples.with_row_index(_ROW)
+        for name in self.asked:
+            examples = examples.filter(pl.col(name).is_not_null())
+        for name in self.keys:
+            events = events.filter(pl.col(name).is_not_null())
+        parts = self._parts()
+        for number in range(parts):
+            mine = pl.struct(self.keys).hash(0) % parts == number if parts > 1 else pl.lit(True)
+            with polars_errors(f"source {self.past.name!r}"):
+                some = events.filter(mine).collect(engine="streaming")
+            with polars_errors(f"source {self.table.name!r}"):
+                asked = examples.filter(mine).collect(engine="streaming")
+            _Part(self, some, asked).compute(results)
+        return pl.DataFrame([result.series() for result in results])
+
+    def _parts(self) -> int:
+        """Return in how many parts of the keys the rows are worked on."""
+        if not self.keys:
+            return 1
+        with polars_errors(f"source {self.past.name!r}"):
+            past = int(self.past.frame.select(pl.len()).collect(engine="streaming").item())
+        return -(-(past + self.rows) // _PART)
+
+
+def _typed(
+    table: Table, source: Source, outputs: Mapping[str, Node]
+) -> tuple[pl.LazyFrame, Callable[[], None]]:
+    """Return computed columns of a table, and what refuses its rows if they break a check."""
+    found = (node for node in topological(outputs.values()) if isinstance(node, ColumnNode))
+    wanted = {node.name: node.type for node in found}
+    columns, checks = typed_columns(table, source, wanted)
+    rows = lower(table.frame.select(columns), outputs, {}).select(list(outputs))
+
+    def refuse() -> None:
+        if not checks:
+            return
+        where = f"source {table.name!r}"
+        bad = [check.bad.sum().alias(str(place)) for place, check in enumerate(checks)]
+        with polars_errors(where):
+            counts = table.frame.select(bad).collect(engine="streaming").row(0)
+        refuse_bad(table, checks, counts, where)
+
+    return rows, refuse
+
+
+class _Part:
+    """Events and examples of some keys."""
+
+    def __init__(self, group: _Group, events: pl.DataFrame, examples: pl.DataFrame) -> None:
+        self.group, self.events = group, events
+        keys = group.keys
+        if keys:
+            known = events.select(keys).unique().with_row_index("~code")
+            codes = events.join(known, on=keys, how="left", maintain_order="left")["~code"]
+            self.codes: Places = codes.to_numpy().astype(np.int64)
+            examples = examples.join(known, on=keys, how="inner")
+            self.known = known
+            asking = examples["~code"].to_numpy().astype(np.int64)
+        else:
+            self.codes = np.zeros(events.height, np.int64)
+            asking = np.zeros(examples.height, np.int64)
+        rows = examples[_ROW].to_numpy().astype(np.int64)
+        at = np.zeros(len(rows), np.int64)
+        if _AT in examples.columns:
+            at = _micros(examples[_AT])
+        order = np.lexsort((at, asking))
+        self.asking, self.rows, self.at = asking[order], rows[order], at[order]
+
+    def compute(self, results: Sequence[_Result]) -> None:
+        """Fill in the results of this part's examples."""
+        if not self.events.height or not len(self.rows):
+            return
+        by_history: dict[History, list[_Result]] = {}
+        for result in results:
+            by_history.setdefault(result.node.aggregate.history, []).append(result)
+        for history, some in by_history.items():
+            events = _Sorted(self, history)
+            if len(events.order):
+                events.compute(some)
+
+    def column(self, node: Node) -> pl.Series:
+        """Return the values of a node of the past rows."""
+        return self.events[self.group.columns[node]]
+
+
+class _Sorted:
+    """The events of a part that ever took effect, by key and effect, then by event time."""
+
+    def __init__(self, part: _Part, history: History) -> None:
+        self.part, self.history = part, history
+        effect, there = _latest([part.column(node) for node in history.effect], len(part.codes))
+        event = effect
+        if history.event_time is not None and (history.event_time,) != history.effect:
+            event = _micros(part.column(history.event_time))
+        places = np.arange(len(effect)) if there.all() else np.flatnonzero(there)
+        codes, effect, event = part.codes[places], effect[places], event[places]
+        order = (
+            np.lexsort((effect, codes))
+            if event is effect
+            else np.lexsort((event, effect, codes))
+        )  # fmt: skip
+        self.order: Places = places[order]
+        self.codes, self.effect, self.event = codes[order], effect[order], event[order]
+        if history.unique:
+            self._refuse_several()
+
+    def _refuse_several(self) -> None:
+        again = np.flatnonzero(self.codes[1:] == self.codes[:-1])
+        if not len(again):
+            return
+        part = self.part
+        names = [node.text for node in self.history.keys]
+        row = part.events.select(part.group.keys).row(int(self.order[again[0]]))
+        key = ", ".join(f"{name}={value!r}" for name, value in zip(names, row, strict=True))
+        raise DataError(
+            f"a lookup needs one row for each key; {key} has several",
+            where=f"source {self.history.source!r}",
+            hint="leave out the others; or declare event_time, and the row in effect at the "
+            "prediction is taken",
+        )
+
+    @cached_property
+    def sought(self) -> tuple[Places, int, int]:
+        """The events as sorted numbers made of key and effect, the earliest effect, the span."""
+        low = int(self.effect.min())
+        span = int(self.effect.max()) - low + 1
+        keys = int(max(self.codes[-1], self.part.asking[-1])) + 1
+        if keys * (span + 1) < 2**63:
+            return self.codes * span + (self.effect - low), low, span
+        return np.empty(0, np.int64), low, span
+
+    def places(self, before: int) -> Places:
+        """Return for each example how many events took effect earlier than so long before it.
+
+        Events of smaller keys count too, so that the numbers are places.
+        """
+        numbers, low, span = self.sought
+        asking, at = self.part.asking, self.part.at
+        moment = np.clip(at - min(before, _LONGEST), low, low + span)
+        if len(numbers):
+            return np.searchsorted(numbers, asking * span + (moment - low), "left")
+        return self._by_rank(asking, moment)
+
+    def _by_rank(self, asking: Places, moment: Places) -> Places:
+        """The same where key and time do not fit in 64 bits together: times become ranks."""
+        times, ranks = np.unique(self.effect, return_inverse=True)
+        size = len(times) + 1
+        sought = asking * size + np.searchsorted(times, moment, "left")
+        return np.searchsorted(self.codes * size + ranks, sought, "left")
+
+    @cached_property
+    def beginnings(self) -> Places:
+        """For each example, the place of the first event of its key."""
+        return np.searchsorted(self.codes, self.part.asking, "left")
+
+    def bounds(self, node: AggregateNode) -> tuple[Places, Places]:
+        """Return where the window of each example begins and ends."""
+        window = node.aggregate.window
+        if node.at is None:
+            return self.beginnings, np.searchsorted(self.codes, self.part.asking, "right")
+        start = self.beginnings if window.start is None else self._place(window.start)
+        return start, self._place(window.end)
+
+    def _place(self, before: int) -> Places:
+        if before not in self._places:
+            self._places[before] = self.places(before)
+        return self._places[before]
+
+    @cached_property
+    def _places(self) -> dict[int, Places]:
+        return {}
+
+    def compute(self, results: Sequence[_Result]) -> None:
+        """Fill in the results that read these events, those of the same values together."""
+        alike: dict[Any, list[_Result]] = {}
+        for result in results:
+            aggregate = result.node.aggregate
+            skips = aggregate.operation.skips_null
+            alike.setdefault((aggregate.values, aggregate.where, skips), []).append(result)
+        for (values, where, skips), some in alike.items():
+            _Column(self, values[0] if values else None, where, skips).compute(some)
+
+
+class _Column:
+    """The values that some aggregates summarise, without those that they skip."""
+
+    def __init__(
+        self, events: _Sorted, value: Node | None, where: Node | None, skips_null: bool
+    ) -> None:
+        self.events = events
+        part, order = events.part, events.order
+        chosen = np.ones(len(order), bool)
+        if where is not None:
+            chosen &= part.column(where).fill_null(False).to_numpy()[order]
+        self.words: pl.Series | None = None
+        self.there: Array | None = None
+        data = np.zeros(len(order), bool)
+        if value is not None:
+            stored, present, self.words = _array(part.column(value), value.type)
+            data, present = stored[order], present[order]
+            if skips_null:
+                chosen &= present
+            else:
+                self.there = present
+        self.before: Places | None = None
+        effect, event, codes = events.effect, events.event, events.codes
+        if not chosen.all():
+            self.before = np.concatenate((np.zeros(1, np.int64), np.cumsum(chosen)))
+            data, effect, event, codes = data[chosen], effect[chosen], event[chosen], codes[chosen]
+            if self.there is not None:
+                self.there = self.there[chosen]
+        self.effect, self.codes = effect, codes
+        self.data = self._tied(data, codes, effect, event) if value is not None else data
+
+    def _tied(self, data: Array, codes: Places, effect: Places, event: Places) -> Array:
+        """Put values that took effect and happened at once in the order of the values."""
+        same = (effect[1:] == effect[:-1]) & (codes[1:] == codes[:-1])
+        if event is not effect:
+            same &= event[1:] == event[:-1]
+        if not same.any():
+            return data
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        group = np.cumsum(np.append(True, ~same))[tied]
+        there = np.ones(len(tied), bool) if self.there is None else self.there[tied]
+        order = tied[np.lexsort((data[tied], there, group))]
+        data = data.copy()
+        data[tied] = data[order]
+        if self.there is not None:
+            self.there = self.there.copy()
+            self.there[tied] = self.there[order]
+        return data
+
+    def compute(self, results: Sequence[_Result]) -> None:
+        """Fill in the results: all windows of all operations over these values."""
+        part, asking = self.events.part, len(self.events.part.rows)
+        windows: dict[Any, list[_Result]] = {}
+        for result in results:
+            window = result.node.aggregate.window
+            windows.setdefault((window.start, window.end), []).append(result)
+        starts, stops = [], []
+        for some in windows.values():
+            start, stop = self.events.bounds(some[0].node)
+            starts.append(start if self.before is None else self.before[start])
+            stops.append(stop if self.before is None else self.before[stop])
+        start, stop = np.concatenate(starts), np.concatenate(stops)
+        held = np.flatnonzero(stop > start)
+        if not len(held):
+            return
+        spans = Spans(start[held], stop[held], part.at[held % asking])
+        data = self.data if self.there is None else np.arange(len(self.data))
+        values = Values(data, self.effect, self.codes, spans)
+        bounds = np.searchsorted(held, np.arange(len(windows) + 1) * asking)
+        operations = dict.fromkeys(result.node.aggregate.operation for result in results)
+        for operation in operations:
+            found = operation.windows(values)
+            words = self.words if self._is_word(results, operation) else None
+            if self.there is not None:
+                found = np.ma.array(self.data[found], mask=~self.there[found])
+            for place, some in enumerate(windows.values()):
+                mine = slice(bounds[place], bounds[place + 1])
+                rows = part.rows[held[mine] - place * asking]
+                for result in some:
+                    if result.node.aggregate.operation == operation:
+                        result.put(rows, found[mine], words)
+
+    def _is_word(self, results: Sequence[_Result], operation: Any) -> bool:
+        of = next(r.node.type for r in results if r.node.aggregate.operation == operation)
+        return of.kind is Kind.STRING
+
+
+def _latest(times: Sequence[pl.Series], rows: int) -> tuple[Places, npt.NDArray[np.bool_]]:
+    """Return the latest of some times of each row, and whether all of them are there."""
+    if not times:
+        return np.full(rows, _BEFORE_ALL), np.ones(rows, bool)
+    there = np.ones(rows, bool)
+    latest = _micros(times[0])
+    for time in times:
+        there &= time.is_not_null().to_numpy()
+        latest = np.maximum(latest, _micros(time))
+    return latest, there
+
+
+def _micros(times: pl.Series) -> Places:
+    """Return times in microseconds, a missing one as if before all."""
+    return times.to_physical().fill_null(_BEFORE_ALL).to_numpy()
+
+
+def _array(column: pl.Series, of: Type) -> tuple[Array, npt.NDArray[np.bool_], pl.Series | None]:
+    """Return a column as an array, whether each value is there, and the words of a string's codes.
+
+    Codes are places in the order of the words' UTF-8 bytes. NaN is not there.
+    """
+    words = None
+    if of == STRING:
+        words = column.drop_nulls().unique().sort()
+        column = column.cast(pl.Enum(words)).to_physical().cast(pl.Int64)
+    present = column.is_not_null().to_numpy()
+    if of.is_float:
+        # Negative zero equals zero; adding zero makes it so to the bit.
+        data = column.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0
+        nan = np.isnan(data)
+        return data, present & ~nan if nan.any() else present, None
+    if of == BOOL:
+        return column.fill_null(False).to_numpy(), present, None
+    return column.to_physical().fill_null(0).to_numpy(), present, words
+
+
+def _numpy_dtype(of: Type) -> Any:
+    """Return the NumPy type of results; those that are strings are held as codes."""
+    kinds: dict[Kind, Any] = {Kind.FLOAT32: np.float32, Kind.FLOAT64: np.float64, Kind.BOOL: bool}
+    return kinds.get(of.kind, np.int64)
