@@ -51,7 +51,7 @@ lock: $(VENV)/test.installed ## the newest versions that fit, into requirements.
 	$(PY) .ci/lock.py < $(VENV)/report.json > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
-clean: ## remove what the other targets made, except .venv
+clean: ## remove what the other targets made, except virtual environments
 	rm -rf build dist site runs $(FLIGHTS)/data .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 $(VENV)/pyvenv.cfg:

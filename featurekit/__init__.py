@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from featurekit._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from featurekit.engines.bigquery import BigQuery as BigQuery
     from featurekit.errors import BudgetError as BudgetError
     from featurekit.errors import DataError as DataError
     from featurekit.errors import EngineError as EngineError
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _HOMES = {
     name: f"featurekit.{module}"
     for module, names in {
+        "engines.bigquery": "BigQuery",
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",
         "job": "Progress Run check open_run plan run",

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done, 1 a gate failed (leak, parity), 2 bad spec or usage, 3 bad data, 4 an engine
-        failed, 130 interrupted.
+        failed, 5 over a budget, 130 interrupted.
 
     Raises:
         SystemExit: `--help` and `--version` (0), and arguments that argparse refuses (2).
@@ -78,15 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    if arguments.engine != "local":
-        raise UsageError(f"the engine {arguments.engine!r} is not available yet",
-                         hint="leave --engine out: local is the only one so far")  # fmt: skip
     from featurekit.job import run
 
     with progress_bar(shown=not (arguments.quiet or arguments.json)) as progress:
         done = run(
             arguments.spec, arguments.out, overwrite=arguments.overwrite,
             tensorflow=False if arguments.no_tensorflow else None, tfrecord=arguments.tfrecord,
+            engine=arguments.engine, bigquery=_bigquery(arguments), load=arguments.load,
             progress=progress,
         )  # fmt: skip
     if arguments.json:
@@ -96,10 +94,44 @@ def _run(arguments: argparse.Namespace) -> str:
     return "" if arguments.quiet else "\n".join(summary(done, arguments))
 
 
+def _bigquery(arguments: argparse.Namespace) -> Any:
+    """Return where in BigQuery to work, if the arguments say so."""
+    if arguments.project is None and arguments.dataset is None:
+        return None
+    if arguments.project is None or arguments.dataset is None:
+        raise UsageError("--project and --dataset belong together")
+    from featurekit.engines.bigquery.settings import from_environment
+
+    labels = {}
+    for text in arguments.label:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise UsageError(f"a label is KEY=VALUE, got {text!r}")
+        labels[key] = value
+    given = {
+        name: value
+        for name in ("location", "max_bytes", "deadline")
+        if (value := getattr(arguments, name)) is not None
+    }
+    return from_environment(arguments.project, arguments.dataset, labels=labels, **given)
+
+
 def _plan(arguments: argparse.Namespace) -> str:
     from featurekit.job import plan
 
-    made = plan(arguments.spec, saved_model=not arguments.no_tensorflow)
+    settings = _bigquery(arguments)
+    made = plan(
+        arguments.spec, arguments.engine, not arguments.no_tensorflow,
+        settings if arguments.ask else None,
+    )  # fmt: skip
+    if arguments.sql:
+        from featurekit.engines.bigquery.aggregates import planned_statements
+        from featurekit.engines.bigquery.sql import write_sql
+
+        staging = "your-project.featurekit"
+        if settings is not None:
+            staging = str(settings.table("t")).removesuffix(".t")
+        write_sql(planned_statements(made, staging), Path(arguments.sql))
     if arguments.json:
         text = as_json(made.to_dict())
     else:
@@ -226,6 +258,25 @@ def parser() -> argparse.ArgumentParser:
     def flag(added: Any, name: str, text: str) -> None:
         added.add_argument(name, action="store_true", help=text)
 
+    def engine(added: argparse.ArgumentParser) -> None:
+        text = "local, or gcp for aggregations and lookups in BigQuery (default: local)"
+        added.add_argument("--engine", metavar="NAME", default="local", help=text)
+
+    def bigquery(added: argparse.ArgumentParser) -> None:
+        group = added.add_argument_group("BigQuery")
+        text = "the project that runs jobs and pays for them (default: no use of BigQuery)"
+        group.add_argument("--project", metavar="NAME", help=text)
+        text = "the dataset for staging tables and results (default: no use of BigQuery)"
+        group.add_argument("--dataset", metavar="NAME", help=text)
+        text = "where jobs run (default: where the dataset is)"
+        group.add_argument("--location", metavar="NAME", help=text)
+        text = "refuse, before anything runs, what would read more (default: 1 TiB)"
+        group.add_argument("--max-bytes", metavar="N", type=int, help=text)
+        text = "refuse to wait longer for all jobs together (default: 3600)"
+        group.add_argument("--deadline", metavar="SECONDS", type=float, help=text)
+        text = "a label of every job; may be given again (default: FeatureKit's own only)"
+        group.add_argument("--label", metavar="KEY=VALUE", action="append", default=[], help=text)
+
     run = command("run", _run)
     spec(run)
     text = "the folder to write; it appears complete or not at all (required)"
@@ -234,8 +285,9 @@ def parser() -> argparse.ArgumentParser:
     flag(run, "--overwrite", text)
     no_tensorflow(run)
     flag(run, "--tfrecord", "write the examples as TFRecord too (default: Parquet only)")
-    text = "what fits statistics and writes examples (default: local)"
-    run.add_argument("--engine", metavar="NAME", default="local", help=text)
+    engine(run)
+    bigquery(run)
+    flag(run, "--load", "let local data be loaded into BigQuery (default: refuse)")
     json(run, "what was written")
     text = "print nothing but errors (default: a summary, and progress on a terminal)"
     flag(run, "--quiet", text)
@@ -247,7 +299,13 @@ def parser() -> argparse.ArgumentParser:
     flag(form, "--mermaid", "print the plan as a Mermaid flowchart (default: a table)")
     text = "write the plan as a picture too, replacing an older one (default: none)"
     plan.add_argument("--picture", metavar="FILE.svg", help=text)
+    text = "write the SQL of aggregations and lookups, one file a step (default: none)"
+    plan.add_argument("--sql", metavar="DIR", help=text)
     no_tensorflow(plan)
+    engine(plan)
+    bigquery(plan)
+    text = "ask BigQuery for the columns of its tables (default: go by what SPEC declares)"
+    flag(plan, "--ask", text)
 
     check = command("check", _check)
     spec(check)
@@ -299,7 +357,7 @@ start:
 
 exit codes:
   0 done   1 a gate failed (leak, parity)   2 bad spec or usage   3 bad data
-  4 an engine or the disk failed            130 interrupted
+  4 an engine or the disk failed   5 over a budget   130 interrupted
 
 FEATUREKIT_TRACEBACK=1 in the environment shows where an unexpected error comes from.
 """
@@ -315,6 +373,7 @@ examples:
   featurekit run flights.yaml --out runs/1
   featurekit run flights.yaml --out runs/1 --overwrite --no-tensorflow
   featurekit run flights.yaml --out runs/1 --json | jq .rows.splits
+  featurekit run flights.yaml --out runs/1 --engine gcp --project p --dataset d --load
 
   in Python: fk.open_run("runs/1").examples("train").to_pandas()""",
     "plan": """\
@@ -326,6 +385,7 @@ cut at the borders between one row, a full pass, and past rows.
 examples:
   featurekit plan flights.yaml
   featurekit plan flights.yaml --picture plan.svg
+  featurekit plan flights.yaml --sql sql
   featurekit plan flights.yaml --json | jq .features.route""",
     "check": """\
 Check a spec against the types of its data; print every problem at once.

@@ -7,15 +7,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featurekit import artifact
-from featurekit.engines import local
-from featurekit.engines.history import with_aggregates
+from featurekit.engines import history, local
 from featurekit.engines.tfrecord import refuse_wide
 from featurekit.errors import DataError, UsageError, require
 from featurekit.export import Worker, require_parity
@@ -23,13 +22,19 @@ from featurekit.graph import code_domain, fitted_type
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import Table, column_types, open_table, polars_errors
-from featurekit.spec.objects import Aggregation, Lookup, Spec
+from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
 from featurekit.training import ExampleSet
 from featurekit.types import Type
 
 __all__ = ["Progress", "Run", "check", "open_run", "open_sources", "plan", "run"]
 
+if TYPE_CHECKING:
+    from featurekit.engines.bigquery.client import Warehouse
+    from featurekit.engines.bigquery.settings import Settings
+
 EXAMPLES = "examples"
+ENGINES = ("local", "gcp")
+_KNOWN = " and ".join(ENGINES)
 
 
 @dataclass(frozen=True)
@@ -41,25 +46,47 @@ class Progress:
     text: str
 
 
-def check(spec: Spec | str | Path) -> Resolved:
+def check(spec: Spec | str | Path, bigquery: Settings | None = None) -> Resolved:
     """Read the types of a spec's columns and prove that everything in it fits.
+
+    Args:
+        spec: The spec, or the path of its file.
+        bigquery: How to reach sources that are BigQuery tables; without it, only what the spec
+            declares of them is known.
 
     Raises:
         SpecErrors: All problems together.
         DataError: The data whose types are needed cannot be read.
     """
     spec = _spec(spec)
-    return _open(spec).resolve(spec)
+    if bigquery is None:
+        return _open(spec).resolve(spec)
+    with ExitStack() as stack:
+        warehouse = _warehouse(stack, bigquery, None)
+        return _open(spec, _reader(spec, warehouse, None, remote=True)).resolve(spec)
 
 
-def plan(spec: Spec | str | Path, engine: str = "local", saved_model: bool = True) -> Plan:
+def plan(
+    spec: Spec | str | Path,
+    engine: str = "local",
+    saved_model: bool = True,
+    bigquery: Settings | None = None,
+) -> Plan:
     """Return what a run of the spec would do, without reading rows.
+
+    Args:
+        spec: The spec, or the path of its file.
+        engine: `local`, or `gcp` for aggregations and lookups in BigQuery.
+        saved_model: Whether the row graph is exported to TensorFlow.
+        bigquery: How to reach sources that are BigQuery tables; see `check`.
 
     Raises:
         SpecErrors: All problems of the spec together.
         DataError: The data whose types are needed cannot be read.
     """
-    return make_plan(check(spec), engine, saved_model)
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
+    return make_plan(check(spec, bigquery), engine, saved_model)
 
 
 def run(
@@ -69,6 +96,9 @@ def run(
     tensorflow: bool | None = None,
     overwrite: bool = False,
     tfrecord: bool = False,
+    engine: str = "local",
+    bigquery: Settings | None = None,
+    load: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Fit all statistics, write the examples and the SavedModel, and publish them as one folder.
@@ -79,6 +109,10 @@ def run(
         tensorflow: Whether to export the SavedModel; by default where TensorFlow is installed.
         overwrite: Whether a run that stands at `out` may be replaced.
         tfrecord: Whether to write the examples as TFRecord too (needs TensorFlow).
+        engine: `local` for all of it here; `gcp` for aggregations and lookups in BigQuery.
+        bigquery: Where in BigQuery, and within which bounds; for `gcp`, and to read sources that
+            are BigQuery tables.
+        load: Whether local data may be loaded into BigQuery.
         progress: Told when a stage begins.
 
     Returns:
@@ -87,10 +121,13 @@ def run(
     Raises:
         SpecErrors: The spec has problems.
         DataError: The data is not what the spec says.
+        BudgetError: BigQuery would read more than it may; nothing has run.
+        EngineError: BigQuery failed.
         ParityError: The SavedModel does not give what the examples hold.
         UsageError: `out` cannot be written.
     """
     started = time.monotonic()
+    _check_engine(engine, bigquery)
     spec = _spec(spec)
     target = Path(out).absolute()
     artifact.check_target(target, overwrite)
@@ -102,20 +139,28 @@ def run(
         # Both import TensorFlow while the data is read.
         builder = stack.enter_context(Worker()) if export else None
         verifier = stack.enter_context(Worker()) if export or tfrecord else None
-        resolved, tables = open_sources(spec)
-        made = make_plan(resolved, "local", export)
+        space = _Space(stack, target)
+        warehouse = _warehouse(stack, bigquery, progress) if bigquery is not None else None
+        resolved, tables = open_sources(spec, warehouse, space, engine == "gcp")
+        made = make_plan(resolved, engine, export)
         if tfrecord:
             refuse_wide(made)
         aggregates = resolved.aggregates
-        histories = {(node.aggregate.history.source, node.keys) for node in aggregates}
-        stages = 2 + 2 * export + tfrecord + max(1, len(made.levels)) + len(histories)
+        histories = {(node.aggregate.history.source, node.asked) for node in aggregates}
+        past_stages = min(1, len(histories)) if engine == "gcp" else len(histories)
+        stages = 2 + 2 * export + tfrecord + max(1, len(made.levels)) + past_stages
         tell = _Teller(progress, stages)
         folder = stack.enter_context(artifact.new_folder(target, overwrite))
         table = tables[spec.examples.source]
         if aggregates:
-            scratch = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-            space = Path(stack.enter_context(scratch))
-            table = with_aggregates(table, aggregates, spec, tables, space, tell.stage)
+            if warehouse is not None and engine == "gcp":
+                from featurekit.engines.bigquery import aggregates as remote
+
+                tell.stage("aggregations in BigQuery")
+                past = remote.compute(made, warehouse, table, tables, load=load)
+            else:
+                past = history.compute(aggregates, spec, table, tables, space.folder(), tell.stage)
+            table = history.with_columns(table, aggregates, past)
             tell.lap("aggregate")
         fitted, census = local.fit(made, table, tell.stage)
         tell.lap("fit")
@@ -269,7 +314,7 @@ class _Opened:
         return resolve(spec, self.types.get(main, {}), others)
 
 
-def _open(spec: Spec) -> _Opened:
+def _open(spec: Spec, rows: Callable[[str], Source] | None = None) -> _Opened:
     """Open the source of the examples, and those that aggregations and lookups need."""
     others: list[Aggregation | Lookup] = [*spec.aggregations.values(), *spec.lookups.values()]
     needed = {spec.examples.source, *(entry.source for entry in others)}
@@ -277,31 +322,55 @@ def _open(spec: Spec) -> _Opened:
     types: dict[str, Mapping[str, Type]] = {}
     for name in sorted(needed & set(spec.sources)):
         source = spec.sources[name]
+        if rows is None and source.table is not None:
+            # Without a connection, what the spec declares is all that is known.
+            types[name] = _declared(source)
+            continue
         try:
-            table = open_table(name, source, spec.base)
+            table = open_table(name, rows(name) if rows is not None else source, spec.base)
             with polars_errors(f"source {name!r}"):
                 if table.csv and table.frame.head(1).collect().is_empty():
                     raise DataError("the data has no rows", where=f"source {name!r}")
             tables[name], types[name] = table, column_types(table, source)
         except DataError:
             # Data that is not there yet can still be planned for, where the spec says all types.
-            read = {key: column for key, column in source.columns.items() if column.expr is None}
-            declared = {key: column.type for key, column in read.items() if column.type is not None}
-            if not declared or len(declared) < len(read):
+            read = [column for column in source.columns.values() if column.expr is None]
+            if not read or any(column.type is None for column in read):
                 raise
-            types[name] = declared
+            types[name] = _declared(source)
     return _Opened(tables, types)
 
 
-def open_sources(spec: Spec | str | Path) -> tuple[Resolved, dict[str, Table]]:
+def _declared(source: Source) -> dict[str, Type]:
+    """Return the types that a source declares of its stored columns."""
+    return {
+        name: column.type for name, column in source.columns.items()
+        if column.expr is None and column.type is not None
+    }  # fmt: skip
+
+
+def open_sources(
+    spec: Spec | str | Path,
+    warehouse: Warehouse | None = None,
+    space: _Space | None = None,
+    remote: bool = False,
+) -> tuple[Resolved, dict[str, Table]]:
     """Resolve a spec and open the sources that its examples and its past rows are read from.
+
+    Args:
+        spec: The spec, or the path of its file.
+        warehouse: The connection to BigQuery, for sources that are tables there.
+        space: Where such tables are read to.
+        remote: Whether past rows stay in BigQuery: of those sources, only the types are read.
 
     Raises:
         SpecErrors: All problems of the spec together.
         DataError: A source cannot be opened.
     """
     spec = _spec(spec)
-    opened = _open(spec)
+    main = spec.examples.source
+    read = None if warehouse is None else _reader(spec, warehouse, space, remote)
+    opened = _open(spec, read)
     resolved = opened.resolve(spec)
     past = {
         node.aggregate.history.source
@@ -309,10 +378,74 @@ def open_sources(spec: Spec | str | Path) -> tuple[Resolved, dict[str, Table]]:
     }  # fmt: skip
     # Opened again only to raise what was wrong with it, where declared types were enough until now.
     tables = {
-        name: opened.tables.get(name) or open_table(name, spec.sources[name], spec.base)
-        for name in sorted(past | {spec.examples.source})
+        name: opened.tables.get(name)
+        or open_table(name, spec.sources[name] if read is None else read(name), spec.base)
+        for name in sorted(past | {main})
     }
     return resolved, tables
+
+
+def _reader(
+    spec: Spec, warehouse: Warehouse, space: _Space | None, remote: bool
+) -> Callable[[str], Source]:
+    """Return what makes a BigQuery table local: its rows, or just its columns."""
+
+    def rows(name: str) -> Source:
+        source = spec.sources[name]
+        if source.table is None:
+            return source
+        from featurekit.engines.bigquery.aggregates import download, empty_frame, stored_types
+
+        if space is None or (remote and name != spec.examples.source):
+            frame = empty_frame(stored_types(warehouse, source.table))
+        else:
+            frame = download(warehouse, source.table, space.folder())
+        return replace(source, table=None, data=frame)
+
+    return rows
+
+
+class _Space:
+    """A folder for what is too large for memory, made when it is needed, beside the output.
+
+    Args:
+        stack: Removes it.
+        target: The output.
+    """
+
+    def __init__(self, stack: ExitStack, target: Path) -> None:
+        self.stack, self.target = stack, target
+        self._folder: Path | None = None
+
+    def folder(self) -> Path:
+        """Return the folder."""
+        if self._folder is None:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            made = tempfile.TemporaryDirectory(
+                prefix=f".{self.target.name}.", dir=self.target.parent
+            )
+            self._folder = Path(self.stack.enter_context(made))
+        return self._folder
+
+
+def _check_engine(engine: str, bigquery: Settings | None) -> None:
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
+    if engine == "gcp" and bigquery is None:
+        raise UsageError(
+            "the engine gcp needs to know where in BigQuery it may work",
+            hint="--project and --dataset; in Python bigquery=fk.BigQuery(project, dataset)",
+        )
+
+
+def _warehouse(
+    stack: ExitStack, settings: Settings, progress: Callable[[Progress], None] | None
+) -> Warehouse:
+    """Connect to BigQuery; what it tells is shown beside the stage that is running."""
+    from featurekit.engines.bigquery.client import Warehouse
+
+    tell = None if progress is None else lambda text: progress(Progress(0, 1, text))
+    return stack.enter_context(Warehouse(settings, tell))
 
 
 def _features(made: Plan, fitted: Mapping[Any, Any]) -> dict[str, Any]:
@@ -342,7 +475,12 @@ def _manifest(
             for source, types in resolved.past.items()
         },
         "versions": artifact.versions(),
-        "inputs": {name: table.fingerprint() for name, table in tables.items()},
+        "inputs": {
+            name: table.fingerprint()
+            if resolved.spec.sources[name].table is None
+            else [{"table": resolved.spec.sources[name].table}]
+            for name, table in tables.items()
+        },
         "rows": {
             "read": census.rows,
             "without_label": census.without_label,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from featurekit.availability import Moment, moment
 from featurekit.errors import FeatureKitError, LeakageError, SpecError
@@ -79,6 +79,44 @@ class Leaks:
                 f"{_through(chain)}",
                 hint=f"declare available_at for the column {name!r}",
             )
+
+    def of_own_row(
+        self, source: str, feature: str, read: Sequence[Expression], keys: Sequence[Expression]
+    ) -> None:
+        """Refuse an aggregate of the label that an example's own row may count towards.
+
+        Rows count that took effect before the prediction; so it must be proven that the row of the
+        example itself takes effect at the prediction or later.
+
+        Args:
+            source: The source whose rows are summarised.
+            feature: The aggregate's name.
+            read: What it reads of them.
+            keys: Their key.
+
+        Raises:
+            LeakageError: It cannot be proven.
+        """
+        predict_at = self.spec.examples.predict_at
+        if source != self.spec.examples.source or predict_at is None:
+            return
+        columns = self.source.columns
+        for expression in read:
+            for name, chain in self.used(expression, (feature,), columns):
+                if name not in self.label:
+                    continue
+                predicted = moment(predict_at, columns)
+                times = self.known_at(source, *read, *keys)
+                if any(predicted.by(moment(time, columns)) for time in times):
+                    return
+                shown = " and ".join(time.text for time in times)
+                raise LeakageError(
+                    f"{name!r} makes the label, and an example's own row may count: it takes effect "
+                    f"at {shown}, and nothing proves that this is not before the prediction at "
+                    f"{predicted}{_through(chain)}",
+                    hint=f"predict at {self.source.event_time} or before, or declare available_at "
+                    f"of {name!r} relative to {predicted.base}",
+                )
 
     def known_at(self, source: str, *expressions: Expression) -> list[Expression]:
         """Return the times the latest of which is when a row of a source counts from.

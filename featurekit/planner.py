@@ -61,7 +61,7 @@ class Plan:
     Args:
         resolved: The typed graph.
         levels: The statistics of each pass over the training rows.
-        engine: The engine that fits statistics and writes examples.
+        engine: `local`, or `gcp` for aggregations and lookups in BigQuery.
         saved_model: Whether the row graph is exported to TensorFlow.
     """
 
@@ -163,7 +163,7 @@ def _steps(root: Node, engine: str) -> tuple[Step, ...]:
 
 
 def _engine(route: Route, engine: str) -> str:
-    return "Polars" if engine == "local" else route.value
+    return "BigQuery" if engine == "gcp" and route is Route.BIGQUERY else "Polars"
 
 
 def _reason(route: Route, nodes: list[Node]) -> str:

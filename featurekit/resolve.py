@@ -252,8 +252,9 @@ class _Resolver:
         for feature, expression in aggregation.features.items():
             below = place.below("features").below(feature, f"feature {feature!r}")
             with below.collect():
-                found[feature] = self.aggregate(aggregation, feature, expression, shared)
-        if len(self.problems) > known or self.at is None or source.event_time is None:
+                found[feature] = self.aggregate(aggregation, feature, expression, shared, keys)
+        unfit = len(self.problems) > known or source.event_time is None
+        if unfit or keys is None or self.at is None:
             return
         for output, feature, window in aggregation.outputs():
             aggregate = replace(found[feature], window=window)
@@ -264,9 +265,17 @@ class _Resolver:
             made[output] = AggregateNode(of, written, name, output, aggregate, keys, self.at)
 
     def aggregate(
-        self, aggregation: Aggregation, feature: str, expression: Expression, shared: Node | None
+        self,
+        aggregation: Aggregation,
+        feature: str,
+        expression: Expression,
+        shared: Node | None,
+        keys: tuple[Node, ...] | None,
     ) -> Aggregate:
-        """Type one feature of an aggregation, its window left open."""
+        """Type one feature of an aggregation, its window left open.
+
+        Without keys, because something is wrong with them, the rest is looked at all the same.
+        """
         assert isinstance(expression, Call)
         assert isinstance(expression.operation, AggregateOperation)
         name, typer = aggregation.source, self.float64(aggregation.source)
@@ -288,6 +297,9 @@ class _Resolver:
         read += [entry for entry in (expression.where, aggregation.where) if entry is not None]
         for entry in read:
             self.leaks.in_aggregate(name, feature, entry)
+        self.leaks.of_own_row(name, feature, read, [Name(key) for key in aggregation.by.values()])
+        if keys is None:
+            return Aggregate(expression.operation, values, where, History(name, ()), Window(None))
         history = self.history(name, aggregation.by, read)
         return Aggregate(expression.operation, values, where, history, Window(None))
 
@@ -310,9 +322,10 @@ class _Resolver:
                 if value.level or value.type.width is not None:
                     raise SpecError(f"{shortened(expression.text)!r} is no value of a row")
                 self.leaks.in_aggregate(lookup.source, feature, expression)
-                history = self.history(lookup.source, lookup.by, [expression], unique=not timed)
-                if len(self.problems) > known or (timed and self.at is None):
+                unfit = len(self.problems) > known or (timed and self.at is None)
+                if unfit or keys is None:
                     continue
+                history = self.history(lookup.source, lookup.by, [expression], unique=not timed)
                 aggregate = Aggregate(Latest(), (value,), None, history, Window(None))
                 of = _narrowed(Latest().output_type((value.type,)))
                 at = self.at if history.effect else None
@@ -380,19 +393,22 @@ class _Resolver:
             unique,
         )
 
-    def entity(self, place: Place, source: str, by: Mapping[str, str]) -> tuple[Node, ...]:
-        """Check the key of a source's past rows, and return that of the examples."""
+    def entity(self, place: Place, source: str, by: Mapping[str, str]) -> tuple[Node, ...] | None:
+        """Check the key of a source's past rows, and return that of the examples if it is right."""
+        known = len(self.problems)
         for mine, other in by.items():
             self.entity_key(place, source, mine, other)
-        with place.collect():
-            return tuple(self.rows.name(mine) for mine in by)
-        return ()
+            with place.below("by", "by").collect():
+                self.leaks.in_aggregate(source, other, Name(other))
+        if len(self.problems) > known:
+            return None
+        return tuple(self.rows.name(mine) for mine in by)
 
     def entity_key(self, place: Place, source: str, mine: str, other: str) -> None:
         """Check that a column of the examples and one of a source can be the same key."""
         main = self.spec.examples.source
         found = []
-        for name, owner in ((mine, main), (other, source)):
+        for name, owner in dict.fromkeys([(mine, main), (other, source)]):
             with place.below("by", f"{name!r} of {owner!r}").collect():
                 of = self.typers[owner].name(name).type
                 if of not in KEY:
@@ -408,6 +424,8 @@ class _Resolver:
 
     def attribute(self, owner: str, name: str) -> Node:
         """Return the node of an aggregation's output, `tail.delay_mean_7d`, or of a lookup's."""
+        if name in self.aggregates.get(owner, ()):
+            return self.typer.intern(self.aggregates[owner][name])
         owners: dict[str, Aggregation | Lookup] = {**self.spec.aggregations, **self.spec.lookups}
         found = owners.get(owner)
         if found is None:
@@ -425,9 +443,7 @@ class _Resolver:
             raise SpecError(
                 f"the {what} {owner!r} has no output {name!r}", hint=closest(name, outputs)
             )
-        if name not in self.aggregates[owner]:
-            raise Reported
-        return self.typer.intern(self.aggregates[owner][name])
+        raise Reported
 
     def keys(self) -> dict[str, Node]:
         found = {}

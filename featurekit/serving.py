@@ -11,7 +11,7 @@ import polars as pl
 
 from featurekit.artifact import check_file_target, new_file
 from featurekit.engines import local
-from featurekit.engines.history import with_aggregates
+from featurekit.engines.history import compute, with_columns
 from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.planner import Plan
 from featurekit.sources import Table, open_table, polars_errors
@@ -115,7 +115,7 @@ def _with_history(plan: Plan, table: Table, name: str) -> Table:
                 where=name, hint=f"give them as columns: {shown}{', ...' * (len(missing) > 3)}",
             )  # fmt: skip
         past[source] = open_table(source, declared, spec.base)
-    return with_aggregates(table, missing, spec, past)
+    return with_columns(table, missing, compute(missing, spec, table, past))
 
 
 def _format_of_the_run(declared: Source, rows: Source) -> str | None:

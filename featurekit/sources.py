@@ -211,8 +211,8 @@ def open_table(name: str, source: Source, base: Path) -> Table:
     """
     if source.table is not None:
         raise SpecError(
-            f"source {name!r} is a BigQuery table ({source.table}); reading it comes later",
-            hint="export it to Parquet and give its path",
+            f"source {name!r} is a BigQuery table, and nothing says how to reach {source.table}",
+            hint="give --project and --dataset; in Python bigquery=fk.BigQuery(project, dataset)",
         )
     renamed = {key: column.column for key, column in source.columns.items() if column.column}
     files: tuple[Path, ...] = ()

@@ -288,7 +288,7 @@ class Extreme(CommonType):
             return function(self._sql, *inputs)
 
         def kept(best: Any, *inputs: Any) -> Any:
-            # Of zeros the first one given, whatever their signs.
+            # Of zeros the first one given, which GoogleSQL does not promise.
             zeros = case(*((infix(entry, "=", 0.0), entry) for entry in inputs))
             return case((infix(best, "=", 0.0), zeros), otherwise=best)
 

@@ -308,7 +308,7 @@ def float32(x: Any) -> Any:
     less than that of the subnormal numbers, 2**-149. Zeros keep their sign, NaN and null stay.
 
     Source: S. M. Rump, T. Ogita, S. Oishi, "Accurate Floating-Point Summation, Part I", SIAM J.
-    Sci. Comput. 31(1), 2008, algorithm 3.5, for the power of two in four operations.
+    Sci. Comput. 31(1), 2008, for the power of two in four operations ("unit in the first place").
     """
 
     def rounded(x: Any) -> Any:

@@ -257,9 +257,13 @@ def deviations(array: Any, summary: Callable[[Any], Any]) -> Any:
         summary: Makes an expression of aggregate functions of a distance.
     """
     number = cast(_value(), FLOAT64)
-    select = values_of(array, _named(exp.Sub(this=number, expression=_of_all("MIN", number)), "shifted"))
+    select = values_of(
+        array, _named(exp.Sub(this=number, expression=_of_all("MIN", number)), "shifted")
+    )
     shifted, distance, unit = (exp.column(name, quoted=True) for name in _DISTANCES)
-    select = _select(select, _named(exp.Sub(this=shifted, expression=_of_all("AVG", shifted)), "distance"))
+    select = _select(
+        select, _named(exp.Sub(this=shifted, expression=_of_all("AVG", shifted)), "distance")
+    )
     most = _of_all("MAX", function("ABS", distance))
     select = _select(select, _named(function("IEEE_DIVIDE", distance, most), "unit"))
     return _scalar(_select(select, summary(unit)))

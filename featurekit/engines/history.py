@@ -19,17 +19,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from featurekit.engines.rows import lower, refuse_bad
+from featurekit.engines.rows import computed_rows
 from featurekit.errors import DataError
-from featurekit.graph import AggregateNode, ColumnNode, History, Node, topological
-from featurekit.reading import typed_columns
+from featurekit.graph import AggregateNode, History, Node
 from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Spec
 from featurekit.transforms.base import polars_dtype
 from featurekit.transforms.windows import Places, Spans, Values
 from featurekit.types import BOOL, STRING, Kind, Type
 
-__all__ = ["compute", "keys_before", "with_aggregates"]
+__all__ = ["compute", "keys_before", "with_columns"]
 
 _PART = 4_000_000
 """About so many events and examples are sorted at once; those of one key stay together."""
@@ -45,27 +44,17 @@ _LONGEST = 1 << 61
 Array = npt.NDArray[Any]
 
 
-def with_aggregates(
-    table: Table,
-    nodes: Sequence[AggregateNode],
-    spec: Spec,
-    sources: Mapping[str, Table],
-    folder: Path | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-) -> Table:
-    """Return the examples' table with a column for each aggregate, named as features write it.
+def with_columns(table: Table, nodes: Sequence[AggregateNode], columns: pl.LazyFrame) -> Table:
+    """Return the examples' table with the columns of its aggregates, in the place of its own.
 
-    Args: See `compute`.
-
-    Raises:
-        DataError: A source cannot be read or breaks a check, or a lookup finds several rows.
+    Args:
+        table: The examples, as they are stored.
+        nodes: The aggregates.
+        columns: Their values, named as features write them, a row for each example.
     """
-    if not nodes:
-        return table
-    made = compute(nodes, spec, table, sources, folder, progress)
     own = table.frame.drop([node.text for node in nodes if node.text in table.schema])
     schema = {**table.schema, **{node.text: polars_dtype(node.type) for node in nodes}}
-    return replace(table, frame=pl.concat([own, made], how="horizontal"), schema=schema)
+    return replace(table, frame=pl.concat([own, columns], how="horizontal"), schema=schema)
 
 
 def compute(
@@ -139,7 +128,7 @@ def keys_before(
     for node in nodes:
         for time in node.aggregate.history.effect:
             times.setdefault(time, f"~time{len(times)}")
-    rows, refuse = _typed(
+    rows, refuse = computed_rows(
         past, spec.sources[past.name], read | {name: time for time, name in times.items()}
     )
     refuse()
@@ -249,8 +238,8 @@ class _Group:
     def compute(self) -> pl.DataFrame:
         """Return the aggregates' values, a row for each example."""
         results = [_Result(node, self.rows) for node in self.nodes]
-        examples, refuse_examples = _typed(self.table, self.declared, self.asked)
-        events, refuse_events = _typed(self.past, self.source, self.read)
+        examples, refuse_examples = computed_rows(self.table, self.declared, self.asked)
+        events, refuse_events = computed_rows(self.past, self.source, self.read)
         # Checks see all rows, once; then rows without a key are left out.
         refuse_examples()
         refuse_events()
@@ -278,27 +267,6 @@ class _Group:
         return -(-(past + self.rows) // _PART)
 
 
-def _typed(
-    table: Table, source: Source, outputs: Mapping[str, Node]
-) -> tuple[pl.LazyFrame, Callable[[], None]]:
-    """Return computed columns of a table, and what refuses its rows if they break a check."""
-    found = (node for node in topological(outputs.values()) if isinstance(node, ColumnNode))
-    wanted = {node.name: node.type for node in found}
-    columns, checks = typed_columns(table, source, wanted)
-    rows = lower(table.frame.select(columns), outputs, {}).select(list(outputs))
-
-    def refuse() -> None:
-        if not checks:
-            return
-        where = f"source {table.name!r}"
-        bad = [check.bad.sum().alias(str(place)) for place, check in enumerate(checks)]
-        with polars_errors(where):
-            counts = table.frame.select(bad).collect(engine="streaming").row(0)
-        refuse_bad(table, checks, counts, where)
-
-    return rows, refuse
-
-
 class _Part:
     """Events and examples of some keys."""
 
@@ -307,10 +275,8 @@ class _Part:
         keys = group.keys
         if keys:
             known = events.select(keys).unique().with_row_index("~code")
-            codes = events.join(known, on=keys, how="left", maintain_order="left")["~code"]
-            self.codes: Places = codes.to_numpy().astype(np.int64)
-            examples = examples.join(known, on=keys, how="inner")
-            self.known = known
+            self.codes: Places = _codes(events, known, keys).to_numpy().astype(np.int64)
+            examples = examples.with_columns(_codes(examples, known, keys)).drop_nulls("~code")
             asking = examples["~code"].to_numpy().astype(np.int64)
         else:
             self.codes = np.zeros(events.height, np.int64)
@@ -319,7 +285,7 @@ class _Part:
         at = np.zeros(len(rows), np.int64)
         if _AT in examples.columns:
             at = _micros(examples[_AT])
-        order = np.lexsort((at, asking))
+        order = _by_key_and_time(asking, at)
         self.asking, self.rows, self.at = asking[order], rows[order], at[order]
 
     def compute(self, results: Sequence[_Result]) -> None:
@@ -350,11 +316,11 @@ class _Sorted:
             event = _micros(part.column(history.event_time))
         places = np.arange(len(effect)) if there.all() else np.flatnonzero(there)
         codes, effect, event = part.codes[places], effect[places], event[places]
-        order = (
-            np.lexsort((effect, codes))
-            if event is effect
-            else np.lexsort((event, effect, codes))
-        )  # fmt: skip
+        if event is effect:
+            order = _by_key_and_time(codes, effect)
+        else:
+            order = np.argsort(event, kind="stable")
+            order = order[_by_key_and_time(codes[order], effect[order])]
         self.order: Places = places[order]
         self.codes, self.effect, self.event = codes[order], effect[order], event[order]
         if history.unique:
@@ -522,6 +488,27 @@ class _Column:
     def _is_word(self, results: Sequence[_Result], operation: Any) -> bool:
         of = next(r.node.type for r in results if r.node.aggregate.operation == operation)
         return of.kind is Kind.STRING
+
+
+def _codes(rows: pl.DataFrame, known: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
+    """Return the number of each row's key, null where it is not known."""
+    if len(keys) == 1 and rows.schema[keys[0]] == pl.String:
+        # The same as the join, at half the time.
+        words = pl.Enum(known[keys[0]])
+        return rows[keys[0]].cast(words, strict=False).to_physical().alias("~code")
+    return rows.join(known, on=keys, how="left", maintain_order="left")["~code"]
+
+
+def _by_key_and_time(codes: Places, times: Places) -> Places:
+    """Return the places of rows in the order of key, then time, then place."""
+    if not len(codes):
+        return codes
+    low = int(times.min())
+    span = int(times.max()) - low + 1
+    if (int(codes.max()) + 1) * span >= 2**63:
+        return np.lexsort((times, codes))
+    # One number to sort by is twice as fast.
+    return np.argsort(codes * span + (times - low), kind="stable")
 
 
 def _latest(times: Sequence[pl.Series], rows: int) -> tuple[Places, npt.NDArray[np.bool_]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -21,13 +21,13 @@ from featurekit.graph import (
 from featurekit.reading import Check, typed_columns
 from featurekit.resolve import Resolved
 from featurekit.sources import Table, polars_errors
-from featurekit.spec.objects import Split
+from featurekit.spec.objects import Source, Split
 from featurekit.transforms.base import FullPassOperation, RowOperation, polars_dtype
 from featurekit.transforms.hashing import farmhash_bucket
 
 __all__ = [
-    "BLOCK", "LABEL", "SPLIT", "TRAIN", "Fitted", "lower", "read_columns", "refuse_bad",
-    "refuse_missing", "small_pieces", "typed_rows", "with_split",
+    "BLOCK", "LABEL", "SPLIT", "TRAIN", "Fitted", "computed_rows", "lower", "read_columns",
+    "refuse_bad", "refuse_missing", "small_pieces", "typed_rows", "with_split",
 ]  # fmt: skip
 
 Fitted = Mapping[StatisticRequest, Any]
@@ -189,6 +189,27 @@ def refuse_bad(table: Table, checks: Sequence[Check], counts: Sequence[int], whe
         found.append(f"column {check.column!r}: {check.message} in {number}{example}")
     hints = dict.fromkeys(check.hint for check, _ in broken)
     raise DataError("; ".join(found), where=where, hint="; ".join(hints))
+
+
+def computed_rows(
+    table: Table, source: Source, outputs: Mapping[str, Node]
+) -> tuple[pl.LazyFrame, Callable[[], None]]:
+    """Return computed columns of a table, and what refuses its rows if they break a check."""
+    found = (node for node in topological(outputs.values()) if isinstance(node, ColumnNode))
+    wanted = {node.name: node.type for node in found}
+    columns, checks = typed_columns(table, source, wanted)
+    rows = lower(table.frame.select(columns), outputs, {}).select(list(outputs))
+
+    def refuse() -> None:
+        if not checks:
+            return
+        where = f"source {table.name!r}"
+        bad = [check.bad.sum().alias(str(place)) for place, check in enumerate(checks)]
+        with polars_errors(where):
+            counts = table.frame.select(bad).collect(engine="streaming").row(0)
+        refuse_bad(table, checks, counts, where)
+
+    return rows, refuse
 
 
 def refuse_missing(needed: Iterable[str], present: Iterable[str], where: str) -> None:

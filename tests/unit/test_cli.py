@@ -337,8 +337,7 @@ def test_a_run_is_replaced_only_on_request(run_folder: Path, capsys: Captured) -
 def test_another_engine_is_refused_before_anything_is_read(capsys: Captured) -> None:
     assert main(["run", "absent.yaml", "--out", "run", "--engine", "beam"]) == 2
     assert capsys.readouterr().err == (
-        "featurekit: error: the engine 'beam' is not available yet. "
-        "Hint: leave --engine out: local is the only one so far\n"
+        "featurekit: error: there is no engine 'beam'. Hint: the engines are local and gcp\n"
     )
 
 

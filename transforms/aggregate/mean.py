@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurekit.transforms.aggregate._families import FloatSummary
+from featurekit.transforms.sql import function
 from featurekit.transforms.sql_windows import SqlWindow
 from featurekit.transforms.windows import Values
 from featurekit.types import Type
@@ -29,4 +30,8 @@ class Mean(FloatSummary):
         return values.means
 
     def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
-        return window.over("AVG", window.value)
+        if not types[0].is_float:
+            return window.over("AVG", window.value)
+        # AVG of several infinite values would be NaN.
+        count = window.over("COUNT", window.value)
+        return function("IEEE_DIVIDE", window.over("SUM", window.value), count)

@@ -1,0 +1,275 @@
+"""Aggregates of a plan computed in BigQuery, for examples that are local or in BigQuery."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from featurekit.engines.bigquery.client import Warehouse
+from featurekit.engines.bigquery.columns import ROW_ID, Names
+from featurekit.engines.bigquery.jobs import Result, Statement, run_statements
+from featurekit.engines.bigquery.load import load_table
+from featurekit.engines.bigquery.names import table_id
+from featurekit.engines.bigquery.read import read_batches, read_table
+from featurekit.engines.bigquery.sql import Spine, column_names, statements
+from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint
+from featurekit.engines.rows import computed_rows
+from featurekit.errors import UsageError
+from featurekit.graph import AggregateNode, ColumnNode, Node, topological
+from featurekit.planner import Plan
+from featurekit.sources import Table, polars_errors
+from featurekit.spec.objects import Spec
+from featurekit.transforms.base import polars_dtype
+from featurekit.transforms.sql import bigquery_type
+from featurekit.types import Kind, Type
+
+__all__ = ["compute", "download", "empty_frame", "planned_statements", "stored_types"]
+
+_DTYPES: Mapping[str, Any] = {
+    "INTEGER": pl.Int64, "INT64": pl.Int64, "FLOAT": pl.Float64, "FLOAT64": pl.Float64,
+    "STRING": pl.String, "BOOLEAN": pl.Boolean, "BOOL": pl.Boolean, "DATE": pl.Date,
+    "DATETIME": pl.Datetime("us"), "TIMESTAMP": pl.Datetime("us", "UTC"),
+    "NUMERIC": pl.Float64, "BIGNUMERIC": pl.Float64,
+}  # fmt: skip
+
+
+def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
+    """Return the BigQuery types of a table's columns; those that no feature can read are left out.
+
+    Raises:
+        DataError: There is no such table.
+        EngineError: The service does not answer.
+    """
+    found = existing(warehouse, table_id(table, project=warehouse.settings.project))
+    return {
+        column.name: column.field_type
+        for column in found.schema
+        if column.mode != "REPEATED" and column.field_type in _DTYPES
+    }
+
+
+def empty_frame(types: Mapping[str, str]) -> pl.LazyFrame:
+    """Return a frame of a table's columns without rows: enough to plan with."""
+    return pl.LazyFrame(schema={name: _DTYPES[kind] for name, kind in types.items()})
+
+
+def download(warehouse: Warehouse, table: str, folder: Path) -> pl.LazyFrame:
+    """Read a table into a Parquet file of a folder, and return its rows.
+
+    Raises:
+        DataError: There is no such table.
+        EngineError: Rows were lost on the way, or the service does not answer.
+    """
+    import pyarrow.parquet as pq
+
+    name = table_id(table, project=warehouse.settings.project)
+    path = folder / f"{content_hash([str(name)])}.parquet"
+    writer = None
+    with polars_errors(str(folder), writing=True):
+        for batch in read_batches(warehouse, name):
+            writer = writer or pq.ParquetWriter(path, batch.schema)
+            writer.write_batch(batch)
+    if writer is None:
+        return empty_frame(stored_types(warehouse, table))
+    writer.close()
+    return pl.scan_parquet(path, glob=False)
+
+
+def planned_statements(plan: Plan, staging: str) -> list[Statement]:
+    """Return the statements of a plan without asking BigQuery for anything.
+
+    A local source stands as a table of its name in the dataset that it would be loaded into.
+
+    Args:
+        plan: The plan.
+        staging: The dataset, `project.dataset`.
+    """
+    spec = plan.resolved.spec
+    aggregates = plan.resolved.aggregates
+    tables = {name: source.table or f"{staging}.{name}" for name, source in spec.sources.items()}
+    spine = None
+    if spec.sources[spec.examples.source].table is None:
+        spine = Spine(f"{staging}.{Names().new(spec.name)}__spine", asked=_asked(aggregates))
+    return statements(plan, tables, staging, spine=spine)
+
+
+def compute(
+    plan: Plan,
+    warehouse: Warehouse,
+    examples: Table,
+    sources: Mapping[str, Table],
+    *,
+    load: bool = False,
+) -> pl.LazyFrame:
+    """Return a column for each aggregate, named as features write it, a row for each example.
+
+    Args:
+        plan: The plan.
+        warehouse: The connection.
+        examples: The examples' rows: local, or read from BigQuery.
+        sources: The local sources of past rows, opened.
+        load: Whether local data may be loaded into BigQuery.
+
+    Raises:
+        UsageError: Data is local, and nobody said that it may be loaded.
+        BudgetError: It would read more than is allowed; nothing has run.
+        DataError: A table or column does not exist, or a lookup finds several rows.
+        EngineError: A job failed, or the service did not answer in time.
+    """
+    return _Computing(plan, warehouse, examples, sources, load).compute()
+
+
+class _Computing:
+    """The aggregates of one plan on their way through BigQuery."""
+
+    def __init__(
+        self, plan: Plan, warehouse: Warehouse, examples: Table, sources: Mapping[str, Table],
+        load: bool,
+    ) -> None:  # fmt: skip
+        self.plan, self.warehouse, self.examples = plan, warehouse, examples
+        self.sources, self.load = sources, load
+        self.spec: Spec = plan.resolved.spec
+        self.nodes = plan.resolved.aggregates
+        self.features = tuple(
+            name for name, root in plan.features.items()
+            if any(isinstance(node, AggregateNode) for node in topological([root]))
+        )  # fmt: skip
+        settings = warehouse.settings
+        self.staging = str(settings.table("t")).removesuffix(".t")
+        self.remote = self.spec.sources[self.spec.examples.source].table is not None
+
+    def compute(self) -> pl.LazyFrame:
+        """Return the columns."""
+        tables, stored, seen = self._tables()
+        asked = {name: node for node, name in _asked(self.nodes).items()}
+        declared = self.spec.sources[self.spec.examples.source]
+        rows, refuse = computed_rows(self.examples, declared, asked | self._keys())
+        refuse()
+        rows = rows.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
+        spine = None
+        if not self.remote:
+            name = f"{Names().new(self.spec.name)}__spine"
+            loaded = self._loaded(rows.select(ROW_ID, *asked), name)
+            seen.append(loaded.job_id)
+            spine = Spine(str(loaded.table), asked=_asked(self.nodes))
+        made = statements(
+            self.plan, tables, self.staging, spine=spine, between=self._between(rows), stored=stored
+        )
+        results = run_statements(self.warehouse, made, fingerprint=content_hash(seen))
+        frame = pl.from_arrow(read_table(self.warehouse, results[-1].table, self.features))
+        assert isinstance(frame, pl.DataFrame)
+        return self._columns(frame, rows)
+
+    def _tables(self) -> tuple[dict[str, str], dict[str, dict[str, str]], list[str]]:
+        """Return each source's table, the types of its columns, and what its data is now."""
+        tables: dict[str, str] = {}
+        stored: dict[str, dict[str, str]] = {}
+        seen: list[str] = []
+        main = self.spec.examples.source
+        wanted = {node.aggregate.history.source for node in self.nodes}
+        for name in sorted(wanted | ({main} if self.remote else set())):
+            table = self.spec.sources[name].table
+            if table is not None:
+                found = table_id(table, project=self.warehouse.settings.project)
+                tables[name], stored[name] = str(found), stored_types(self.warehouse, str(found))
+                seen.append(fingerprint(self.warehouse, found))
+            else:
+                loaded, stored[name] = self._load_source(name)
+                tables[name] = str(loaded.table)
+                seen.append(loaded.job_id)
+        return tables, stored, seen
+
+    def _load_source(self, name: str) -> tuple[Result, dict[str, str]]:
+        """Load the columns of a local source that aggregates read, typed as the spec says."""
+        table = self.sources[name]
+        columns: dict[str, Type] = {}
+        for node in self.nodes:
+            history, aggregate = node.aggregate.history, node.aggregate
+            parts = [*history.keys, *history.effect, *aggregate.values]
+            parts += [part for part in (history.event_time, aggregate.where) if part is not None]
+            if history.source == name:
+                columns |= {
+                    entry.name: entry.type
+                    for entry in topological(parts)
+                    if isinstance(entry, ColumnNode)
+                }
+        nodes: dict[str, Node] = {
+            table.stored(key): ColumnNode.of(key, of) for key, of in columns.items()
+        }
+        rows, refuse = computed_rows(table, self.spec.sources[name], nodes)
+        refuse()
+        loaded = self._loaded(rows, f"{Names().new(self.spec.name)}__{Names().new(name)}")
+        return loaded, {column: bigquery_type(node.type) for column, node in nodes.items()}
+
+    def _loaded(self, rows: pl.LazyFrame, name: str) -> Result:
+        if not self.load:
+            raise UsageError(
+                "the aggregations run in BigQuery, and their data is here",
+                where=f"source {self.spec.examples.source!r}"
+                if name.endswith("__spine") else name.partition("__")[2],
+                hint="--load loads it there first; or declare table: project.dataset.table",
+            )  # fmt: skip
+        return load_table(self.warehouse, rows, name, self.features, passing=True)
+
+    def _keys(self) -> dict[str, Node]:
+        return dict(self.plan.resolved.keys) if self.remote else {}
+
+    def _between(self, rows: pl.LazyFrame) -> tuple[datetime, datetime] | None:
+        """Return the earliest and the latest time of prediction."""
+        asked = _asked(self.nodes)
+        times = {asked[node.at] for node in self.nodes if node.at is not None}
+        if not times:
+            return None
+        with polars_errors(f"source {self.examples.name!r}"):
+            found = rows.select(
+                low=pl.min_horizontal(pl.col(name).min() for name in times),
+                high=pl.max_horizontal(pl.col(name).max() for name in times),
+            ).collect(engine="streaming").row(0)  # fmt: skip
+        return None if None in found else (found[0], found[1])
+
+    def _columns(self, result: pl.DataFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the result's columns as the types of their nodes, in the order of the examples."""
+        names, carried = column_names(self.nodes, self._keys())
+        if self.remote:
+            on = {key: f"~{place}" for place, key in enumerate(carried)}
+            own = rows.select(pl.col(key).alias(name) for key, name in on.items()).collect()
+            theirs = result.rename({carried[key]: name for key, name in on.items()})
+            ordered = own.join(
+                theirs, on=list(on.values()), how="left", maintain_order="left", nulls_equal=True
+            )
+        else:
+            ordered = result.sort(ROW_ID)
+        return ordered.lazy().select(
+            _as_typed(ordered[names[node]], node).alias(node.text) for node in self.nodes
+        )
+
+
+def _asked(nodes: Sequence[AggregateNode]) -> dict[Node, str]:
+    """Name what aggregates ask of an example, each once."""
+    names, found = Names(ROW_ID), dict[Node, str]()
+    times = {node.at for node in nodes}
+    for entry in itertools.chain.from_iterable(node.asked for node in nodes):
+        if entry not in found:
+            found[entry] = names.new("predict_at" if entry in times else entry.text)
+    return found
+
+
+def _as_typed(series: pl.Series, node: AggregateNode) -> pl.Series:
+    """Return a column that BigQuery made as its node's type."""
+    of = node.type
+    if of.width is None:
+        if of.kind is Kind.DURATION:
+            return series.cast(pl.Duration("us"))
+        return series.cast(polars_dtype(of))
+    # An array holds the values that are there, and none of them where it is null.
+    places = [series.list.get(place, null_on_oob=True) for place in range(of.width)]
+    inner = polars_dtype(Type(of.kind))
+    frame = pl.DataFrame([entry.alias(str(place)) for place, entry in enumerate(places)])
+    made = frame.select(pl.concat_arr(pl.all().cast(inner))).to_series()
+    empty = series.list.len().fill_null(0) == 0
+    return pl.select(pl.when(~empty).then(made)).to_series()

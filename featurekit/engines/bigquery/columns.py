@@ -1,0 +1,192 @@
+"""Columns of BigQuery tables: their names, and how what is stored is read as a type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from featurekit.errors import SpecError, closest
+from featurekit.graph import AggregateNode
+from featurekit.spec.objects import UNDECLARED, Source
+from featurekit.transforms.sql import (
+    case,
+    cast,
+    exp,
+    float32,
+    function,
+    infix,
+    null,
+)
+from featurekit.types import (
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    STRING,
+    TIMESTAMP,
+    Type,
+)
+
+__all__ = ["ROW_ID", "STEP", "Names", "column", "column_names", "slug", "stored_column"]
+
+ROW_ID = "row_id"
+"""The column that ties a row of a result to its example."""
+
+STEP = "step_"
+"""What names of a query's steps begin with: where a column and what it is read from have one name,
+GoogleSQL takes it for all columns together."""
+
+_LONGEST = 200
+_OLD_NAMES = {
+    "FLOAT": "FLOAT64", "INTEGER": "INT64", "INT": "INT64", "BIGINT": "INT64", "BOOLEAN": "BOOL",
+    "DECIMAL": "NUMERIC", "BIGDECIMAL": "BIGNUMERIC",
+}  # fmt: skip
+_NUMBERS = frozenset({"INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC"})
+_TICKS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+class Names:
+    """Column names that BigQuery allows and tells apart, given out once each.
+
+    Args:
+        taken: Names that are in use.
+
+    Example:
+        >>> names = Names("row_id")
+        >>> names.new("tail.delay_mean_7d"), names.new("tail__Delay_mean_7d"), names.new("7d")
+        ('tail__delay_mean_7d', 'tail__Delay_mean_7d_2', 'c7d')
+    """
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = {name.lower() for name in taken}
+
+    def new(self, text: str) -> str:
+        """Return a name that nobody has, as near to a text as it can be."""
+        # Names that begin with an underscore may be BigQuery's own, others are those of steps.
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", text.replace(".", "__"))[:_LONGEST]
+        if not re.match(rf"(?!{STEP})[a-z]", plain, re.IGNORECASE):
+            plain = f"c{plain}"
+        found, count = plain, 1
+        while found.lower() in self._taken:
+            count += 1
+            found = f"{plain}_{count}"
+        self._taken.add(found.lower())
+        return found
+
+
+def column_names(
+    nodes: Iterable[AggregateNode], keys: Iterable[str] = ()
+) -> tuple[dict[AggregateNode, str], dict[str, str]]:
+    """Return what a plan's aggregates, and the keys beside them, are called in BigQuery.
+
+    The keys are named first, so that another aggregate does not rename them.
+
+    Args:
+        nodes: The aggregates of a plan, all of them.
+        keys: The keys that are carried along.
+    """
+    names = Names(ROW_ID)
+    carried = {key: names.new(key) for key in keys}
+    return {node: names.new(node.text) for node in nodes}, carried
+
+
+def slug(text: str) -> str:
+    """Return a text as a part of a table's or a file's name.
+
+    Example:
+        >>> slug("windows of flights by origin, dest (2)")
+        'windows_of_flights_by_origin_dest_2'
+    """
+    return re.sub(r"[^A-Za-z0-9]+", "_", text)[:_LONGEST].strip("_")
+
+
+def column(name: str, table: str | None = None) -> Any:
+    """Return a column by its name, of a table where that must be said."""
+    return exp.column(name, table=table, quoted=True)
+
+
+def stored_column(
+    name: str, of: Type, owner: str, source: Source, stored: Mapping[str, str] | None
+) -> Any:
+    """Return a tree that reads a column of a table as its type, NaN as null.
+
+    Args:
+        name: The column's name in the spec.
+        of: The type to read it as.
+        owner: The source's name.
+        source: Its declaration.
+        stored: The BigQuery type of each column of the table; a column is stored as its type where
+            this is not known (a duration as INT64 microseconds).
+
+    Raises:
+        SpecError: The table has no such column, or it cannot be read as the type.
+    """
+    declared = source.columns.get(name, UNDECLARED)
+    kept = declared.column or name
+    x = column(kept)
+    held = None
+    if stored is not None:
+        found = {entry.lower(): dtype for entry, dtype in stored.items()}
+        if kept.lower() not in found:
+            raise SpecError(
+                f"the table has no column {kept!r}",
+                where=f"source {owner!r}",
+                hint=closest(kept, stored),
+            )
+        held = found[kept.lower()].upper()
+        held = _OLD_NAMES.get(held, held)
+    if of in (FLOAT32, FLOAT64):
+        read = _float(x, of, held)
+    elif of == TIMESTAMP:
+        read = _timestamp(x, held, declared.zone, declared.unit)
+    else:
+        read = _other(x, of, held)
+    if read is not None:
+        return read
+    if held == "DATETIME":
+        hint = f"declare its zone: {name}: {{type: timestamp, zone: UTC}}"
+    elif of == TIMESTAMP and held == "INT64":
+        hint = "say what they count since 1970: unit: s, ms or us"
+    else:
+        hint = "declare another type for it, or read a view that casts it"
+    raise SpecError(
+        f"column {name!r} is stored as {held} and cannot be read as {of}",
+        where=f"source {owner!r}",
+        hint=hint,
+    )
+
+
+def _float(x: Any, of: Type, held: str | None) -> Any:
+    if held == "BOOL":
+        return cast(cast(x, INT64), FLOAT64)
+    if held is not None and held not in _NUMBERS:
+        return None
+    read = x if held in (None, "FLOAT64") else cast(x, FLOAT64)
+    if held in (None, "FLOAT64"):
+        read = function("IF", function("IS_NAN", x), null(), x)
+    return float32(read) if of == FLOAT32 else read
+
+
+def _timestamp(x: Any, held: str | None, zone: str | None, unit: str | None) -> Any:
+    if held in (None, "TIMESTAMP"):
+        return x
+    if held == "DATE" or (held == "DATETIME" and zone is not None):
+        return function("TIMESTAMP", x, zone or "UTC")
+    if held == "INT64" and unit in _TICKS:
+        ticks = x if unit == "us" else infix(x, "*", _TICKS[str(unit)])
+        return function("TIMESTAMP_MICROS", ticks)
+    return None
+
+
+def _other(x: Any, of: Type, held: str | None) -> Any:
+    own = {BOOL: "BOOL", STRING: "STRING"}.get(of, "INT64")
+    if held in (None, own):
+        return x
+    if of == STRING and held in ("INT64", "BOOL"):
+        return cast(x, STRING)
+    if of == INT64 and held == "BOOL":
+        return cast(x, INT64)
+    if of == BOOL and held == "INT64":
+        return case((infix(x, "=", 1), True), (infix(x, "=", 0), False))
+    return None

@@ -1,0 +1,274 @@
+"""Running SQL in BigQuery: estimated first, paid for once, checked, and put in place whole.
+
+Each statement goes through the same steps: a job writes its result into a staging table that
+expires by itself; the number of rows and the uniqueness of the keys are checked there; a copy job
+then replaces the destination in one step. Until that moment the destination is untouched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from featurekit.engines.bigquery.client import Task, Warehouse
+from featurekit.engines.bigquery.failures import Unusable, place
+from featurekit.engines.bigquery.names import TableId, column_problem, table_id
+from featurekit.engines.bigquery.settings import Settings
+from featurekit.engines.bigquery.tables import (
+    content_hash,
+    make_table,
+    put_in_place,
+    repeated_keys,
+    row_count,
+    staging_table,
+    unchanged,
+)
+from featurekit.errors import BudgetError, DataError, EngineError, SpecError
+
+__all__ = ["Estimate", "Result", "Settings", "Statement", "estimate", "run_statements"]
+
+_ARRAY = re.compile(r"ARRAY<(\w+)>")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One query, and the table that its result becomes.
+
+    Args:
+        name: What it computes, for messages.
+        sql: A single GoogleSQL query, with named parameters (`@name`) for values.
+        parameters: The BigQuery type, such as `INT64` or `ARRAY<STRING>`, and the value of each.
+        features: The features that need it.
+        destination: The table within the run's dataset that it replaces.
+        keys: The columns whose values together are different in every row of the result.
+        rows_of: A table, `project.dataset.table`, that has as many rows as the result.
+
+    Raises:
+        SpecError: The destination, a key or `rows_of` is not a name.
+    """
+
+    name: str
+    sql: str
+    parameters: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    destination: str = ""
+    keys: tuple[str, ...] = ()
+    rows_of: str | None = None
+
+    def __post_init__(self) -> None:
+        TableId("project", "dataset", self.destination)
+        if self.keys and (problem := column_problem(list(self.keys))):
+            raise SpecError(f"statement {self.name!r}: key {problem}")
+        if self.rows_of is not None:
+            table_id(self.rows_of)
+
+    def query_parameters(self) -> list[Any]:
+        """Return the parameters as the client's objects."""
+        from google.cloud import bigquery
+
+        made: list[Any] = []
+        for name, (kind, value) in sorted(self.parameters.items()):
+            array = _ARRAY.fullmatch(kind)
+            if array:
+                made.append(bigquery.ArrayQueryParameter(name, array[1], list(value)))
+            else:
+                made.append(bigquery.ScalarQueryParameter(name, kind, value))
+        return made
+
+    def digest(self, destination: TableId, fingerprint: str) -> str:
+        """Return the hash of all that decides the result.
+
+        Args:
+            destination: The table that the result becomes.
+            fingerprint: Describes the data that the query reads.
+        """
+        parameters = [each.to_api_repr() for each in self.query_parameters()]
+        return content_hash([self.sql, parameters, str(destination), fingerprint])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is going to read.
+
+    Args:
+        bytes: The sum over the statements that can be estimated.
+        unknown: The names of those that cannot, because they read a table that an earlier
+            statement is yet to make. Each is estimated right before it runs.
+    """
+
+    bytes: int
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table that is in place.
+
+    Args:
+        name: The statement's name.
+        table: The table.
+        rows: How many rows it has.
+        job_id: The job that computed it, or copied it there where that was done before.
+        bytes_billed: What that job was billed for in this run; 0 for one that an earlier run paid.
+        reused: Whether an earlier run computed it.
+    """
+
+    name: str
+    table: TableId
+    rows: int
+    job_id: str
+    bytes_billed: int
+    reused: bool
+
+
+def estimate(warehouse: Warehouse, statements: Sequence[Statement]) -> Estimate:
+    """Let BigQuery say what the statements are going to read, without running them.
+
+    Raises:
+        FeatureKitError: BigQuery refuses a statement.
+    """
+    total, unknown, made = 0, list[str](), set[str]()
+    for statement in statements:
+        size = _dry_run(warehouse, statement, made)
+        if size is None:
+            unknown.append(statement.name)
+        total += size or 0
+        made.add(str(warehouse.settings.table(statement.destination)))
+    return Estimate(total, tuple(unknown))
+
+
+def run_statements(
+    warehouse: Warehouse, statements: Sequence[Statement], *, fingerprint: str = ""
+) -> tuple[Result, ...]:
+    """Run statements in their order, each once, and put their results in place.
+
+    What an earlier run did for the same SQL, parameters, destination and fingerprint is taken
+    over, as long as the tables are there.
+
+    Args:
+        warehouse: The connection, with its deadline and budget.
+        statements: The queries; one may read the destination of another before it.
+        fingerprint: Describes the data that they read, see `tables.fingerprint`. With another
+            fingerprint everything runs again.
+
+    Returns:
+        What is in place, in the order of the statements.
+
+    Raises:
+        BudgetError: The estimate is over the budget; nothing has run, except what a statement
+            without an estimate reads.
+        DataError: A table or column does not exist, or the keys are not unique.
+        EngineError: A job failed, the service did not answer in time, or rows were lost.
+    """
+    expected = estimate(warehouse, statements)
+    limit = warehouse.settings.max_bytes
+    unknown = f"; not known before the run: {', '.join(expected.unknown)}"
+    warehouse.tell(
+        f"{len(statements)} statements will read {expected.bytes:,} bytes of the {limit:,} that "
+        f"they may{unknown if expected.unknown else ''}"
+    )
+    if expected.bytes > limit:
+        raise BudgetError(
+            f"the statements would read {expected.bytes:,} bytes, and the budget is {limit:,}",
+            where=place("BigQuery", [name for each in statements for name in each.features]),
+            hint="allow more bytes, or narrow the dates",
+        )
+    return tuple(
+        _run(warehouse, each, fingerprint, each.name in expected.unknown) for each in statements
+    )
+
+
+def _run(warehouse: Warehouse, statement: Statement, fingerprint: str, unknown: bool) -> Result:
+    destination = warehouse.settings.table(statement.destination)
+    digest = statement.digest(destination, fingerprint)
+    copying = Task("copy", statement.name, digest, statement.features)
+    there = warehouse.earlier(copying, lambda job: unchanged(warehouse, destination, job))
+    if there is not None:
+        warehouse.tell(f"{statement.name}: {destination} is in place from an earlier run")
+        rows = row_count(warehouse, destination, statement.features)
+        return Result(statement.name, destination, rows, there.job.job_id, 0, True)
+    staging = staging_table(warehouse, statement.destination, digest)
+    task = Task("query", statement.name, digest, statement.features)
+    if unknown:
+        _check_budget(warehouse, statement)
+    warehouse.tell(f"{statement.name}: running")
+    done = make_table(warehouse, task, statement.sql, staging, statement.query_parameters())
+    rows = _check(warehouse, statement, task, staging, done.job.job_id)
+    put_in_place(warehouse, copying, staging, destination)
+    billed = 0 if done.reused else int(done.job.total_bytes_billed or 0)
+    warehouse.tell(f"{statement.name}: {rows:,} rows in {destination}, {billed:,} bytes billed")
+    return Result(statement.name, destination, rows, done.job.job_id, billed, done.reused)
+
+
+def _dry_run(warehouse: Warehouse, statement: Statement, made: set[str]) -> int | None:
+    """Return what a statement is going to read, or None if it needs one of the tables `made`."""
+    from google.api_core.exceptions import NotFound
+    from google.cloud import bigquery
+
+    config = bigquery.QueryJobConfig(
+        query_parameters=statement.query_parameters(), dry_run=True, use_query_cache=False,
+        labels=dict(warehouse.settings.labels),
+    )  # fmt: skip
+    where = place(f"BigQuery, dry run of {statement.name}", statement.features)
+    location = warehouse.location
+    missing = [name for name in made if name in statement.sql.replace("`", "")]
+
+    def ask(timeout: float) -> int:
+        job = warehouse.client.query(
+            statement.sql, job_config=config, location=location, retry=None, timeout=timeout,
+            job_retry=None,
+        )  # fmt: skip
+        if job.total_bytes_processed is None:
+            raise Unusable("the answer to a dry run has no estimate")
+        return int(job.total_bytes_processed)
+
+    try:
+        return warehouse.call(where, ask, expected=(NotFound,) if missing else ())
+    except NotFound as error:
+        # The service writes project:dataset.table or project.dataset.table.
+        said = str(error).replace(":", ".")
+        if any(name.replace(":", ".") in said for name in missing):
+            return None
+        with warehouse.errors(where):
+            raise
+
+
+def _check_budget(warehouse: Warehouse, statement: Statement) -> None:
+    """Estimate a statement whose tables are there by now, and refuse it if it is too much."""
+    size = _dry_run(warehouse, statement, set()) or 0
+    warehouse.tell(f"{statement.name}: will read {size:,} bytes")
+    if size > warehouse.bytes_left:
+        raise BudgetError(
+            f"it would read {size:,} bytes, and {warehouse.bytes_left:,} of the run's "
+            f"{warehouse.settings.max_bytes:,} are left",
+            where=place(f"BigQuery, {statement.name}", statement.features),
+            hint="allow more bytes; what has finished is not paid for twice",
+        )
+
+
+def _check(
+    warehouse: Warehouse, statement: Statement, task: Task, staging: TableId, job_id: str
+) -> int:
+    """Return the number of rows of a result, after checking it and the keys."""
+    where = task.where(job_id)
+    rows = row_count(warehouse, staging, statement.features)
+    if statement.rows_of is not None:
+        wanted = row_count(warehouse, table_id(statement.rows_of), statement.features)
+        if rows != wanted:
+            raise EngineError(
+                f"the result has {rows:,} rows, and {statement.rows_of} has {wanted:,}",
+                where=where,
+                hint="was the table written to meanwhile? If not, please report this with the spec",
+            )
+    if statement.keys:
+        repeated, seen = repeated_keys(warehouse, staging, statement.keys, job_id, task)
+        if repeated:
+            raise DataError(
+                f"{repeated:,} values of the key ({', '.join(statement.keys)}) occur in more than "
+                "one row of the result",
+                where=where,
+                hint=f"make the rows unique by these columns; {seen} lists the repeated ones",
+            )
+    return rows
