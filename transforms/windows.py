@@ -25,6 +25,12 @@ Places = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 
+_AT_ONCE = 1 << 16
+"""So many spans are put together at once."""
+
+_LAYING_OUT = 8
+"""To lay a value out and sort it takes about as long as to count so many."""
+
 _LAID_OUT = 1 << 22
 """So many values of overlapping spans are laid out side by side at once."""
 
@@ -67,10 +73,28 @@ class Values:
         self._moments: dict[int, tuple[Floats, ...]] = {}
 
     @cached_property
-    def ranked(self) -> tuple[Array, Places]:
-        """The distinct values in order, and the place of each value among them."""
-        distinct, ranks = np.unique(self.data, return_inverse=True)
-        return distinct, ranks.astype(np.int64, copy=False)
+    def ranked(self) -> tuple[Array, Places, Places]:
+        """The distinct values of every key in order, and where they are.
+
+        Returns:
+            The distinct values, those of a key in order and together; for each value its rank
+            among those of its key; and where those of its key begin.
+        """
+        order = np.lexsort((self.data, self.keys))
+        data, keys = self.data[order], self.keys[order]
+        opens = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+        other = opens | np.append(True, data[1:] != data[:-1])[: len(keys)]
+        number = np.cumsum(other) - 1
+        begins = np.maximum.accumulate(np.where(opens, number, 0))
+        ranks, base = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+        ranks[order], base[order] = number - begins, begins
+        return data[other], ranks, base
+
+    @cached_property
+    def begins(self) -> Places:
+        """For each value, the place of the first value of its key."""
+        opens = np.append(True, self.keys[1:] != self.keys[:-1])[: len(self.keys)]
+        return np.maximum.accumulate(np.where(opens, np.arange(len(opens)), 0))
 
     @cached_property
     def sums(self) -> Array:
@@ -140,17 +164,18 @@ class Values:
         Args:
             places: For each span, from 0 (the least value) to its length - 1 (the greatest).
         """
-        distinct, ranks = self.ranked
-        left, right, wanted = self.spans.start, self.spans.stop, places
-        found = np.zeros(len(places), np.int64)
-        for bit, zeros in _levels(ranks, len(distinct)):
-            before, until = zeros[left], zeros[right]
-            inside = until - before
-            upper = wanted >= inside
-            left = np.where(upper, zeros[-1] + left - before, before)
-            right = np.where(upper, zeros[-1] + right - until, until)
-            wanted = np.where(upper, wanted - inside, wanted)
-            found |= upper.astype(np.int64) << bit
+        distinct, ranks, base = self.ranked
+        left, right, wanted = self.spans.start.copy(), self.spans.stop.copy(), places.copy()
+        found = base[left]
+        for bit, zeros in _levels(ranks):
+            for some in _slices(len(found)):
+                before, until = zeros[left[some]], zeros[right[some]]
+                inside = until - before
+                upper = wanted[some] >= inside
+                left[some] = np.where(upper, zeros[-1] + left[some] - before, before)
+                right[some] = np.where(upper, zeros[-1] + right[some] - until, until)
+                wanted[some] -= np.where(upper, inside, 0)
+                found[some] += upper.astype(np.int64) << bit
         return distinct[found]
 
     def distinct_counts(self) -> Places:
@@ -158,20 +183,24 @@ class Values:
 
         A value is new in a span where the one before that equals it stands outside of the span.
         """
-        _, ranks = self.ranked
-        order = np.argsort(ranks, kind="stable")
-        again = np.flatnonzero(ranks[order][1:] == ranks[order][:-1])
-        # 0 for a value that was never there before, else 1 + the place where it was last.
+        _, ranks, base = self.ranked
+        order = np.argsort(base + ranks, kind="stable")
+        same = (base + ranks)[order]
+        again = np.flatnonzero(same[1:] == same[:-1])
+        # 0 for a value that its key never had before, else 1 + how far from the key's first value
+        # it was last.
         last = np.zeros(len(ranks), np.int64)
-        last[order[again + 1]] = order[again] + 1
-        left, right, below = self.spans.start, self.spans.stop, self.spans.start + 1
+        last[order[again + 1]] = order[again] + 1 - self.begins[order[again]]
+        left, right = self.spans.start.copy(), self.spans.stop.copy()
+        below = self.spans.start + 1 - self.begins[self.spans.start]
         found = np.zeros(len(left), np.int64)
-        for bit, zeros in _levels(last, len(last) + 1):
-            before, until = zeros[left], zeros[right]
-            upper = (below >> bit & 1).astype(bool)
-            found += np.where(upper, until - before, 0)
-            left = np.where(upper, zeros[-1] + left - before, before)
-            right = np.where(upper, zeros[-1] + right - until, until)
+        for bit, zeros in _levels(last, int(below.max(initial=0))):
+            for some in _slices(len(found)):
+                before, until = zeros[left[some]], zeros[right[some]]
+                upper = (below[some] >> bit & 1).astype(bool)
+                found[some] += np.where(upper, until - before, 0)
+                left[some] = np.where(upper, zeros[-1] + left[some] - before, before)
+                right[some] = np.where(upper, zeros[-1] + right[some] - until, until)
         return found
 
     def most_frequent(self) -> Array:
@@ -181,18 +210,23 @@ class Values:
         are by the counts of each distinct value, or by laying out all that they hold, whichever is
         less work.
         """
-        distinct, ranks = self.ranked
-        spans, found = self.spans, np.empty(len(self.spans.start), np.int64)
-        first = np.searchsorted(self.keys, self.keys[spans.start], "left")
-        whole = np.flatnonzero(spans.start == first)
-        if len(whole):
-            found[whole] = self._running_mode(ranks, len(distinct))[spans.stop[whole] - 1]
-        rest = np.flatnonzero(spans.start != first)
+        distinct, ranks, base = self.ranked
+        spans, size = self.spans, int(ranks.max(initial=0)) + 1
+        found = np.empty(len(spans.start), np.int64)
+        whole = spans.start == self.begins[spans.start]
+        # The running count numbers pairs of key, count and rank.
+        if int(self.keys[-1]) * size * len(ranks) >= 2**62:
+            whole = np.zeros(len(whole), bool)
+        first, rest = np.flatnonzero(whole), np.flatnonzero(~whole)
+        if len(first):
+            found[first] = self._running_mode(ranks, size)[spans.stop[first] - 1]
         if len(rest):
-            counting = len(distinct) * (len(ranks) + len(rest))
-            pick = self._counted_mode if counting < spans.length[rest].sum() else self._laid_mode
-            pick(ranks, len(distinct), rest, found)
-        return distinct[found]
+            counting = size * (len(ranks) + len(rest))
+            laying_out = _LAYING_OUT * spans.length[rest].sum()
+            pick = self._counted_mode if counting < laying_out else self._laid_mode
+            pick(ranks, size, rest, found)
+        mode: Array = distinct[base[spans.start] + found]
+        return mode
 
     def _running_mode(self, ranks: Places, size: int) -> Places:
         """Return for each value the rank that its key held most often until then."""
@@ -251,34 +285,55 @@ class Values:
             merge: Puts two neighbours together, given the number of values in each.
         """
         spans = self.spans
-        place, length = spans.start.copy(), spans.length
+        place = spans.start.copy()
         made = tuple(np.empty(len(place), part.dtype) for part in state)
         size = 1
         with np.errstate(over="ignore", invalid="ignore"):
             while True:
-                chosen = np.flatnonzero(length & size)
-                at = place[chosen]
-                block = tuple(part[at] for part in state)
-                # The values so far are the bits of the length below this one.
-                before = length[chosen] & (size - 1)
-                if size > 1 and (joined := before > 0).any():
-                    some = chosen[joined]
-                    old = tuple(part[some] for part in made)
-                    new = tuple(part[joined] for part in block)
-                    merged = merge(old, new, (before[joined].astype(np.float64), float(size)))
-                    for part, values, whole in zip(made, merged, block, strict=True):
-                        part[chosen] = whole
-                        part[some] = values
-                else:
-                    for part, whole in zip(made, block, strict=True):
-                        part[chosen] = whole
-                place[chosen] += size
+                for some in _slices(len(place)):
+                    mine = tuple(part[some] for part in made)
+                    _join(mine, state, place[some], spans.length[some], size, merge)
                 if 2 * size > spans.longest:
                     return made
                 left = tuple(part[:-size] for part in state)
                 right = tuple(part[size:] for part in state)
                 state = merge(left, right, (float(size), float(size)))
                 size *= 2
+
+
+def _join(
+    made: tuple[Array, ...],
+    state: tuple[Array, ...],
+    place: Places,
+    length: Places,
+    size: int,
+    merge: Callable[..., tuple[Array, ...]],
+) -> None:
+    """Merge a block of `size` values into those spans whose length has that bit.
+
+    Args:
+        made: The states of the spans' values so far, changed here.
+        state: The state of the block that begins at each place.
+        place: Where the values begin that are not merged yet, moved on here.
+        length: How many values the spans hold.
+        size: A power of two.
+        merge: Puts two neighbours together.
+    """
+    chosen = np.flatnonzero(length & size)
+    at = place[chosen]
+    block = tuple(part[at] for part in state)
+    place[chosen] = at + size
+    # The values so far are the bits of the length below this one.
+    before = length[chosen] & (size - 1)
+    joined = np.flatnonzero(before)
+    if len(joined):
+        old = tuple(part[chosen[joined]] for part in made)
+        new = tuple(part[joined] for part in block)
+        merged = merge(old, new, (before[joined].astype(np.float64), float(size)))
+        for whole, values in zip(block, merged, strict=True):
+            whole[joined] = values
+    for part, whole in zip(made, block, strict=True):
+        part[chosen] = whole
 
 
 def _merged_moments(
@@ -310,8 +365,8 @@ def _merged_moments(
     return mean, second, third, fourth
 
 
-def _levels(ranks: Places, size: int) -> Iterator[tuple[int, Places]]:
-    """Yield the levels of a wavelet matrix over numbers from 0 to `size` - 1.
+def _levels(ranks: Places, most: int = 0) -> Iterator[tuple[int, Places]]:
+    """Yield the levels of a wavelet matrix over numbers from 0 to the greatest, or to `most`.
 
     Each is a bit, the highest first, and for every place how many numbers before it have it unset,
     the numbers being sorted (stably) by the bits before.
@@ -319,12 +374,18 @@ def _levels(ranks: Places, size: int) -> Iterator[tuple[int, Places]]:
     Source: F. Claude, G. Navarro, A. Ordonez, "The wavelet matrix: an efficient wavelet tree for
     large alphabets", Information Systems 47, 2015.
     """
-    for bit in reversed(range((size - 1).bit_length())):
+    most = max(most, int(ranks.max(initial=0)))
+    for bit in reversed(range(most.bit_length())):
         unset = (ranks >> bit & 1) == 0
         zeros = np.zeros(len(ranks) + 1, np.int64)
         np.cumsum(unset, out=zeros[1:])
         yield bit, zeros
         ranks = np.concatenate((ranks[unset], ranks[~unset]))
+
+
+def _slices(count: int) -> Iterator[slice]:
+    """Yield spans some at a time, so that what is in between stays near the processor."""
+    return (slice(first, first + _AT_ONCE) for first in range(0, count, _AT_ONCE))
 
 
 def _pieces(some: Places, length: Places) -> Iterator[Places]:
