@@ -70,6 +70,7 @@ def evaluate(
         for column, dtype in frame.schema.items():
             _set_type(table.column.add(name=column).type, _held(dtype))
         rows = request.table_content[name].table_data
+        rows.SetInParent()
         for values in _physical(frame).iter_rows():
             row = rows.row.add()
             for value in values:

@@ -250,13 +250,18 @@ class _Group:
             events = events.filter(pl.col(name).is_not_null())
         parts = self._parts()
         for number in range(parts):
-            mine = pl.struct(self.keys).hash(0) % parts == number if parts > 1 else pl.lit(True)
+            mine = self._hashed() % parts == number if parts > 1 else pl.lit(True)
             with polars_errors(f"source {self.past.name!r}"):
                 some = events.filter(mine).collect(engine="streaming")
             with polars_errors(f"source {self.table.name!r}"):
                 asked = examples.filter(mine).collect(engine="streaming")
             _Part(self, some, asked).compute(results)
         return pl.DataFrame([result.series() for result in results])
+
+    def _hashed(self) -> pl.Expr:
+        """Return a hash of the key; of a single column it is made faster."""
+        one = len(self.keys) == 1
+        return (pl.col(self.keys[0]) if one else pl.struct(self.keys)).hash(0)
 
     def _parts(self) -> int:
         """Return in how many parts of the keys the rows are worked on."""

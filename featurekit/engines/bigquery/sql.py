@@ -203,22 +203,21 @@ class _Writer:
 
     def write_spine(self) -> str:
         """Add the statement of the examples."""
-        main, spine, names = (
-            self.spec.examples.source,
-            self.spine,
-            Names(ROW_ID, *self.carried.values()),
-        )
+        main, spine = self.spec.examples.source, self.spine
+        names = Names(ROW_ID, *self.carried.values())
+        times = {node.at for node in self.resolved.aggregates}
         own = {self.keys[key]: name for key, name in self.carried.items()}
+        own = {node: name for node, name in own.items() if node not in times}
         for node in self.resolved.aggregates:
             for entry in node.asked:
                 if entry not in self.asked:
-                    near = "predict_at" if entry == node.at else entry.text
+                    near = "predict_at" if entry in times else entry.text
                     self.asked[entry] = own.get(entry) or names.new(near)
-        times = {node.at for node in self.resolved.aggregates}
         given = self.source(main, None if spine is None else spine.table)
         steps = Steps()
         if spine is not None and spine.asked is not None:
-            last, made = given.table, {node: column(spine.asked[node]) for node in self.asked}
+            made = {node: column(spine.asked[node]) for node in self.asked}
+            last = given.read([column(spine.row_id), *made.values()])
         else:
             wanted = Counter([*self.asked, *self.keys.values()])
             carried = {} if spine is None else {ROW_ID: column(spine.row_id)}
@@ -251,12 +250,12 @@ class _Writer:
         joined = []
         for part in parts:
             what = "values of windows" if part.collects else "windows"
-            known = " or ".join(dict.fromkeys(time.text for time in history.effect))
+            known = " and ".join(time.text for time in history.effect)
             latest = "the latest of " if len(history.effect) > 1 else ""
             name = f"{what} of {self.described(first)}"
             head = [
                 f"{name}, for each example.",
-                f"A row counts from {latest}{known.replace(' or ', ' and ')}.",
+                f"A row counts from {latest}{known}.",
                 *(f"{self.names[node]} = {_meaning(node)}" for node in part.nodes),
             ]
             made = self.add(name, part.query, head, part.nodes, (ROW_ID,), spine)
