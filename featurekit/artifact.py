@@ -156,13 +156,13 @@ def check_target(target: Path, overwrite: bool) -> None:
         if any(target.iterdir()):
             if not (target / MANIFEST).is_file():
                 raise UsageError(
-                    "the output folder exists and holds something else than a run",
+                    "the output folder exists and holds something else than a run or a snapshot",
                     where=where,
                     hint="choose a new folder",
                 )
             if not overwrite:
                 raise UsageError(
-                    "the output folder holds a run already",
+                    f"the output folder holds a {_kind(target)} already",
                     where=where,
                     hint="--overwrite replaces it, when the new one is complete",
                 )
@@ -175,6 +175,14 @@ def check_target(target: Path, overwrite: bool) -> None:
             where=where,
             hint="choose another --out",
         )
+
+
+def _kind(folder: Path) -> str:
+    """Return what a folder with a manifest holds."""
+    try:
+        return "snapshot" if "as_of" in _read_json(folder / MANIFEST) else "run"
+    except DataError:
+        return "run"
 
 
 def _flush(folder: Path) -> None:
@@ -334,6 +342,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(
             "the manifest has a format that this version does not read", where=str(folder)
+        )
+    if "as_of" in manifest:
+        raise DataError(
+            "this is a snapshot, not a run",
+            where=str(folder),
+            hint="read its Parquet files; featurekit run SPEC --out DIR makes a run",
         )
     return manifest
 

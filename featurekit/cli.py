@@ -96,7 +96,12 @@ def _run(arguments: argparse.Namespace) -> str:
 
 def _bigquery(arguments: argparse.Namespace) -> Any:
     """Return where in BigQuery to work, if the arguments say so."""
+    options = ("location", "max_bytes", "deadline", "label", "load", "ask")
+    given = [name for name in options if getattr(arguments, name, None)]
     if arguments.project is None and arguments.dataset is None:
+        if given:
+            said = f"--{given[0].replace('_', '-')}"
+            raise UsageError(f"{said} is about BigQuery, and needs --project and --dataset")
         return None
     if arguments.project is None or arguments.dataset is None:
         raise UsageError("--project and --dataset belong together")
@@ -108,12 +113,12 @@ def _bigquery(arguments: argparse.Namespace) -> Any:
         if not sign:
             raise UsageError(f"a label is KEY=VALUE, got {text!r}")
         labels[key] = value
-    given = {
+    bounds = {
         name: value
         for name in ("location", "max_bytes", "deadline")
         if (value := getattr(arguments, name)) is not None
     }
-    return from_environment(arguments.project, arguments.dataset, labels=labels, **given)
+    return from_environment(arguments.project, arguments.dataset, labels=labels, **bounds)
 
 
 def _plan(arguments: argparse.Namespace) -> str:

@@ -166,6 +166,12 @@ def run(
         tell.lap("fit")
         artifact.write_statistics(folder, fitted)
         manifest = _manifest(made, tables, census, fitted)
+        if warehouse is not None:
+            manifest["bigquery"] = {
+                "project": warehouse.settings.project,
+                "dataset": warehouse.settings.dataset,
+                "bytes_billed": warehouse.billed,
+            }
         if builder is not None:
             builder.start({"task": "build", "folder": str(folder), "manifest": manifest})
         tell.stage("writing the examples")

@@ -111,9 +111,9 @@ class Leaks:
                     return
                 shown = " and ".join(time.text for time in times)
                 raise LeakageError(
-                    f"{name!r} makes the label, and an example's own row may count: it takes effect "
-                    f"at {shown}, and nothing proves that this is not before the prediction at "
-                    f"{predicted}{_through(chain)}",
+                    f"{name!r} makes the label, and an example's own row may count: it takes "
+                    f"effect at {shown}, and nothing proves that this is not before the "
+                    f"prediction at {predicted}{_through(chain)}",
                     hint=f"predict at {self.source.event_time} or before, or declare available_at "
                     f"of {name!r} relative to {predicted.base}",
                 )

@@ -204,6 +204,8 @@ def test_the_command_line_runs_in_an_emulator(
         (["--engine", "gcp", "--project", "p"], "belong together"),
         (["--project", "p", "--dataset", "d", "--label", "team"], "a label is KEY=VALUE"),
         (["--project", "p", "--dataset", "d d"], "is not a dataset"),
+        (["--max-bytes", "5"], "--max-bytes is about BigQuery"),
+        (["--load"], "--load is about BigQuery"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(
