@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Any
 from featurekit import artifact
 from featurekit.engines import history, local
 from featurekit.engines.tfrecord import refuse_wide
-from featurekit.errors import DataError, UsageError, require
+from featurekit.errors import UsageError, require
 from featurekit.export import Worker, require_parity
 from featurekit.graph import code_domain, fitted_type
+from featurekit.opening import Space, as_spec, open_all, open_sources, reader
 from featurekit.planner import Plan, make_plan
-from featurekit.resolve import Resolved, resolve
-from featurekit.sources import Table, column_types, open_table, polars_errors
-from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
+from featurekit.resolve import Resolved
+from featurekit.sources import Table
+from featurekit.spec.objects import Spec
 from featurekit.training import ExampleSet
-from featurekit.types import Type
 
-__all__ = ["Progress", "Run", "check", "open_run", "open_sources", "plan", "run"]
+__all__ = ["Progress", "Run", "check", "open_run", "plan", "run"]
 
 if TYPE_CHECKING:
-    from featurekit.engines.bigquery.client import Warehouse
     from featurekit.engines.bigquery.settings import Settings
 
 EXAMPLES = "examples"
@@ -58,12 +57,13 @@ def check(spec: Spec | str | Path, bigquery: Settings | None = None) -> Resolved
         SpecErrors: All problems together.
         DataError: The data whose types are needed cannot be read.
     """
-    spec = _spec(spec)
+    spec = as_spec(spec)
     if bigquery is None:
-        return _open(spec).resolve(spec)
-    with ExitStack() as stack:
-        warehouse = _warehouse(stack, bigquery, None)
-        return _open(spec, _reader(spec, warehouse, None, remote=True)).resolve(spec)
+        return open_all(spec).resolve(spec)
+    from featurekit.engines.bigquery.client import Warehouse
+
+    with Warehouse(bigquery) as warehouse:
+        return open_all(spec, reader(spec, warehouse, None, remote=True)).resolve(spec)
 
 
 def plan(
@@ -128,7 +128,7 @@ def run(
     """
     started = time.monotonic()
     _check_engine(engine, bigquery)
-    spec = _spec(spec)
+    spec = as_spec(spec)
     target = Path(out).absolute()
     artifact.check_target(target, overwrite)
     installed = importlib.util.find_spec("tensorflow") is not None
@@ -139,8 +139,12 @@ def run(
         # Both import TensorFlow while the data is read.
         builder = stack.enter_context(Worker()) if export else None
         verifier = stack.enter_context(Worker()) if export or tfrecord else None
-        space = _Space(stack, target)
-        warehouse = _warehouse(stack, bigquery, progress) if bigquery is not None else None
+        space, tell = Space(stack, target), _Teller(progress)
+        warehouse = None
+        if bigquery is not None:
+            from featurekit.engines.bigquery.client import Warehouse
+
+            warehouse = stack.enter_context(Warehouse(bigquery, tell.note))
         resolved, tables = open_sources(spec, warehouse, space, engine == "gcp")
         made = make_plan(resolved, engine, export)
         if tfrecord:
@@ -148,8 +152,7 @@ def run(
         aggregates = resolved.aggregates
         histories = {(node.aggregate.history.source, node.asked) for node in aggregates}
         past_stages = min(1, len(histories)) if engine == "gcp" else len(histories)
-        stages = 2 + 2 * export + tfrecord + max(1, len(made.levels)) + past_stages
-        tell = _Teller(progress, stages)
+        tell.stages = 2 + 2 * export + tfrecord + max(1, len(made.levels)) + past_stages
         folder = stack.enter_context(artifact.new_folder(target, overwrite))
         table = tables[spec.examples.source]
         if aggregates:
@@ -283,155 +286,24 @@ class Run:
 class _Teller:
     """Counts stages for the progress callback and takes the time of each."""
 
-    def __init__(self, progress: Callable[[Progress], None] | None, stages: int) -> None:
-        self.progress, self.stages, self.done = progress, stages, 0
+    def __init__(self, progress: Callable[[Progress], None] | None) -> None:
+        self.progress, self.stages, self.done = progress, 1, 0
         self.laps: dict[str, float] = {}
         self.since = time.monotonic()
 
-    def stage(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Tell what the stage that is running does."""
         if self.progress is not None:
-            self.progress(Progress(self.done, self.stages, text))
+            self.progress(Progress(max(self.done - 1, 0), self.stages, text))
+
+    def stage(self, text: str) -> None:
         self.done += 1
+        self.note(text)
 
     def lap(self, name: str) -> None:
         now = time.monotonic()
         self.laps[name] = round(now - self.since, 3)
         self.since = now
-
-
-def _spec(spec: Spec | str | Path) -> Spec:
-    if isinstance(spec, Spec):
-        return spec
-    from featurekit.spec.yaml import load_spec
-
-    return load_spec(spec)
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """The sources that a spec needs, opened, and the types of their columns."""
-
-    tables: Mapping[str, Table]
-    types: Mapping[str, Mapping[str, Type]]
-
-    def resolve(self, spec: Spec) -> Resolved:
-        main = spec.examples.source
-        others = {name: types for name, types in self.types.items() if name != main}
-        return resolve(spec, self.types.get(main, {}), others)
-
-
-def _open(spec: Spec, rows: Callable[[str], Source] | None = None) -> _Opened:
-    """Open the source of the examples, and those that aggregations and lookups need."""
-    others: list[Aggregation | Lookup] = [*spec.aggregations.values(), *spec.lookups.values()]
-    needed = {spec.examples.source, *(entry.source for entry in others)}
-    tables: dict[str, Table] = {}
-    types: dict[str, Mapping[str, Type]] = {}
-    for name in sorted(needed & set(spec.sources)):
-        source = spec.sources[name]
-        if rows is None and source.table is not None:
-            # Without a connection, what the spec declares is all that is known.
-            types[name] = _declared(source)
-            continue
-        try:
-            table = open_table(name, rows(name) if rows is not None else source, spec.base)
-            with polars_errors(f"source {name!r}"):
-                if table.csv and table.frame.head(1).collect().is_empty():
-                    raise DataError("the data has no rows", where=f"source {name!r}")
-            tables[name], types[name] = table, column_types(table, source)
-        except DataError:
-            # Data that is not there yet can still be planned for, where the spec says all types.
-            read = [column for column in source.columns.values() if column.expr is None]
-            if not read or any(column.type is None for column in read):
-                raise
-            types[name] = _declared(source)
-    return _Opened(tables, types)
-
-
-def _declared(source: Source) -> dict[str, Type]:
-    """Return the types that a source declares of its stored columns."""
-    return {
-        name: column.type for name, column in source.columns.items()
-        if column.expr is None and column.type is not None
-    }  # fmt: skip
-
-
-def open_sources(
-    spec: Spec | str | Path,
-    warehouse: Warehouse | None = None,
-    space: _Space | None = None,
-    remote: bool = False,
-) -> tuple[Resolved, dict[str, Table]]:
-    """Resolve a spec and open the sources that its examples and its past rows are read from.
-
-    Args:
-        spec: The spec, or the path of its file.
-        warehouse: The connection to BigQuery, for sources that are tables there.
-        space: Where such tables are read to.
-        remote: Whether past rows stay in BigQuery: of those sources, only the types are read.
-
-    Raises:
-        SpecErrors: All problems of the spec together.
-        DataError: A source cannot be opened.
-    """
-    spec = _spec(spec)
-    main = spec.examples.source
-    read = None if warehouse is None else _reader(spec, warehouse, space, remote)
-    opened = _open(spec, read)
-    resolved = opened.resolve(spec)
-    past = {
-        node.aggregate.history.source
-        for outputs in resolved.outputs.values() for node in outputs.values()
-    }  # fmt: skip
-    # Opened again only to raise what was wrong with it, where declared types were enough until now.
-    tables = {
-        name: opened.tables.get(name)
-        or open_table(name, spec.sources[name] if read is None else read(name), spec.base)
-        for name in sorted(past | {main})
-    }
-    return resolved, tables
-
-
-def _reader(
-    spec: Spec, warehouse: Warehouse, space: _Space | None, remote: bool
-) -> Callable[[str], Source]:
-    """Return what makes a BigQuery table local: its rows, or just its columns."""
-
-    def rows(name: str) -> Source:
-        source = spec.sources[name]
-        if source.table is None:
-            return source
-        from featurekit.engines.bigquery.aggregates import download, empty_frame, stored_types
-
-        if space is None or (remote and name != spec.examples.source):
-            frame = empty_frame(stored_types(warehouse, source.table))
-        else:
-            frame = download(warehouse, source.table, space.folder())
-        return replace(source, table=None, data=frame)
-
-    return rows
-
-
-class _Space:
-    """A folder for what is too large for memory, made when it is needed, beside the output.
-
-    Args:
-        stack: Removes it.
-        target: The output.
-    """
-
-    def __init__(self, stack: ExitStack, target: Path) -> None:
-        self.stack, self.target = stack, target
-        self._folder: Path | None = None
-
-    def folder(self) -> Path:
-        """Return the folder."""
-        if self._folder is None:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            made = tempfile.TemporaryDirectory(
-                prefix=f".{self.target.name}.", dir=self.target.parent
-            )
-            self._folder = Path(self.stack.enter_context(made))
-        return self._folder
 
 
 def _check_engine(engine: str, bigquery: Settings | None) -> None:
@@ -442,16 +314,6 @@ def _check_engine(engine: str, bigquery: Settings | None) -> None:
             "the engine gcp needs to know where in BigQuery it may work",
             hint="--project and --dataset; in Python bigquery=fk.BigQuery(project, dataset)",
         )
-
-
-def _warehouse(
-    stack: ExitStack, settings: Settings, progress: Callable[[Progress], None] | None
-) -> Warehouse:
-    """Connect to BigQuery; what it tells is shown beside the stage that is running."""
-    from featurekit.engines.bigquery.client import Warehouse
-
-    tell = None if progress is None else lambda text: progress(Progress(0, 1, text))
-    return stack.enter_context(Warehouse(settings, tell))
 
 
 def _features(made: Plan, fitted: Mapping[Any, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from featurekit import artifact
 from featurekit.engines.history import compute, keys_before
 from featurekit.errors import SpecError, UsageError
 from featurekit.graph import AggregateNode, ColumnNode
-from featurekit.job import open_sources
+from featurekit.opening import open_sources
 from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import Aggregation, Column, Lookup, Source, Spec
 from featurekit.spec.problems import Place, Problems

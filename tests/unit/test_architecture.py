@@ -25,7 +25,7 @@ LAYERS = (
     ("planner", "explain", "picture"),
     ("engines",),
     ("artifact",),
-    ("export", "serving", "training"),
+    ("export", "opening", "serving", "training"),
     ("job", "schema", "snapshots", "transformer"),
     ("analysis",),
     ("report",),
