@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from featurekit.availability import Moment, moment
 from featurekit.errors import SpecError, closest
 from featurekit.graph import (
-    Aggregate,
     AggregateNode,
     ColumnNode,
-    History,
     Node,
-    OperationNode,
     topological,
 )
+from featurekit.histories import Histories
 from featurekit.leaks import Leaks
-from featurekit.spec.expression import Attribute, Call, Expression, Name, shortened
+from featurekit.spec.expression import Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
-from featurekit.spec.window import Window
-from featurekit.transforms.aggregate._latest import Latest
-from featurekit.transforms.base import AggregateOperation
-from featurekit.transforms.catalogue import operations
 from featurekit.typecheck import Typer, described, in_order, names_in, reads_rows
 from featurekit.types import (
     BOOL,
     DURATION,
     INT64,
-    KEY,
     STRING,
     TIMESTAMP,
-    Kind,
     Type,
 )
 
@@ -142,9 +134,8 @@ class _Resolver:
         self.rows = self.source(main, spec.sources[main])
         self.typer = self.rows.within(self.attribute, self.feature)
         self.leaks = Leaks(spec, self.types)
+        self.owners: dict[str, Aggregation | Lookup] = {**spec.aggregations, **spec.lookups}
         self.aggregates: dict[str, dict[str, AggregateNode]] = {}
-        self.wide: dict[str, Typer] = {}
-        self.at: Node | None = None
         self.nodes: dict[str, Node] = {}
         self.failed: set[str] = set()
 
@@ -154,12 +145,14 @@ class _Resolver:
             if name in self.known:
                 self.source(name, source)
         predict_at = self.time(self.examples.below("predict_at", "predict_at"), examples.predict_at)
+        at = None
         if predict_at is not None and examples.predict_at is not None:
-            self.at = self.rows.node(examples.predict_at)
-        for name, aggregation in spec.aggregations.items():
-            self.aggregation(name, aggregation)
-        for name, lookup in spec.lookups.items():
-            self.lookup(name, lookup)
+            at = self.rows.node(examples.predict_at)
+        for name in (entry.source for entry in self.owners.values()):
+            if name in spec.sources:
+                self.source(name, spec.sources[name])
+        history = Histories(spec, self.root, self.typers, self.leaks, at)
+        self.aggregates = history.outputs()
         keys = self.keys()
         label = self.label()
         split, hashed = self.split()
@@ -229,207 +222,13 @@ class _Resolver:
             return moment(expression, typer.columns)
         return None
 
-    def aggregation(self, name: str, aggregation: Aggregation) -> None:
-        """Check an aggregation against its source, and make the nodes of its outputs."""
-        place = self.root.below("aggregations").below(name, f"aggregation {name!r}")
-        made = self.aggregates[name] = {}
-        source = self.past(place, aggregation.source)
-        if source is None:
-            return
-        with place.below("source").collect():
-            if source.event_time is None:
-                raise SpecError(
-                    f"its source {aggregation.source!r} declares no event_time",
-                    hint="event_time: the column that says when a row's event happened; rows "
-                    "without time are looked up by key under lookups",
-                )
-        with place.collect():
-            self.predicted("windows look back from the time of prediction")
-        known = len(self.problems)
-        keys = self.entity(place, aggregation.source, aggregation.by)
-        shared = self.filter(place.below("where", "where"), aggregation.source, aggregation.where)
-        found = {}
-        for feature, expression in aggregation.features.items():
-            below = place.below("features").below(feature, f"feature {feature!r}")
-            with below.collect():
-                found[feature] = self.aggregate(aggregation, feature, expression, shared, keys)
-        unfit = len(self.problems) > known or source.event_time is None
-        if unfit or keys is None or self.at is None:
-            return
-        for output, feature, window in aggregation.outputs():
-            aggregate = replace(found[feature], window=window)
-            of = _narrowed(
-                aggregate.operation.output_type(tuple(entry.type for entry in aggregate.values))
-            )
-            written = Attribute(name, output)
-            made[output] = AggregateNode(of, written, name, output, aggregate, keys, self.at)
-
-    def aggregate(
-        self,
-        aggregation: Aggregation,
-        feature: str,
-        expression: Expression,
-        shared: Node | None,
-        keys: tuple[Node, ...] | None,
-    ) -> Aggregate:
-        """Type one feature of an aggregation, its window left open.
-
-        Without keys, because something is wrong with them, the rest is looked at all the same.
-        """
-        assert isinstance(expression, Call)
-        assert isinstance(expression.operation, AggregateOperation)
-        name, typer = aggregation.source, self.float64(aggregation.source)
-        values, _ = typer.call(expression.operation, expression.inputs)
-        for value in values:
-            if value.level:
-                raise SpecError(
-                    f"{shortened(expression.text)!r} uses statistics of the training rows; "
-                    "an aggregate is computed from row expressions"
-                )
-        filters = [] if shared is None else [shared]
-        if expression.where is not None:
-            filters.append(self.condition(typer, expression.where))
-        where = None
-        if filters:
-            both = operations()["logical_and"]()
-            where = filters[0] if len(filters) == 1 else OperationNode.of(both, (*filters,), BOOL)
-        read = [*expression.inputs]
-        read += [entry for entry in (expression.where, aggregation.where) if entry is not None]
-        for entry in read:
-            self.leaks.in_aggregate(name, feature, entry)
-        self.leaks.of_own_row(name, feature, read, [Name(key) for key in aggregation.by.values()])
-        if keys is None:
-            return Aggregate(expression.operation, values, where, History(name, ()), Window(None))
-        history = self.history(name, aggregation.by, read)
-        return Aggregate(expression.operation, values, where, history, Window(None))
-
-    def lookup(self, name: str, lookup: Lookup) -> None:
-        """Check a lookup against its source, and make the nodes of its outputs."""
-        place = self.root.below("lookups").below(name, f"lookup {name!r}")
-        made = self.aggregates[name] = {}
-        source = self.past(place, lookup.source)
-        if source is None:
-            return
-        timed = source.event_time is not None
-        if timed:
-            with place.collect():
-                self.predicted("the row in effect at the prediction is looked up")
-        known = len(self.problems)
-        keys = self.entity(place, lookup.source, lookup.by)
-        for feature, expression in lookup.features.items():
-            with place.below("features").below(feature, f"feature {feature!r}").collect():
-                value = self.float64(lookup.source).node(expression)
-                if value.level or value.type.width is not None:
-                    raise SpecError(f"{shortened(expression.text)!r} is no value of a row")
-                self.leaks.in_aggregate(lookup.source, feature, expression)
-                unfit = len(self.problems) > known or (timed and self.at is None)
-                if unfit or keys is None:
-                    continue
-                history = self.history(lookup.source, lookup.by, [expression], unique=not timed)
-                aggregate = Aggregate(Latest(), (value,), None, history, Window(None))
-                of = _narrowed(Latest().output_type((value.type,)))
-                at = self.at if history.effect else None
-                if history.effect and at is None:
-                    self.predicted(f"{shortened(expression.text)!r} becomes known at a time")
-                written = Attribute(name, feature)
-                made[feature] = AggregateNode(of, written, name, feature, aggregate, keys, at)
-
-    def past(self, place: Place, name: str) -> Source | None:
-        """Return the source of past rows, or report that there is none."""
-        source = self.spec.sources.get(name)
-        if source is None:
-            with place.below("source").collect():
-                raise SpecError(
-                    f"there is no source {name!r}", hint=closest(name, self.spec.sources)
-                )
-            return None
-        self.source(name, source)
-        return source
-
-    def predicted(self, why: str) -> None:
-        """Refuse a spec that does not say when the prediction is made."""
-        if self.spec.examples.predict_at is None:
-            raise SpecError(
-                f"{why}, and examples declare no predict_at",
-                hint="for example predict_at: sched_dep - 2h",
-            )
-
-    def float64(self, name: str) -> Typer:
-        """Return the typer of a source's past rows."""
-        if name not in self.wide:
-            self.wide[name] = self.typers[name].widened()
-        return self.wide[name]
-
-    def filter(self, place: Place, source: str, expression: Expression | None) -> Node | None:
-        """Type the filter of an aggregation."""
-        if expression is not None:
-            with place.collect():
-                return self.condition(self.float64(source), expression)
-        return None
-
-    def condition(self, typer: Typer, expression: Expression) -> Node:
-        """Type a row expression that is true or not."""
-        node = typer.node(expression)
-        if node.type != BOOL or node.level:
-            raise SpecError(
-                f"a filter is a comparison of a row's values; {shortened(expression.text)!r} "
-                f"is {described(node.type)}",
-                hint="for example where: arr_delay > 15",
-            )
-        return node
-
-    def history(
-        self, name: str, by: Mapping[str, str], read: Sequence[Expression], unique: bool = False
-    ) -> History:
-        """Return the rows of a source as something that reads certain values may see them."""
-        typer, event_time = self.float64(name), self.spec.sources[name].event_time
-        keys = [Name(column) for column in by.values()]
-        times = self.leaks.known_at(name, *read, *keys)
-        return History(
-            name,
-            tuple(typer.node(key) for key in keys),
-            tuple(typer.node(time) for time in times),
-            None if event_time is None else typer.name(event_time),
-            unique,
-        )
-
-    def entity(self, place: Place, source: str, by: Mapping[str, str]) -> tuple[Node, ...] | None:
-        """Check the key of a source's past rows, and return that of the examples if it is right."""
-        known = len(self.problems)
-        for mine, other in by.items():
-            self.entity_key(place, source, mine, other)
-            with place.below("by", "by").collect():
-                self.leaks.in_aggregate(source, other, Name(other))
-        if len(self.problems) > known:
-            return None
-        return tuple(self.rows.name(mine) for mine in by)
-
-    def entity_key(self, place: Place, source: str, mine: str, other: str) -> None:
-        """Check that a column of the examples and one of a source can be the same key."""
-        main = self.spec.examples.source
-        found = []
-        for name, owner in dict.fromkeys([(mine, main), (other, source)]):
-            with place.below("by", f"{name!r} of {owner!r}").collect():
-                of = self.typers[owner].name(name).type
-                if of not in KEY:
-                    raise SpecError(f"a key is {KEY}, not {described(of)}")
-                found.append(of)
-        with place.collect():
-            if len(found) == 2 and found[0] != found[1]:
-                raise SpecError(
-                    f"{mine!r} of {main!r} is {described(found[0])}, and "
-                    f"{other!r} of {source!r} is {described(found[1])}",
-                    hint="keys need one type: declare it, or cast one in a derived column",
-                )
-
     def attribute(self, owner: str, name: str) -> Node:
         """Return the node of an aggregation's output, `tail.delay_mean_7d`, or of a lookup's."""
         if name in self.aggregates.get(owner, ()):
             return self.typer.intern(self.aggregates[owner][name])
-        owners: dict[str, Aggregation | Lookup] = {**self.spec.aggregations, **self.spec.lookups}
-        found = owners.get(owner)
+        found = self.owners.get(owner)
         if found is None:
-            hint = closest(owner, owners)
+            hint = closest(owner, self.owners)
             if owner in self.spec.sources:
                 hint = (
                     f"{owner!r} is a source; a feature uses its rows through an aggregation or "
@@ -535,8 +334,3 @@ class _Resolver:
                 hint="hour(t), day_of_week(t), seconds_between(a, b) and the like are numbers",
             )
         return node
-
-
-def _narrowed(of: Type) -> Type:
-    """Aggregates are computed in float64 and enter the row graph as float32."""
-    return Type(Kind.FLOAT32, of.width) if of.kind is Kind.FLOAT64 else of

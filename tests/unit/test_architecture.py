@@ -20,7 +20,7 @@ LAYERS = (
     ("_version", "errors", "types"),
     ("transforms",),
     ("spec", "graph", "availability"),
-    ("typecheck", "leaks", "functions"),
+    ("typecheck", "leaks", "functions", "histories"),
     ("sources", "reading", "resolve"),
     ("planner", "explain", "picture"),
     ("engines",),
