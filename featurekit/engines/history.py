@@ -8,11 +8,14 @@ example is then a span of places, and all windows of all its aggregations are an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -30,8 +33,10 @@ from featurekit.types import BOOL, STRING, Kind, Type
 
 __all__ = ["compute", "keys_before", "with_columns"]
 
-_PART = 4_000_000
-"""About so many events and examples are sorted at once; those of one key stay together."""
+_PART = 2_000_000
+"""About so many events and examples are a part of the work; those of one key stay together."""
+_ALONE = 500_000
+"""Fewer are not worth a second reading."""
 _RESULTS = 1 << 27
 """At most so many results are in memory before they are written to a file."""
 
@@ -90,21 +95,31 @@ def compute(
         rows = int(table.frame.select(pl.len()).collect(engine="streaming").item())
     frames: list[pl.LazyFrame] = []
     spilling = folder is not None and rows * len(nodes) > _RESULTS
-    groups = list(_groups(nodes, max(1, _RESULTS // rows) if spilling else len(nodes)))
-    for number, group in enumerate(groups):
-        first = group[0].aggregate.history
-        keys = ", ".join(node.text for node in first.keys) or "all rows"
-        progress(f"past rows of {first.source!r} by {keys}: {len(group)} values an example")
-        made = _Group(
-            group, table, declared, sources[first.source], spec.sources[first.source], rows
-        ).compute()
-        if folder is not None and spilling:
-            path = folder / f"aggregates-{number}.parquet"
-            with polars_errors(str(folder), writing=True):
-                made.write_parquet(path, compression="uncompressed")
-            frames.append(pl.scan_parquet(path, glob=False))
-        else:
-            frames.append(made.lazy())
+    alike = list(_groups(nodes, max(1, _RESULTS // rows) if spilling else len(nodes)))
+
+    def made_group(nodes: Sequence[AggregateNode]) -> _Group:
+        name = nodes[0].aggregate.history.source
+        return _Group(nodes, table, declared, sources[name], spec.sources[name], rows)
+
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    with ThreadPoolExecutor(workers) as pool:
+        # What is written to a file is done alone, so that only its results are in memory.
+        for number, several in enumerate([[some] for some in alike] if spilling else [alike]):
+            groups = [made_group(some) for some in several]
+            tasks: list[Callable[[], None]] = []
+            for group in groups:
+                progress(group.described)
+                tasks += group.tasks(workers if len(groups) == 1 else 1)
+            for _ in pool.map(lambda task: task(), tasks):
+                pass
+            made = pl.concat([group.results() for group in groups], how="horizontal")
+            if folder is not None and spilling:
+                path = folder / f"aggregates-{number}.parquet"
+                with polars_errors(str(folder), writing=True):
+                    made.write_parquet(path, compression="uncompressed")
+                frames.append(pl.scan_parquet(path, glob=False))
+            else:
+                frames.append(made.lazy())
     return pl.concat(frames, how="horizontal").select(node.text for node in nodes)
 
 
@@ -165,7 +180,7 @@ def _reading(node: AggregateNode) -> tuple[str, ...]:
 
 @dataclass
 class _Result:
-    """The values of one output, filled in for the examples of one part after another."""
+    """The values of one output, filled in for the examples of each part, in any order."""
 
     node: AggregateNode
     rows: int
@@ -179,12 +194,14 @@ class _Result:
             self.values[:] = operation.empty
         self.valid = np.full(shape, operation.empty is not None)
         self.words: list[pl.Series] = []
+        self.lock = Lock()
 
     def put(self, rows: Places, found: Any, words: pl.Series | None) -> None:
         """Take the values of some examples."""
         if words is not None:
-            found = found + sum(map(len, self.words))
-            self.words.append(words)
+            with self.lock:
+                found = found + sum(map(len, self.words))
+                self.words.append(words)
         with np.errstate(over="ignore", invalid="ignore"):
             self.values[rows] = np.ma.getdata(found).astype(self.dtype, copy=False)
         self.valid[rows] = ~np.ma.getmaskarray(found) if np.ma.isMA(found) else True
@@ -216,6 +233,7 @@ class _Group:
     ) -> None:  # fmt: skip
         self.nodes, self.table, self.past, self.rows = nodes, table, past, rows
         self.declared, self.source = declared, source
+        self.filled = [_Result(node, rows) for node in nodes]
         first = nodes[0]
         self.keys = [f"~key{place}" for place in range(len(first.keys))]
         self.asked = dict(zip(self.keys, first.keys, strict=True))
@@ -235,41 +253,57 @@ class _Group:
                     found.setdefault(part, f"~value{len(found)}")
         return found
 
-    def compute(self) -> pl.DataFrame:
-        """Return the aggregates' values, a row for each example."""
-        results = [_Result(node, self.rows) for node in self.nodes]
+    @property
+    def described(self) -> str:
+        """What it does, for the progress."""
+        by = ", ".join(key.text for key in self.nodes[0].aggregate.history.keys) or "all rows"
+        return f"past rows of {self.past.name!r} by {by}: {len(self.nodes)} values an example"
+
+    def tasks(self, workers: int) -> list[Callable[[], None]]:
+        """Check all rows, and return the work that is left: parts that may be done side by side.
+
+        Args:
+            workers: In at least so many parts the work is cut if it is worth it.
+        """
         examples, refuse_examples = computed_rows(self.table, self.declared, self.asked)
         events, refuse_events = computed_rows(self.past, self.source, self.read)
-        # Checks see all rows, once; then rows without a key are left out.
         refuse_examples()
         refuse_events()
+        # Checks see all rows; then rows without a key are left out.
         examples = examples.with_row_index(_ROW)
         for name in self.asked:
             examples = examples.filter(pl.col(name).is_not_null())
         for name in self.keys:
             events = events.filter(pl.col(name).is_not_null())
-        parts = self._parts()
-        for number in range(parts):
+        parts = self._parts(workers)
+
+        def task(number: int) -> None:
             mine = self._hashed() % parts == number if parts > 1 else pl.lit(True)
             with polars_errors(f"source {self.past.name!r}"):
                 some = events.filter(mine).collect(engine="streaming")
             with polars_errors(f"source {self.table.name!r}"):
                 asked = examples.filter(mine).collect(engine="streaming")
-            _Part(self, some, asked).compute(results)
-        return pl.DataFrame([result.series() for result in results])
+            _Part(self, some, asked).compute(self.filled)
+
+        return [partial(task, number) for number in range(parts)]
+
+    def results(self) -> pl.DataFrame:
+        """Return the aggregates' values, a row for each example, once all parts are done."""
+        return pl.DataFrame([result.series() for result in self.filled])
 
     def _hashed(self) -> pl.Expr:
         """Return a hash of the key; of a single column it is made faster."""
         one = len(self.keys) == 1
         return (pl.col(self.keys[0]) if one else pl.struct(self.keys)).hash(0)
 
-    def _parts(self) -> int:
+    def _parts(self, workers: int) -> int:
         """Return in how many parts of the keys the rows are worked on."""
         if not self.keys:
             return 1
         with polars_errors(f"source {self.past.name!r}"):
             past = int(self.past.frame.select(pl.len()).collect(engine="streaming").item())
-        return -(-(past + self.rows) // _PART)
+        rows = past + self.rows
+        return max(-(-rows // _PART), workers if rows > _ALONE else 1)
 
 
 class _Part:

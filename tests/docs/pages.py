@@ -13,7 +13,8 @@ PAGES = [
     *sorted(ROOT.glob("examples/*/README.md")),
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
-LANGUAGES = {"python", "text", "console", "yaml", "csv"}
+LANGUAGES = {"python", "py", "text", "console", "yaml", "csv"}
+"""`py` is Python that needs Google Cloud: it is compiled and not run."""
 
 _BLOCK = re.compile(
     r"^(?P<mark><!-- all flights -->\n)?"

@@ -50,7 +50,8 @@ def test_every_exit_code_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [fk.Spec, fk.Source, fk.Column, fk.Examples, fk.Split, fk.Aggregation, fk.Feature]
+    "kind",
+    [fk.Spec, fk.Source, fk.Column, fk.Examples, fk.Split, fk.Aggregation, fk.Lookup, fk.Feature],
 )
 def test_every_setting_of_a_spec_is_documented(kind: type) -> None:
     text = page("spec.md")

@@ -35,6 +35,8 @@ def test_every_snippet_of_a_page_does_what_the_page_says(page: Path, workspace: 
         match block.language:
             case "python":
                 printed = run_python(block, names, workspace)
+            case "py":
+                compile(block.text, block.place, "exec")
             case "text":
                 assert block.follows, f"{block.place}: follows no python block"
                 assert printed is not None, f"{block.place}: follows no python block"

@@ -247,13 +247,13 @@ def test_an_aggregate_that_two_features_use_is_computed_once(
     again = ("  inbound:\n", same)
     assert [node.text for node in nodes(folder, features, again)] == ["tail.delay_mean_2d"]
     asked: list[int] = []
-    original = history._Group.compute
+    original = history._Group.results
 
-    def counting(group: Any) -> pl.DataFrame:
+    def counting(group: history._Group) -> pl.DataFrame:
         asked.append(len(group.nodes))
         return original(group)
 
-    monkeypatch.setattr(history._Group, "compute", counting)
+    monkeypatch.setattr(history._Group, "results", counting)
     found = values(folder, features, again)
     assert asked == [1]
     assert found["a"] == found["c"]

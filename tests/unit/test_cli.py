@@ -85,7 +85,13 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 def test_the_commands_are_these() -> None:
     assert list(commands()) == [
-        "run", "plan", "check", "schema", "apply", "snapshot", "completion",
+        "run",
+        "plan",
+        "check",
+        "schema",
+        "apply",
+        "snapshot",
+        "completion",
     ]
 
 

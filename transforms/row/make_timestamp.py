@@ -15,7 +15,6 @@ from featurekit.transforms.calendar_parts import (
     MICROS_PER_HOUR,
     MICROS_PER_MINUTE,
     check_zone,
-    civil_from_days,
     days_from_civil,
     tensorflow_utc,
 )
@@ -129,11 +128,16 @@ class MakeTimestamp(RowOperation):
 def _local_micros(year: Any, month: Any, day: Any, hour: Any, minute: Any) -> tuple[Any, Any]:
     """Return microseconds since 1970 on the local clock, and whether the parts are in range."""
     days = days_from_civil(year, month, day)
-    # A date that does not exist comes back as another one.
-    _, same_month, same_day = civil_from_days(days)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    # Months have 31 days by turns, but for July and August, which both have.
+    there = (
+        (day <= 28)
+        | ((day <= 30) & (month != 2))
+        | ((day == 31) & ((month + month // 8) % 2 == 1))
+        | ((day == 29) & leap)
+    )
     valid = (
-        (year >= 1) & (year <= 9999)
-        & (month == same_month) & (day == same_day)
+        (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & there
         & (hour >= 0) & (hour <= 23) & (minute >= 0) & (minute <= 59)
     )  # fmt: skip
     return days * MICROS_PER_DAY + hour * MICROS_PER_HOUR + minute * MICROS_PER_MINUTE, valid
