@@ -10,12 +10,10 @@ from dataclasses import fields
 from typing import Any
 
 from featurekit.graph import AggregateNode, StatisticRequest
-from featurekit.picture.mermaid import as_mermaid
-from featurekit.picture.svg import as_svg
 from featurekit.planner import Plan, Route, Step
 from featurekit.types import Type
 
-__all__ = ["as_dict", "as_mermaid", "as_svg", "as_table"]
+__all__ = ["as_dict", "as_table"]
 
 WIDTH = 116
 """So many characters wide is the table; terminals of 120 show it whole."""

@@ -288,7 +288,7 @@ def maximum(*x: ExpressionLike) -> Expression:
     """The greatest of several values of a row."""
 
 def mean(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
-    """Arithmetic mean of a number over the window."""
+    """Arithmetic mean of a number over the window, or the share of values that are true."""
 
 def median(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Median of a number over the window."""

@@ -12,7 +12,6 @@ from featurekit.spec.expression import Attribute, Call, Expression, Name, shorte
 from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
 from featurekit.spec.problems import Place
 from featurekit.spec.window import Window
-from featurekit.transforms.aggregate._latest import Latest
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import operations
 from featurekit.typecheck import Typer, described
@@ -124,6 +123,8 @@ class Histories:
 
     def lookup(self, name: str, lookup: Lookup) -> None:
         """Check a lookup against its source, and make the nodes of its outputs."""
+        from featurekit.transforms.aggregate._latest import Latest  # It imports NumPy.
+
         place = self.root.below("lookups").below(name, f"lookup {name!r}")
         made = self.aggregates[name] = {}
         source = self.past(place, lookup.source)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurekit import artifact
-from featurekit.engines import history, local
+from featurekit.engines import local
 from featurekit.engines.tfrecord import refuse_wide
 from featurekit.errors import UsageError, require
 from featurekit.export import Worker, require_parity
@@ -156,6 +156,8 @@ def run(
         folder = stack.enter_context(artifact.new_folder(target, overwrite))
         table = tables[spec.examples.source]
         if aggregates:
+            from featurekit.engines import history
+
             if warehouse is not None and engine == "gcp":
                 from featurekit.engines.bigquery import aggregates as remote
 

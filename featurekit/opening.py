@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featurekit.errors import DataError
+from featurekit.errors import DataError, SpecErrors
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import Table, column_types, open_table, polars_errors
 from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
@@ -32,16 +32,34 @@ def as_spec(spec: Spec | str | Path) -> Spec:
 
 @dataclass(frozen=True)
 class Opened:
-    """The sources that a spec needs, opened, and the types of their columns."""
+    """The sources that a spec needs, opened, and the types of their columns.
+
+    Args:
+        tables: The sources that could be opened.
+        types: The types of the columns of each; those declared, where it could not.
+        failure: Why a source could not be opened.
+    """
 
     tables: Mapping[str, Table]
     types: Mapping[str, Mapping[str, Type]]
+    failure: DataError | None = None
 
     def resolve(self, spec: Spec) -> Resolved:
-        """Type-check the spec against the columns of its sources."""
+        """Type-check the spec against the columns of its sources.
+
+        Raises:
+            SpecErrors: All problems of the spec together.
+            DataError: A source cannot be opened, and what the spec declares of it is not enough.
+        """
         main = spec.examples.source
         others = {name: types for name, types in self.types.items() if name != main}
-        return resolve(spec, self.types.get(main, {}), others)
+        try:
+            return resolve(spec, self.types.get(main, {}), others)
+        except SpecErrors:
+            if self.failure is not None:
+                # Columns that nobody declared seem to be missing, and it is the data that is.
+                raise self.failure from None
+            raise
 
 
 def open_all(spec: Spec, rows: Callable[[str], Source] | None = None) -> Opened:
@@ -50,6 +68,7 @@ def open_all(spec: Spec, rows: Callable[[str], Source] | None = None) -> Opened:
     needed = {spec.examples.source, *(entry.source for entry in others)}
     tables: dict[str, Table] = {}
     types: dict[str, Mapping[str, Type]] = {}
+    failure: DataError | None = None
     for name in sorted(needed & set(spec.sources)):
         source = spec.sources[name]
         if rows is None and source.table is not None:
@@ -62,13 +81,14 @@ def open_all(spec: Spec, rows: Callable[[str], Source] | None = None) -> Opened:
                 if table.csv and table.frame.head(1).collect().is_empty():
                     raise DataError("the data has no rows", where=f"source {name!r}")
             tables[name], types[name] = table, column_types(table, source)
-        except DataError:
+        except DataError as error:
             # Data that is not there yet can still be planned for, where the spec says all types.
             read = [column for column in source.columns.values() if column.expr is None]
             if not read or any(column.type is None for column in read):
                 raise
             types[name] = _declared(source)
-    return Opened(tables, types)
+            failure = failure or error
+    return Opened(tables, types, failure)
 
 
 def _declared(source: Source) -> dict[str, Type]:

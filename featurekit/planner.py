@@ -106,13 +106,13 @@ class Plan:
 
     def to_mermaid(self) -> str:
         """Return the plan as Mermaid flowchart text."""
-        from featurekit.explain import as_mermaid
+        from featurekit.picture.mermaid import as_mermaid
 
         return as_mermaid(self)
 
     def to_svg(self) -> str:
         """Return the plan as an SVG picture."""
-        from featurekit.explain import as_svg
+        from featurekit.picture.svg import as_svg
 
         return as_svg(self)
 

@@ -320,7 +320,9 @@ class _Resolver:
         if name in self.failed:
             raise Reported
         known = {*self.types, *self.rows.columns, *self.nodes}
-        raise SpecError(f"there is no column or feature {name!r}", hint=closest(name, known))
+        looked_up = [owner for owner, outputs in self.aggregates.items() if name in outputs]
+        hint = f"did you mean {looked_up[0]}.{name}?" if looked_up else closest(name, known)
+        raise SpecError(f"there is no column or feature {name!r}", hint=hint)
 
     def output(self, node: Node) -> Node:
         """A feature is a number, a string or a vector: booleans are written as 0 and 1."""

@@ -11,7 +11,6 @@ import polars as pl
 
 from featurekit.artifact import check_file_target, new_file
 from featurekit.engines import local
-from featurekit.engines.history import compute, with_columns
 from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.planner import Plan
 from featurekit.sources import Table, open_table, polars_errors
@@ -102,6 +101,8 @@ def _with_history(plan: Plan, table: Table, name: str) -> Table:
     missing = [node for node in resolved.aggregates if node.text not in table.schema]
     if not missing:
         return table
+    from featurekit.engines.history import compute, with_columns
+
     stored = stored_columns(plan)
     needed = [stored[column] for column in resolved.asked(missing)]
     local.refuse_missing(needed, table.schema, name)

@@ -384,7 +384,7 @@ BAD = {
     ),
     "an aggregate of text": (
         "mean(delay)", "mean(tail)",
-        "aggregation 'tail': feature 'delay_mean': mean needs a number; 'tail' is a string",
+        "aggregation 'tail': feature 'delay_mean': mean needs a number or a boolean; 'tail' is a string",
     ),
     "an unknown output": (
         "plane.seats", "plane.seat",
@@ -641,3 +641,30 @@ def test_a_label_of_past_rows_is_refused_where_the_own_row_may_count(predict_at:
     assert isinstance(problem, LeakageError)
     assert "'repaid' makes the label, and an example's own row may count" in str(problem)
     assert "granted and due" in str(problem)
+
+
+def test_the_mean_of_a_condition_is_the_share_of_rows_where_it_holds(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"t": [1, 2, 3, 4], "b": [True, False, None, True]})
+    rows = rows.with_columns(pl.from_epoch("t", "s").dt.replace_time_zone("UTC"))
+    spec = Spec.from_dict({
+        "sources": {"rows": {"path": "rows.parquet", "event_time": "t"}},
+        "examples": {"source": "rows", "predict_at": "t"},
+        "aggregations": {"all": {
+            "source": "rows", "windows": ["lifetime"], "features": {"share": "mean(b)"},
+        }},
+        "features": {"share": "all.share_lifetime"},
+    }, base=tmp_path)  # fmt: skip
+    rows.write_parquet(tmp_path / "rows.parquet")
+    made = run(spec, tmp_path / "run", tensorflow=False)
+    # One of one, one of two, and again one of two: a missing value is no value.
+    assert made.examples().to_polars()["share"].to_list() == [None, 1.0, 0.5, 0.5]
+
+
+def test_data_that_is_missing_is_what_is_reported(tmp_path: Path) -> None:
+    spec = Spec.from_dict({
+        "sources": {"rows": {"path": "rows.parquet", "columns": {"label": "bool"}}},
+        "examples": {"source": "rows", "label": "label"},
+        "features": {"x": "log1p(size)", "y": "upper(name)"},
+    }, base=tmp_path)  # fmt: skip
+    with pytest.raises(DataError, match=r"there is no file .*rows\.parquet"):
+        check(spec)

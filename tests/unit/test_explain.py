@@ -14,9 +14,11 @@ from xml.etree import ElementTree
 import pytest
 
 from featurekit.errors import SpecErrors
-from featurekit.explain import WIDTH, as_dict, as_mermaid, as_svg, as_table
+from featurekit.explain import WIDTH, as_dict, as_table
 from featurekit.picture.flow import Flow, flow
 from featurekit.picture.layout import MANY, Place, bands, lay_out
+from featurekit.picture.mermaid import as_mermaid
+from featurekit.picture.svg import as_svg
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
 from featurekit.spec.objects import Spec

@@ -405,8 +405,8 @@ def test_every_aggregation_is_typed_by_a_test() -> None:
 AGGREGATE_PROBLEMS = {
     "mean(carrier)": "feature 'f': there is no column 'carrier'",
     "mean(wnd)": "feature 'f': there is no column 'wnd'. Hint: did you mean 'wind'?",
-    "mean(airport)": "feature 'f': mean needs a number; 'airport' is a string",
-    "mean(wind > 15)": "feature 'f': mean needs a number; 'wind > 15' is a boolean. "
+    "mean(airport)": "feature 'f': mean needs a number or a boolean; 'airport' is a string",
+    "median(wind > 15)": "feature 'f': median needs a number; 'wind > 15' is a boolean. "
     "Hint: cast(wind > 15, 'int64') first",
     "any(wind)": "feature 'f': any needs a boolean; 'wind' is a float64. "
     "Hint: compare it, for example wind > 0",
