@@ -384,8 +384,10 @@ BAD = {
     ),
     "an aggregate of text": (
         "mean(delay)", "mean(tail)",
-        "aggregation 'tail': feature 'delay_mean': mean needs a number or a boolean; 'tail' is a "
-        "string",
+        (
+            "aggregation 'tail': feature 'delay_mean': mean needs a number or a boolean; "
+            "'tail' is a string"
+        ),
     ),
     "an unknown output": (
         "plane.seats", "plane.seat",
