@@ -31,11 +31,15 @@ _GROUPS: tuple[tuple[str, str, type[Operation]], ...] = (
         "Each needs statistics of its input over the training rows, given by one pass over them.",
         FullPassOperation,
     ),
-    ("Aggregations", "Each sees the past rows of a source.", AggregateOperation),
+    (
+        "Aggregations",
+        "Each sees past rows of a source: those of a window, for which `where` is true.",
+        AggregateOperation,
+    ),
 )
 
 _ENGINES = {
-    "Polars": ("polars",),
+    "embedded": ("polars", "windows"),
     "TensorFlow": ("tensorflow", "tensorflow_masked"),
     "BigQuery": ("bigquery",),
 }
@@ -83,8 +87,7 @@ def _overview(group: Iterable[type[Operation]], base: type[Operation]) -> str:
         ]
         for each in group
     )
-    note = "" if engines else "Specs are checked against them; no engine runs them yet.\n\n"
-    return note + _table(["operation", "what it is", *engines], rows)
+    return _table(["operation", "what it is", *engines], rows)
 
 
 def _supports(operation: type[Operation], base: type[Operation], methods: Iterable[str]) -> str:

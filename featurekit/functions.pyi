@@ -118,7 +118,7 @@ def apply_buckets(x: ExpressionLike, boundaries: Sequence[float]) -> Expression:
     """Bucket of a number: how many of the boundaries are at or below it."""
 
 def approx_count_distinct(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
-    """Number of different values in the window, estimated in little memory."""
+    """Number of different values in the window, where an estimate would do."""
 
 def bucketize(x: ExpressionLike, buckets: int) -> Expression:
     """Number of the quantile bucket: about equally many training rows fall in each."""

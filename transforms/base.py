@@ -274,6 +274,12 @@ class AggregateOperation(Operation):
     bigquery_refused: ClassVar[str] = ""
     """Why BigQuery cannot compute it, when it cannot; `bigquery` is left out then."""
 
+    @classmethod
+    def signature(cls) -> str:
+        """The call as documentation and errors write it, with the filter that all can have."""
+        call = super().signature().removesuffix(")")
+        return f"{call}{'' if call.endswith('(') else ', '}where=None)"
+
     def windows(self, values: Values) -> Any:
         """Return the result for every span of values; a NumPy array, masked where it is null.
 

@@ -397,7 +397,7 @@ REFUSED: dict[str, tuple[type[Settings], dict[str, Any], str]] = {
     "wrong quantile": (
         Aggregation,
         {**WEEK, "features": {"n": "quantile(x, 50)"}},
-        "quantile: q must be from 0 to 1, got 50. Hint: the call is quantile(x, q)",
+        "quantile: q must be from 0 to 1, got 50. Hint: the call is quantile(x, q, where=None)",
     ),
     "wrong key": (Aggregation, {**WEEK, "by": {"a": 5}}, "by: a list of texts is needed, got [5]"),
     "key of two columns": (

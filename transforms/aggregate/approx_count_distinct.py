@@ -16,7 +16,7 @@ __all__ = ["ApproxCountDistinct"]
 
 @dataclass(frozen=True)
 class ApproxCountDistinct(Counting):
-    """Number of different values in the window, estimated in little memory.
+    """Number of different values in the window, where an estimate would do.
 
     Args:
         x: A value of any scalar type; null values are skipped.
@@ -24,10 +24,8 @@ class ApproxCountDistinct(Counting):
     Returns:
         int64, at least 0. Never null: 0 where the window holds no value.
 
-    Note: an estimate by HyperLogLog++, which two engines make differently: where they must agree,
-    use `count_distinct`.
-
-    Source: S. Heule, M. Nunkesser, A. Hall, "HyperLogLog in Practice", EDBT 2013.
+    Note: an engine may estimate it. Both count exactly today: over windows that costs no more, and
+    so they agree.
     """
 
     def windows(self, values: Values) -> Any:
