@@ -73,7 +73,8 @@ def open_all(spec: Spec, rows: Callable[[str], Source] | None = None) -> Opened:
         source = spec.sources[name]
         if rows is None and source.table is not None:
             # Without a connection, what the spec declares is all that is known.
-            types[name] = _declared(source)
+            if name == spec.examples.source:
+                types[name] = _declared(source)
             continue
         try:
             table = open_table(name, rows(name) if rows is not None else source, spec.base)

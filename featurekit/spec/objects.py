@@ -128,7 +128,7 @@ class Source(Settings):
 
     what = "a source"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
-        "path": settings.path, "table": settings.name, "format": settings.text,
+        "path": settings.path, "table": settings.table, "format": settings.text,
         "separator": settings.text, "null_values": settings.texts, "event_time": settings.name,
         "available_at": settings.expression,
         "columns": settings.mapping_of(Column, "column", named=False),

@@ -20,6 +20,7 @@ from featurekit.errors import SpecError, closest
 from featurekit.spec.expression import Call, Expression, parse, shortened
 from featurekit.spec.expression import expression as read_expression
 from featurekit.spec.problems import Place, Problems, Reported
+from featurekit.spec.table_id import table_id
 from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import aggregations, operations
@@ -28,7 +29,7 @@ from featurekit.types import Type, parse_type
 __all__ = [
     "FrozenMapping", "Reader", "Settings", "aggregates", "check_name", "data_type", "day",
     "entity_key", "expression", "flag", "instant", "mapping_of", "name", "names", "object_of",
-    "path", "plain", "row_values", "share", "text", "texts", "windows", "zone",
+    "path", "plain", "row_values", "share", "table", "text", "texts", "windows", "zone",
 ]  # fmt: skip
 
 RESERVED = frozenset({"label", "split", "col", "predict_at"})
@@ -220,6 +221,11 @@ def names(value: Any, place: Place) -> tuple[str, ...]:
         if entry in values[:position]:
             raise SpecError(f"{entry!r} stands twice")
     return values
+
+
+def table(value: Any, place: Place) -> str:
+    """Read the id of a BigQuery table."""
+    return str(table_id(name(value, place)))
 
 
 def path(value: Any, place: Place) -> str:

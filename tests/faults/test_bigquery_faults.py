@@ -15,7 +15,6 @@ import pytest
 from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.jobs import Estimate, Result, Statement, estimate, run_statements
 from featurekit.engines.bigquery.load import load_table
-from featurekit.engines.bigquery.names import TableId, table_id
 from featurekit.engines.bigquery.read import read_batches, read_table
 from featurekit.engines.bigquery.settings import Settings
 from featurekit.errors import (
@@ -26,6 +25,7 @@ from featurekit.errors import (
     SpecError,
     UsageError,
 )
+from featurekit.spec.table_id import TableId, table_id
 from tests.bigquery_server import (
     DATASET,
     PROJECT,

@@ -15,11 +15,11 @@ from polars.testing import assert_frame_equal
 from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.jobs import Estimate, Statement, estimate, run_statements
 from featurekit.engines.bigquery.load import load_table
-from featurekit.engines.bigquery.names import TableId
 from featurekit.engines.bigquery.read import export_parquet, read_batches, read_table
 from featurekit.engines.bigquery.settings import Settings
 from featurekit.engines.bigquery.tables import row_count
 from featurekit.errors import DataError, UsageError
+from featurekit.spec.table_id import TableId
 from tests.emulator import Emulator
 
 INF, NAN = float("inf"), float("nan")

@@ -523,3 +523,10 @@ def test_row_operations_stand_inside_of_aggregates() -> None:
 def test_a_column_may_be_given_by_its_type_alone() -> None:
     source = Source(path="a.csv", columns={"a": "string", "b": STRING, "c": Column(type="string")})
     assert len(set(source.columns.values())) == 1
+
+
+@pytest.mark.parametrize("name", ["flights", "my project.data.flights", "p.d.t; DROP", "p..t"])
+def test_a_source_names_a_table_by_its_whole_id(name: str) -> None:
+    with pytest.raises(SpecErrors, match="is not a table id"):
+        Source(table=name)
+    assert Source(table="my-project.data.flights").table == "my-project.data.flights"

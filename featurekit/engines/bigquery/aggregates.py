@@ -14,7 +14,6 @@ from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.columns import ROW_ID, Names
 from featurekit.engines.bigquery.jobs import Result, Statement, run_statements
 from featurekit.engines.bigquery.load import load_table
-from featurekit.engines.bigquery.names import table_id
 from featurekit.engines.bigquery.read import read_batches, read_table
 from featurekit.engines.bigquery.sql import Spine, column_names, statements
 from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint
@@ -24,6 +23,7 @@ from featurekit.graph import AggregateNode, ColumnNode, Node, topological
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Spec
+from featurekit.spec.table_id import table_id
 from featurekit.transforms.base import polars_dtype
 from featurekit.transforms.sql import bigquery_type
 from featurekit.types import Kind, Type

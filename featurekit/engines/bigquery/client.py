@@ -25,9 +25,9 @@ from featurekit.engines.bigquery.failures import (
     place,
     translated,
 )
-from featurekit.engines.bigquery.names import TableId
 from featurekit.engines.bigquery.settings import Settings
 from featurekit.errors import BudgetError, EngineError, FeatureKitError, require
+from featurekit.spec.table_id import TableId
 
 __all__ = ["Done", "Task", "Warehouse"]
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from featurekit.engines.bigquery.client import Task, Warehouse
 from featurekit.engines.bigquery.failures import Unusable, place
-from featurekit.engines.bigquery.names import TableId, column_problem, table_id
 from featurekit.engines.bigquery.settings import Settings
 from featurekit.engines.bigquery.tables import (
     content_hash,
@@ -26,6 +25,7 @@ from featurekit.engines.bigquery.tables import (
     unchanged,
 )
 from featurekit.errors import BudgetError, DataError, EngineError, SpecError
+from featurekit.spec.table_id import TableId, column_problem, table_id
 
 __all__ = ["Estimate", "Result", "Settings", "Statement", "estimate", "run_statements"]
 

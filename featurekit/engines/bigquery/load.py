@@ -20,7 +20,6 @@ import polars as pl
 from featurekit.engines.bigquery.client import Task, Warehouse
 from featurekit.engines.bigquery.failures import place
 from featurekit.engines.bigquery.jobs import Result
-from featurekit.engines.bigquery.names import TableId, column_problem
 from featurekit.engines.bigquery.tables import (
     content_hash,
     existing,
@@ -31,6 +30,7 @@ from featurekit.engines.bigquery.tables import (
 )
 from featurekit.errors import DataError, EngineError
 from featurekit.sources import polars_errors
+from featurekit.spec.table_id import TableId, column_problem
 
 __all__ = ["load_table"]
 

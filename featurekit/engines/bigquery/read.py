@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from featurekit.engines.bigquery.client import Done, Task, Warehouse
 from featurekit.engines.bigquery.failures import place, translated
-from featurekit.engines.bigquery.names import TableId
 from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint
 from featurekit.errors import DataError, EngineError, UsageError
+from featurekit.spec.table_id import TableId
 
 if TYPE_CHECKING:
     import pyarrow as pa

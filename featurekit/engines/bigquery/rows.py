@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from featurekit.engines.bigquery.columns import STEP, Names, column, stored_column
-from featurekit.engines.bigquery.names import table_id
 from featurekit.errors import SpecError
 from featurekit.graph import ColumnNode, LiteralNode, Node, OperationNode, topological
 from featurekit.spec.expression import shortened
 from featurekit.spec.objects import Source
+from featurekit.spec.table_id import table_id
 from featurekit.transforms.base import RowOperation
 from featurekit.transforms.sql import cast, constant, exp, infix
 from featurekit.types import DURATION, TIMESTAMP

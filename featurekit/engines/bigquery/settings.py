@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from featurekit.engines.bigquery.names import TableId
 from featurekit.errors import SpecError, UsageError, require
+from featurekit.spec.table_id import TableId
 
 __all__ = ["RESERVED_LABELS", "Settings", "from_environment"]
 

@@ -24,7 +24,6 @@ from typing import Any
 
 from featurekit.engines.bigquery.columns import ROW_ID, Names, column, column_names, slug
 from featurekit.engines.bigquery.jobs import Statement
-from featurekit.engines.bigquery.names import TableId, table_id
 from featurekit.engines.bigquery.rows import Bounds, Input, Steps, computed, select, table, within
 from featurekit.engines.bigquery.tables import content_hash
 from featurekit.engines.bigquery.text import printed, write_sql
@@ -39,6 +38,7 @@ from featurekit.errors import SpecError
 from featurekit.graph import AggregateNode, Node, topological
 from featurekit.planner import Plan
 from featurekit.spec.expression import Call
+from featurekit.spec.table_id import TableId, table_id
 from featurekit.transforms.sql import exp, function, infix, literal
 from featurekit.transforms.sql_windows import ordered, there
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from featurekit.engines.bigquery.client import Done, Task, Warehouse
 from featurekit.engines.bigquery.failures import place
-from featurekit.engines.bigquery.names import TableId
 from featurekit.errors import DataError
+from featurekit.spec.table_id import TableId
 
 __all__ = [
     "content_hash", "existing", "fingerprint", "into", "make_table", "put_in_place",
