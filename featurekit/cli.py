@@ -204,7 +204,7 @@ def _snapshot(arguments: argparse.Namespace) -> str:
 
     keys = write_snapshot(
         arguments.spec, arguments.as_of, Path(arguments.out),
-        overwrite=arguments.overwrite, only=arguments.only,
+        overwrite=arguments.overwrite, only=arguments.only, bigquery=_bigquery(arguments),
     )  # fmt: skip
     if arguments.json:
         return as_json({"out": arguments.out, "as_of": arguments.as_of, "keys": keys})
@@ -340,6 +340,7 @@ def parser() -> argparse.ArgumentParser:
     text = "an aggregation or lookup to compute; may be given again (default: all)"
     snapshot.add_argument("--only", metavar="NAME", action="append", default=[], help=text)
     flag(snapshot, "--overwrite", "replace a snapshot that stands there (default: refuse)")
+    bigquery(snapshot)
     json(snapshot, "what was written")
 
     completion = command("completion", _completion)

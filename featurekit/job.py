@@ -63,7 +63,7 @@ def check(spec: Spec | str | Path, bigquery: Settings | None = None) -> Resolved
     from featurekit.engines.bigquery.client import Warehouse
 
     with Warehouse(bigquery) as warehouse:
-        return open_all(spec, reader(spec, warehouse, None, remote=True)).resolve(spec)
+        return open_all(spec, reader(spec, warehouse)).resolve(spec)
 
 
 def plan(
@@ -145,7 +145,9 @@ def run(
             from featurekit.engines.bigquery.client import Warehouse
 
             warehouse = stack.enter_context(Warehouse(bigquery, tell.note))
-        resolved, tables = open_sources(spec, warehouse, space, engine == "gcp")
+        past_rows = set(spec.sources) - {spec.examples.source}
+        unread = past_rows if engine == "gcp" else ()
+        resolved, tables = open_sources(spec, warehouse, space, unread)
         made = make_plan(resolved, engine, export)
         if tfrecord:
             refuse_wide(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +104,7 @@ def open_sources(
     spec: Spec | str | Path,
     warehouse: Warehouse | None = None,
     space: Space | None = None,
-    remote: bool = False,
+    unread: Container[str] = (),
 ) -> tuple[Resolved, dict[str, Table]]:
     """Resolve a spec and open the sources that its examples and its past rows are read from.
 
@@ -112,7 +112,7 @@ def open_sources(
         spec: The spec, or the path of its file.
         warehouse: The connection to BigQuery, for sources that are tables there.
         space: Where such tables are read to.
-        remote: Whether past rows stay in BigQuery: of those sources, only the types are read.
+        unread: Sources of which nobody needs the rows: of tables, only the columns are read.
 
     Raises:
         SpecErrors: All problems of the spec together.
@@ -120,7 +120,7 @@ def open_sources(
     """
     spec = as_spec(spec)
     main = spec.examples.source
-    read = None if warehouse is None else reader(spec, warehouse, space, remote)
+    read = None if warehouse is None else reader(spec, warehouse, space, unread)
     opened = open_all(spec, read)
     resolved = opened.resolve(spec)
     past = {
@@ -137,9 +137,9 @@ def open_sources(
 
 
 def reader(
-    spec: Spec, warehouse: Warehouse, space: Space | None, remote: bool
+    spec: Spec, warehouse: Warehouse, space: Space | None = None, unread: Container[str] = ()
 ) -> Callable[[str], Source]:
-    """Return what makes a BigQuery table local: its rows, or just its columns."""
+    """Return what makes a BigQuery table local: its rows, or without space just its columns."""
 
     def rows(name: str) -> Source:
         source = spec.sources[name]
@@ -147,7 +147,7 @@ def reader(
             return source
         from featurekit.engines.bigquery.aggregates import download, empty_frame, stored_types
 
-        if space is None or (remote and name != spec.examples.source):
+        if space is None or name in unread:
             frame = empty_frame(stored_types(warehouse, source.table))
         else:
             frame = download(warehouse, source.table, space.folder())

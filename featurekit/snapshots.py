@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,12 +16,16 @@ from featurekit import artifact
 from featurekit.engines.history import compute, keys_before
 from featurekit.errors import SpecError, UsageError
 from featurekit.graph import AggregateNode, ColumnNode
-from featurekit.opening import open_sources
+from featurekit.opening import Space, as_spec, open_sources
+from featurekit.resolve import Resolved
 from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import Aggregation, Column, Lookup, Source, Spec
 from featurekit.spec.problems import Place, Problems
 from featurekit.spec.settings import instant
 from featurekit.types import TIMESTAMP
+
+if TYPE_CHECKING:
+    from featurekit.engines.bigquery.settings import Settings
 
 __all__ = ["snapshot", "write_snapshot"]
 
@@ -26,7 +33,10 @@ AS_OF = "as_of"
 
 
 def snapshot(
-    spec: Spec | str | Path, as_of: str | date, only: Sequence[str] = ()
+    spec: Spec | str | Path,
+    as_of: str | date,
+    only: Sequence[str] = (),
+    bigquery: Settings | None = None,
 ) -> dict[str, pl.DataFrame]:
     """Return what each aggregation and lookup knows of every key at a time.
 
@@ -37,6 +47,7 @@ def snapshot(
         spec: The spec, or the path of its file.
         as_of: The time; a date is its midnight, and a time without an offset is UTC.
         only: The names of the aggregations and lookups to compute; all without it.
+        bigquery: How to reach sources that are BigQuery tables; they are read, and computed here.
 
     Returns:
         A table for each, by name: the columns of its key as the examples call them, `as_of`, and
@@ -50,8 +61,27 @@ def snapshot(
     Example:
         >>> fk.snapshot("flights.yaml", "2013-12-01")["tail"]  # doctest: +SKIP
     """
-    moment = instant(as_of, Place(Problems()))
-    resolved, tables = open_sources(spec)
+    moment, spec = instant(as_of, Place(Problems())), as_spec(spec)
+    with ExitStack() as stack:
+        warehouse, space = None, None
+        if bigquery is not None:
+            from featurekit.engines.bigquery.client import Warehouse
+
+            warehouse = stack.enter_context(Warehouse(bigquery))
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="featurekit-"))
+            space = Space(stack, Path(folder) / "tables")
+        owners: list[Aggregation | Lookup] = [
+            *spec.aggregations.values(), *spec.lookups.values(),
+        ]  # fmt: skip
+        unread = set(spec.sources) - {owner.source for owner in owners}
+        resolved, tables = open_sources(spec, warehouse, space, unread)
+        return _chosen(resolved, tables, moment, only)
+
+
+def _chosen(
+    resolved: Resolved, tables: Mapping[str, Table], moment: datetime, only: Sequence[str]
+) -> dict[str, pl.DataFrame]:
+    """Return the values of some aggregations and lookups, or of all, at a time."""
     unknown = [name for name in only if name not in resolved.outputs]
     if unknown:
         raise SpecError(
@@ -69,7 +99,7 @@ def snapshot(
 
 def write_snapshot(
     spec: Spec | str | Path, as_of: str | date, out: Path, *, overwrite: bool = False,
-    only: Sequence[str] = (),
+    only: Sequence[str] = (), bigquery: Settings | None = None,
 ) -> dict[str, int]:  # fmt: skip
     """Write a snapshot as one Parquet file for each aggregation and lookup; see `snapshot`.
 
@@ -79,6 +109,7 @@ def write_snapshot(
         out: The folder; it appears when all of it is complete, or not at all.
         overwrite: Whether a snapshot that stands there may be replaced.
         only: The names of the aggregations and lookups to compute; all without it.
+        bigquery: How to reach sources that are BigQuery tables.
 
     Returns:
         The number of keys in each, by name.
@@ -88,7 +119,7 @@ def write_snapshot(
     """
     target = out.absolute()
     artifact.check_target(target, overwrite)
-    made = snapshot(spec, as_of, only)
+    made = snapshot(spec, as_of, only, bigquery)
     with artifact.new_folder(target, overwrite) as folder:
         for name, frame in made.items():
             frame.write_parquet(folder / f"{name}.parquet")

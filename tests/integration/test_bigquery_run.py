@@ -151,6 +151,25 @@ def test_sources_that_are_tables_give_the_same(
     assert_frame_equal(here.examples().to_polars().sort("id"), local.sort("id"))
 
 
+def test_a_snapshot_of_tables_is_that_of_the_same_files(
+    folder: Path, settings: fk.BigQuery
+) -> None:
+    with Warehouse(settings) as warehouse:
+        load_table(warehouse, folder / "past.parquet", "own_past")
+        load_table(warehouse, folder / "kinds.parquet", "own_kinds")
+    columns = {"k": "string", "t": "timestamp", "v": "float32", "w": "string"}
+    remote = spec(
+        folder,
+        past={"table": "test-project.runs.own_past", "event_time": "t", "columns": columns},
+        kinds={"table": "test-project.runs.own_kinds"},
+    )
+    found = fk.snapshot(remote, "2020-01-20", bigquery=settings)
+    wanted = fk.snapshot(spec(folder), "2020-01-20")
+    assert found.keys() == wanted.keys() == {"h", "all", "kind"}
+    for name, frame in wanted.items():
+        assert_frame_equal(found[name], frame)
+
+
 def test_local_data_is_not_loaded_unless_that_is_said(folder: Path, settings: fk.BigQuery) -> None:
     with pytest.raises(fk.UsageError, match="--load loads it there first"):
         fk.run(spec(folder), folder / "refused", tensorflow=False, engine="gcp", bigquery=settings)
