@@ -25,9 +25,15 @@ UNEXPECTED = 4
 
 @contextmanager
 def progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Give a function that draws stages as a bar on a terminal, whose clock goes on by itself."""
-    if not shown or not sys.stderr.isatty():
+    """Give a function that draws stages as a bar on a terminal, whose clock goes on by itself.
+
+    Notes, such as what BigQuery is going to read, are lines of their own, also elsewhere.
+    """
+    if not shown:
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield lambda event: remark(event.text) if event.note else None
         return
     import threading
 
@@ -42,6 +48,9 @@ def progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
     ) as bar:
 
         def tell(event: Progress) -> None:
+            if event.note:
+                tqdm.write(event.text, file=sys.stderr)
+                return
             bar.total, bar.n = event.stages, event.done
             bar.set_description_str(event.text)
 
@@ -78,6 +87,10 @@ def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
         yield f"  SavedModel  {out}/transform_fn, equal to the examples in {sampled}"
     else:
         yield f"  SavedModel  none: {saved['reason']}"
+    if "bigquery" in manifest:
+        used = manifest["bigquery"]
+        place = f"{used['project']}, dataset {used['dataset']}"
+        yield f"  BigQuery    {used['bytes_billed']:,} bytes billed to {place}"
     laps = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in seconds.items())
     yield f"  time        {laps}"
     yield "next:"
@@ -125,6 +138,11 @@ def _one_line(text: str) -> str:
 def complain(text: str) -> None:
     """Print an error."""
     _print(sys.stderr, f"featurekit: error: {text}")
+
+
+def remark(text: str) -> None:
+    """Print something to know while a command runs."""
+    _print(sys.stderr, f"featurekit: {text}")
 
 
 def write(text: str) -> None:

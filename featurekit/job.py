@@ -38,11 +38,19 @@ _KNOWN = " and ".join(ENGINES)
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run is doing: stage `done + 1` of `stages`."""
+    """What a run is doing: stage `done + 1` of `stages`.
+
+    Args:
+        done: How many stages are done.
+        stages: How many there are.
+        text: What the stage does.
+        note: Whether this is no new stage, but something that BigQuery does or says within one.
+    """
 
     done: int
     stages: int
     text: str
+    note: bool = False
 
 
 def check(spec: Spec | str | Path, bigquery: Settings | None = None) -> Resolved:
@@ -296,13 +304,16 @@ class _Teller:
         self.since = time.monotonic()
 
     def note(self, text: str) -> None:
-        """Tell what the stage that is running does."""
-        if self.progress is not None:
-            self.progress(Progress(max(self.done - 1, 0), self.stages, text))
+        """Tell what happens within the stage that is running."""
+        self._tell(text, note=True)
 
     def stage(self, text: str) -> None:
         self.done += 1
-        self.note(text)
+        self._tell(text, note=False)
+
+    def _tell(self, text: str, note: bool) -> None:
+        if self.progress is not None:
+            self.progress(Progress(max(self.done - 1, 0), self.stages, text, note))
 
     def lap(self, name: str) -> None:
         now = time.monotonic()

@@ -213,6 +213,15 @@ def test_the_command_line_runs_in_an_emulator(
     said = capsys.readouterr()
     assert code == 0, said
     assert json.loads(said.out)["rows"]["written"] == 100
+    code = main([
+        "run", str(folder / "wire.yaml"), "--out", str(folder / "cli"), "--no-tensorflow",
+        "--engine", "gcp", "--project", settings.project, "--dataset", settings.dataset, "--load",
+        "--overwrite",
+    ])  # fmt: skip
+    said = capsys.readouterr()
+    assert code == 0, said
+    assert "bytes of the 1,099,511,627,776 that they may" in said.err, "the estimate is printed"
+    assert "bytes billed to test-project, dataset runs" in said.out
 
 
 @pytest.mark.parametrize(
