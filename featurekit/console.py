@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from featurekit.job import Progress, Run
 
 __all__ = [
-    "as_json", "complain", "count", "progress_bar", "report", "report_unexpected", "summary",
-    "write",
+    "as_json", "complain", "count", "progress_bar", "remark", "report", "report_unexpected",
+    "summary", "write",
 ]  # fmt: skip
 
 UNEXPECTED = 4
