@@ -59,7 +59,7 @@ def snapshot(
         DataError: A source cannot be read.
 
     Example:
-        >>> fk.snapshot("flights.yaml", "2013-12-01")["tail"]  # doctest: +SKIP
+        `fk.snapshot("flights.yaml", "2013-12-01")["tail"]`
     """
     moment, spec = instant(as_of, Place(Problems())), as_spec(spec)
     with ExitStack() as stack:

@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 import featurekit as fk
 from featurekit.cli import main
+from featurekit.engines.bigquery.aggregates import stored_types
 from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.load import load_table
 from tests.emulator import Emulator
@@ -149,6 +150,29 @@ def test_sources_that_are_tables_give_the_same(
     # The embedded engine reads the same tables.
     here = fk.run(remote, folder / "here", tensorflow=False, bigquery=settings)
     assert_frame_equal(here.examples().to_polars().sort("id"), local.sort("id"))
+
+
+def test_columns_that_no_feature_can_read_do_not_stop_a_table_from_being_read(
+    folder: Path, settings: fk.BigQuery
+) -> None:
+    with Warehouse(settings) as warehouse:
+        client = warehouse.client
+        client.query(
+            "CREATE OR REPLACE TABLE `test-project.runs.mixed` AS SELECT 1 AS id, "
+            "NUMERIC '2.5' AS price, b'x' AS picture, DATETIME '2020-01-20 12:00:00' AS at "
+            "UNION ALL SELECT 2, NULL, NULL, NULL"
+        ).result()
+        assert "picture" not in stored_types(warehouse, "test-project.runs.mixed")
+    made = fk.Spec.from_dict({
+        "sources": {"rows": {
+            "table": "test-project.runs.mixed", "columns": {"at": {"zone": "Europe/Berlin"}},
+        }},
+        "examples": {"source": "rows", "keys": ["id"]},
+        "features": {"price": "price", "hour": "hour(at)"},
+    })  # fmt: skip
+    run = fk.run(made, folder / "mixed", tensorflow=False, bigquery=settings)
+    # Noon in Berlin is 11 o'clock UTC in winter.
+    assert run.examples().to_polars().sort("id").rows() == [(1, 2.5, 11), (2, None, None)]
 
 
 def test_a_snapshot_of_tables_is_that_of_the_same_files(

@@ -69,13 +69,14 @@ def download(warehouse: Warehouse, table: str, folder: Path) -> pl.LazyFrame:
 
     name = table_id(table, project=warehouse.settings.project)
     path = folder / f"{content_hash([str(name)])}.parquet"
+    columns = stored_types(warehouse, table)
     writer = None
     with polars_errors(str(folder), writing=True):
-        for batch in read_batches(warehouse, name):
+        for batch in read_batches(warehouse, name, columns=columns):
             writer = writer or pq.ParquetWriter(path, batch.schema)
             writer.write_batch(batch)
     if writer is None:
-        return empty_frame(stored_types(warehouse, table))
+        return empty_frame(columns)
     writer.close()
     return pl.scan_parquet(path, glob=False)
 

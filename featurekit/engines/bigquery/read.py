@@ -6,7 +6,7 @@ a stream that is lost is an error, never a shorter table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,10 @@ def read_table(warehouse: Warehouse, table: TableId, features: tuple[str, ...] =
 
 
 def read_batches(
-    warehouse: Warehouse, table: TableId, features: tuple[str, ...] = ()
+    warehouse: Warehouse,
+    table: TableId,
+    features: tuple[str, ...] = (),
+    columns: Collection[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield a table's rows, some at a time.
 
@@ -67,13 +70,15 @@ def read_batches(
         warehouse: The connection.
         table: The table; not a view.
         features: The features that need it.
+        columns: The columns to read; all without it.
 
     Raises:
         DataError: The table does not exist, or has a column of a type that features cannot have.
         EngineError: Rows were lost on the way: raised at the end, so whoever writes the rows
             somewhere keeps them only if the iteration ends without it.
     """
-    yield from _batches(warehouse, table, existing(warehouse, table, features), features)
+    found = existing(warehouse, table, features)
+    yield from _batches(warehouse, table, found, features, columns)
 
 
 def export_parquet(
@@ -112,16 +117,20 @@ def export_parquet(
 
 
 def _batches(
-    warehouse: Warehouse, table: TableId, found: Any, features: tuple[str, ...]
+    warehouse: Warehouse,
+    table: TableId,
+    found: Any,
+    features: tuple[str, ...],
+    columns: Collection[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     where = place(f"BigQuery table {table}", features)
     if found.table_type != "TABLE":
         raise DataError(f"it is a {found.table_type.lower()}, not a table", where=where,
                         hint="read it by a statement")  # fmt: skip
-    schema = _arrow_schema(found, table, features)
+    schema = _arrow_schema(found, table, features, columns)
     rows = 0
     with warehouse.errors(where):
-        for batch in _source(warehouse, table, found, where):
+        for batch in _source(warehouse, table, found, where, schema.names):
             rows += batch.num_rows
             yield _typed(batch, schema)
     after = existing(warehouse, table, features)
@@ -133,7 +142,7 @@ def _batches(
 
 
 def _source(
-    warehouse: Warehouse, table: TableId, found: Any, where: str
+    warehouse: Warehouse, table: TableId, found: Any, where: str, columns: Collection[str]
 ) -> Iterator[pa.RecordBatch]:
     """Return the rows as they arrive, by the faster way if it is there."""
     from google.api_core.exceptions import GoogleAPIError
@@ -142,25 +151,28 @@ def _source(
     wanted = settings.storage and (settings.storage_endpoint or not settings.api_endpoint)
     if wanted and find_spec("google.cloud.bigquery_storage") is not None:
         try:
-            streams = _storage_session(warehouse, table)
+            streams = _storage_session(warehouse, table, columns)
         except GoogleAPIError as error:
             text = translated(error, where).message
             warehouse.tell(f"the Storage Read API is not to be had ({text}); reading through REST")
         else:
             return streams
-    return _rest(warehouse, found)
+    return _rest(warehouse, found, columns)
 
 
-def _rest(warehouse: Warehouse, found: Any) -> Iterator[pa.RecordBatch]:
+def _rest(warehouse: Warehouse, found: Any, columns: Collection[str]) -> Iterator[pa.RecordBatch]:
+    wanted = [column for column in found.schema if column.name in columns]
     rows = warehouse.client.list_rows(
-        found, page_size=warehouse.settings.page_rows, retry=warehouse.retry(),
-        timeout=warehouse.timeout,
+        found, selected_fields=wanted, page_size=warehouse.settings.page_rows,
+        retry=warehouse.retry(), timeout=warehouse.timeout,
     )  # fmt: skip
     batches: Iterator[pa.RecordBatch] = rows.to_arrow_iterable()
     return batches
 
 
-def _storage_session(warehouse: Warehouse, table: TableId) -> Iterator[pa.RecordBatch]:
+def _storage_session(
+    warehouse: Warehouse, table: TableId, columns: Collection[str]
+) -> Iterator[pa.RecordBatch]:
     """Open a session of the Storage Read API and return the rows of its streams."""
     import pyarrow as pa
     from google.cloud import bigquery_storage
@@ -172,7 +184,11 @@ def _storage_session(warehouse: Warehouse, table: TableId) -> Iterator[pa.Record
     session = client.create_read_session(
         parent=f"projects/{settings.project}",
         read_session=bigquery_storage.ReadSession(
-            table=path, data_format=bigquery_storage.DataFormat.ARROW
+            table=path,
+            data_format=bigquery_storage.DataFormat.ARROW,
+            read_options=bigquery_storage.ReadSession.TableReadOptions(
+                selected_fields=list(columns)
+            ),
         ),
         max_stream_count=1,
         retry=warehouse.retry().with_timeout(reachable),
@@ -208,17 +224,25 @@ def _storage_client(warehouse: Warehouse) -> Any:
     return BigQueryReadClient(transport=kind(channel=channel))
 
 
-def _arrow_schema(found: Any, table: TableId, features: tuple[str, ...]) -> pa.Schema:
-    """Return the Arrow types of a table's columns, the same by every way of reading."""
+def _arrow_schema(
+    found: Any,
+    table: TableId,
+    features: tuple[str, ...],
+    columns: Collection[str] | None = None,
+) -> pa.Schema:
+    """Return the Arrow types of some columns of a table, the same by every way of reading."""
     import pyarrow as pa
 
     types = {
         "INTEGER": pa.int64(), "INT64": pa.int64(), "FLOAT": pa.float64(), "FLOAT64": pa.float64(),
         "STRING": pa.string(), "BOOLEAN": pa.bool_(), "BOOL": pa.bool_(), "DATE": pa.date32(),
-        "TIMESTAMP": pa.timestamp("us", "UTC"),
+        "TIMESTAMP": pa.timestamp("us", "UTC"), "DATETIME": pa.timestamp("us"),
+        "NUMERIC": pa.float64(), "BIGNUMERIC": pa.float64(),
     }  # fmt: skip
     fields = []
     for column in found.schema:
+        if columns is not None and column.name not in columns:
+            continue
         if column.field_type not in types:
             raise DataError(
                 f"column {column.name!r} is of type {column.field_type}, which no feature has",
