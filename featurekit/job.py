@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from featurekit import artifact
 from featurekit.engines import local
-from featurekit.engines.tfrecord import refuse_wide
 from featurekit.errors import UsageError, require
 from featurekit.export import Worker, require_parity
 from featurekit.graph import code_domain, fitted_type
@@ -158,6 +157,8 @@ def run(
         resolved, tables = open_sources(spec, warehouse, space, unread)
         made = make_plan(resolved, engine, export)
         if tfrecord:
+            from featurekit.engines.tfrecord import refuse_wide
+
             refuse_wide(made)
         aggregates = resolved.aggregates
         histories = {(node.aggregate.history.source, node.asked) for node in aggregates}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from featurekit.engines.tensorflow import MISSING_INTEGER
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["dense"]
 
@@ -17,6 +21,8 @@ def dense(series: pl.Series) -> np.ndarray:
     missing integer the smallest int64; booleans are 0 and 1, times are microseconds.
     """
     if isinstance(series.dtype, pl.Array) and not series.dtype.inner.is_float():
+        import numpy as np
+
         elements = (series.arr.get(place) for place in range(series.dtype.shape[0]))
         return np.stack([dense(element) for element in elements], axis=1)
     if series.dtype == pl.String:

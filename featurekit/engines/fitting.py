@@ -8,7 +8,9 @@ for the later ones; so memory would grow with the rows.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -35,6 +37,9 @@ __all__ = ["Census", "fit"]
 
 _BATCH = 8 * BLOCK
 """Rows of a batch. The rounding of means depends on it, and on nothing else."""
+
+_AT_ONCE = 2
+"""So many batches are asked side by side: what one does alone, the other fills with its work."""
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
@@ -233,13 +238,26 @@ def _ask(
         training: Picks the training rows of a batch.
     """
     answers: Answers = {request: [] for request in asked}
-    for batch in rows.collect_batches(chunk_size=_BATCH, maintain_order=True):
-        for request, answer in _ask_batch(asked, names, training(batch)):
+
+    def ask(batch: pl.DataFrame) -> list[tuple[StatisticRequest, pl.DataFrame]]:
+        return list(_ask_batch(asked, names, batch))
+
+    def take(found: list[tuple[StatisticRequest, pl.DataFrame]]) -> None:
+        for request, answer in found:
             parts = answers[request]
             parts.append(answer)
             if sum(part.height for part in parts) > max(_BATCH, 2 * parts[0].height):
                 answers[request] = [asked[request].merge(pl.concat(parts))]
-        del batch  # The next one is made before the name is bound to it.
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        running: deque[Future[list[tuple[StatisticRequest, pl.DataFrame]]]] = deque()
+        for batch in rows.collect_batches(chunk_size=_BATCH, maintain_order=True):
+            running.append(pool.submit(ask, training(batch)))
+            del batch  # The next one is made before the name is bound to it.
+            if len(running) == _AT_ONCE:
+                take(running.popleft().result())
+        for last in running:
+            take(last.result())
     return answers
 
 
