@@ -133,9 +133,7 @@ def _plan(arguments: argparse.Namespace) -> str:
         from featurekit.engines.bigquery.aggregates import planned_statements
         from featurekit.engines.bigquery.sql import write_sql
 
-        staging = "your-project.featurekit"
-        if settings is not None:
-            staging = str(settings.table("t")).removesuffix(".t")
+        staging = "your-project.featurekit" if settings is None else settings.staging
         write_sql(planned_statements(made, staging), Path(arguments.sql))
     if arguments.json:
         text = as_json(made.to_dict())

@@ -139,6 +139,13 @@ class Aggregate:
     window: Window
 
     @property
+    def read(self) -> tuple[Node, ...]:
+        """What it reads of past rows, apart from the key."""
+        optional = (self.history.event_time, self.where)
+        present = (node for node in optional if node is not None)
+        return (*self.history.effect, *self.values, *present)
+
+    @property
     def identity(self) -> tuple[Any, ...]:
         """All that determines its values."""
         nodes = (*self.values, *(() if self.where is None else (self.where,)))

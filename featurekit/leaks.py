@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from featurekit.availability import Moment, moment
 from featurekit.errors import FeatureKitError, LeakageError, SpecError
 from featurekit.spec.expression import Attribute, Expression, Name
-from featurekit.spec.objects import UNDECLARED, Aggregation, Column, Feature, Lookup, Spec
+from featurekit.spec.objects import UNDECLARED, Column, Feature, Spec
 from featurekit.spec.problems import Place
 
 __all__ = ["Leaks"]
@@ -27,6 +27,7 @@ class Leaks:
     def __init__(self, spec: Spec, data: Collection[str]) -> None:
         self.spec = spec
         self.source = spec.sources[spec.examples.source]
+        self.looked_up = spec.histories
         self.features = {
             name: feature
             for name, feature in spec.features.items()
@@ -185,14 +186,10 @@ class Leaks:
         for part in expression.walk():
             if isinstance(part, Name):
                 yield part.name, (*chain, part.name)
-            elif isinstance(part, Attribute):
+            elif isinstance(part, Attribute) and part.aggregation in self.looked_up:
                 # The keys by which rows are looked up must be known by then, too.
-                owners: dict[str, Aggregation | Lookup] = {
-                    **self.spec.aggregations, **self.spec.lookups,
-                }  # fmt: skip
-                if part.aggregation in owners:
-                    for key in owners[part.aggregation].by:
-                        yield key, (*chain, part.text, key)
+                for key in self.looked_up[part.aggregation].by:
+                    yield key, (*chain, part.text, key)
 
     def _leak(
         self, feature: str, name: str, chain: _Chain, predict_at: Moment | None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from featurekit.errors import DataError, SpecErrors
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import Table, column_types, open_table, polars_errors
-from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
+from featurekit.spec.objects import Source, Spec
 from featurekit.types import Type
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class Opened:
 
 def open_all(spec: Spec, rows: Callable[[str], Source] | None = None) -> Opened:
     """Open the source of the examples, and those that aggregations and lookups need."""
-    others: list[Aggregation | Lookup] = [*spec.aggregations.values(), *spec.lookups.values()]
-    needed = {spec.examples.source, *(entry.source for entry in others)}
+    needed = {spec.examples.source, *(entry.source for entry in spec.histories.values())}
     tables: dict[str, Table] = {}
     types: dict[str, Mapping[str, Type]] = {}
     failure: DataError | None = None

@@ -190,7 +190,7 @@ def _looked_up(node: Node) -> str:
     """Say which rows an aggregate looks at: `past rows of flights by tailnum (7d)`."""
     assert isinstance(node, AggregateNode)
     aggregate, history = node.aggregate, node.aggregate.history
-    by = "".join(f" by {', '.join(key.text for key in history.keys)}" for _ in history.keys[:1])
+    by = f" by {', '.join(key.text for key in history.keys)}" if history.keys else ""
     window = f" ({aggregate.window.text})" if aggregate.window.text else ""
     what = "the row" if history.unique else "past rows"
     return f"{what} of {history.source}{by}{window}"

@@ -17,7 +17,7 @@ from featurekit.graph import (
 from featurekit.histories import Histories
 from featurekit.leaks import Leaks
 from featurekit.spec.expression import Expression, Name, shortened
-from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
+from featurekit.spec.objects import Aggregation, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
 from featurekit.typecheck import Typer, described, in_order, names_in, reads_rows
@@ -134,7 +134,7 @@ class _Resolver:
         self.rows = self.source(main, spec.sources[main])
         self.typer = self.rows.within(self.attribute, self.feature)
         self.leaks = Leaks(spec, self.types)
-        self.owners: dict[str, Aggregation | Lookup] = {**spec.aggregations, **spec.lookups}
+        self.owners = spec.histories
         self.aggregates: dict[str, dict[str, AggregateNode]] = {}
         self.nodes: dict[str, Node] = {}
         self.failed: set[str] = set()

@@ -19,7 +19,7 @@ from featurekit.graph import AggregateNode, ColumnNode
 from featurekit.opening import Space, as_spec, open_sources
 from featurekit.resolve import Resolved
 from featurekit.sources import Table, open_table, polars_errors
-from featurekit.spec.objects import Aggregation, Column, Lookup, Source, Spec
+from featurekit.spec.objects import Column, Source, Spec
 from featurekit.spec.problems import Place, Problems
 from featurekit.spec.settings import instant
 from featurekit.types import TIMESTAMP
@@ -70,10 +70,7 @@ def snapshot(
             warehouse = stack.enter_context(Warehouse(bigquery))
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="featurekit-"))
             space = Space(stack, Path(folder) / "tables")
-        owners: list[Aggregation | Lookup] = [
-            *spec.aggregations.values(), *spec.lookups.values(),
-        ]  # fmt: skip
-        unread = set(spec.sources) - {owner.source for owner in owners}
+        unread = set(spec.sources) - {owner.source for owner in spec.histories.values()}
         resolved, tables = open_sources(spec, warehouse, space, unread)
         return _chosen(resolved, tables, moment, only)
 
@@ -119,13 +116,14 @@ def write_snapshot(
     """
     target = out.absolute()
     artifact.check_target(target, overwrite)
-    made = snapshot(spec, as_of, only, bigquery)
+    moment = instant(as_of, Place(Problems()))
+    made = snapshot(spec, moment, only, bigquery)
     with artifact.new_folder(target, overwrite) as folder:
         for name, frame in made.items():
             frame.write_parquet(folder / f"{name}.parquet")
         artifact.write_json(folder / artifact.MANIFEST, {
             "format": artifact.FORMAT,
-            "as_of": instant(as_of, Place(Problems())).isoformat(),
+            "as_of": moment.isoformat(),
             "keys": {name: frame.height for name, frame in made.items()},
         })  # fmt: skip
     return {name: frame.height for name, frame in made.items()}
@@ -136,8 +134,7 @@ def _at(
     moment: datetime,
 ) -> pl.DataFrame:  # fmt: skip
     """Return the values of one aggregation at a time."""
-    owners: dict[str, Aggregation | Lookup] = {**spec.aggregations, **spec.lookups}
-    keys = list(owners[name].by)
+    keys = list(spec.histories[name].by)
     outputs = {node.name: node for node in nodes}
     taken = [key for key in (*keys, *outputs) if key == AS_OF]
     if taken:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ class Table:
         """Return what the data calls a column of the spec."""
         return self.renamed.get(column, column)
 
+    @cached_property
+    def height(self) -> int:
+        """How many rows it has; they are counted once.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+        with polars_errors(f"source {self.name!r}"):
+            return int(self.frame.select(pl.len()).collect(engine="streaming").item())
+
     def refuse_ragged(self) -> None:
         """Read CSV files through once and refuse rows with more or fewer fields than the header.
 
@@ -96,14 +107,11 @@ class Table:
                 )
                 batches = csv.open_csv(path, reading, parsing, converting)
                 counted += sum(batch.num_rows for batch in batches)
-        where = f"source {self.name!r}"
-        with polars_errors(where):
-            blank = int(self.frame.select(pl.len()).collect().item()) - counted
         # In a file of one column, a blank line is a missing value.
-        if blank and len(self.schema) > 1:
+        if self.height != counted and len(self.schema) > 1:
             raise DataError(
                 "the data has blank lines, which are rows without any value",
-                where=where,
+                where=f"source {self.name!r}",
                 hint="remove them; every row of a CSV file needs as many fields as the header",
             )
 

@@ -8,7 +8,6 @@ example is then a span of places, and all windows of all its aggregations are an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from featurekit.engines.rows import computed_rows
+from featurekit.engines.rows import check_rows, computed_rows
 from featurekit.errors import DataError
 from featurekit.graph import AggregateNode, History, Node
 from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Spec
-from featurekit.transforms.base import polars_dtype
+from featurekit.transforms.base import AggregateOperation, polars_dtype
 from featurekit.transforms.windows import Places, Spans, Values
 from featurekit.types import BOOL, STRING, Kind, Type
 
@@ -59,7 +58,9 @@ def with_columns(table: Table, nodes: Sequence[AggregateNode], columns: pl.LazyF
     """
     own = table.frame.drop([node.text for node in nodes if node.text in table.schema])
     schema = {**table.schema, **{node.text: polars_dtype(node.type) for node in nodes}}
-    return replace(table, frame=pl.concat([own, columns], how="horizontal"), schema=schema)
+    # Nobody needs to count the fields of its files again.
+    frame = pl.concat([own, columns], how="horizontal")
+    return replace(table, frame=frame, schema=schema, csv=False)
 
 
 def compute(
@@ -88,11 +89,16 @@ def compute(
     """
     declared = declared or spec.sources[spec.examples.source]
     table.refuse_ragged()
-    for name in {node.aggregate.history.source for node in nodes}:
+    check_rows(table, declared, [asked for node in nodes for asked in node.asked])
+    by_source: dict[str, list[Node]] = {}
+    for node in nodes:
+        history = node.aggregate.history
+        by_source.setdefault(history.source, []).extend((*history.keys, *node.aggregate.read))
+    for name, read in by_source.items():
         if name != table.name:
             sources[name].refuse_ragged()
-    with polars_errors(f"source {table.name!r}"):
-        rows = int(table.frame.select(pl.len()).collect(engine="streaming").item())
+        check_rows(sources[name], spec.sources[name], read)
+    rows = table.height
     frames: list[pl.LazyFrame] = []
     spilling = folder is not None and rows * len(nodes) > _RESULTS
     alike = list(_groups(nodes, max(1, _RESULTS // rows) if spilling else len(nodes)))
@@ -101,7 +107,7 @@ def compute(
         name = nodes[0].aggregate.history.source
         return _Group(nodes, table, declared, sources[name], spec.sources[name], rows)
 
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    workers = pl.thread_pool_size()
     with ThreadPoolExecutor(workers) as pool:
         # What is written to a file is done alone, so that only its results are in memory.
         for number, several in enumerate([[some] for some in alike] if spilling else [alike]):
@@ -143,10 +149,9 @@ def keys_before(
     for node in nodes:
         for time in node.aggregate.history.effect:
             times.setdefault(time, f"~time{len(times)}")
-    rows, refuse = computed_rows(
-        past, spec.sources[past.name], read | {name: time for time, name in times.items()}
-    )
-    refuse()
+    outputs = read | {name: time for time, name in times.items()}
+    check_rows(past, spec.sources[past.name], outputs.values())
+    rows = computed_rows(past, spec.sources[past.name], outputs)
     counts = pl.lit(False)
     for history in {node.aggregate.history for node in nodes}:
         known = (pl.col(times[time]) < before for time in history.effect)
@@ -197,8 +202,8 @@ class _Result:
         self.lock = Lock()
 
     def put(self, rows: Places, found: Any, words: pl.Series | None) -> None:
-        """Take the values of some examples."""
-        if words is not None:
+        """Take the values of some examples; those that are strings are codes of words."""
+        if words is not None and self.node.type.kind is Kind.STRING:
             with self.lock:
                 found = found + sum(map(len, self.words))
                 self.words.append(words)
@@ -239,19 +244,10 @@ class _Group:
         self.asked = dict(zip(self.keys, first.keys, strict=True))
         if first.at is not None:
             self.asked[_AT] = first.at
-        self.columns = self._columns()
+        read_apart = dict.fromkeys(part for node in nodes for part in node.aggregate.read)
+        self.columns = {part: f"~value{place}" for place, part in enumerate(read_apart)}
         read = dict(zip(self.keys, first.aggregate.history.keys, strict=True))
         self.read = {**read, **{name: node for node, name in self.columns.items()}}
-
-    def _columns(self) -> dict[Node, str]:
-        """Name every node of the past rows that an aggregate reads, apart from the key."""
-        found: dict[Node, str] = {}
-        for node in self.nodes:
-            aggregate, history = node.aggregate, node.aggregate.history
-            for part in (*history.effect, history.event_time, *aggregate.values, aggregate.where):
-                if part is not None:
-                    found.setdefault(part, f"~value{len(found)}")
-        return found
 
     @property
     def described(self) -> str:
@@ -260,17 +256,13 @@ class _Group:
         return f"past rows of {self.past.name!r} by {by}: {len(self.nodes)} values an example"
 
     def tasks(self, workers: int) -> list[Callable[[], None]]:
-        """Check all rows, and return the work that is left: parts that may be done side by side.
+        """Return the work as parts that may be done side by side.
 
         Args:
             workers: In at least so many parts the work is cut if it is worth it.
         """
-        examples, refuse_examples = computed_rows(self.table, self.declared, self.asked)
-        events, refuse_events = computed_rows(self.past, self.source, self.read)
-        refuse_examples()
-        refuse_events()
-        # Checks see all rows; then rows without a key are left out.
-        examples = examples.with_row_index(_ROW)
+        examples = computed_rows(self.table, self.declared, self.asked).with_row_index(_ROW)
+        events = computed_rows(self.past, self.source, self.read)
         for name in self.asked:
             examples = examples.filter(pl.col(name).is_not_null())
         for name in self.keys:
@@ -300,9 +292,7 @@ class _Group:
         """Return in how many parts of the keys the rows are worked on."""
         if not self.keys:
             return 1
-        with polars_errors(f"source {self.past.name!r}"):
-            past = int(self.past.frame.select(pl.len()).collect(engine="streaming").item())
-        rows = past + self.rows
+        rows = self.past.height + self.rows
         return max(-(-rows // _PART), workers if rows > _ALONE else 1)
 
 
@@ -362,6 +352,7 @@ class _Sorted:
             order = order[_by_key_and_time(codes[order], effect[order])]
         self.order: Places = places[order]
         self.codes, self.effect, self.event = codes[order], effect[order], event[order]
+        self._places: dict[int, Places] = {}
         if history.unique:
             self._refuse_several()
 
@@ -426,10 +417,6 @@ class _Sorted:
         if before not in self._places:
             self._places[before] = self.places(before)
         return self._places[before]
-
-    @cached_property
-    def _places(self) -> dict[int, Places]:
-        return {}
 
     def compute(self, results: Sequence[_Result]) -> None:
         """Fill in the results that read these events, those of the same values together."""
@@ -511,22 +498,18 @@ class _Column:
         data = self.data if self.there is None else np.arange(len(self.data))
         values = Values(data, self.effect, self.codes, spans)
         bounds = np.searchsorted(held, np.arange(len(windows) + 1) * asking)
-        operations = dict.fromkeys(result.node.aggregate.operation for result in results)
-        for operation in operations:
+        wanted: dict[AggregateOperation, list[tuple[int, _Result]]] = {}
+        for place, some in enumerate(windows.values()):
+            for result in some:
+                wanted.setdefault(result.node.aggregate.operation, []).append((place, result))
+        for operation, outputs in wanted.items():
             found = operation.windows(values)
-            words = self.words if self._is_word(results, operation) else None
             if self.there is not None:
                 found = np.ma.array(self.data[found], mask=~self.there[found])
-            for place, some in enumerate(windows.values()):
+            for place, result in outputs:
                 mine = slice(bounds[place], bounds[place + 1])
                 rows = part.rows[held[mine] - place * asking]
-                for result in some:
-                    if result.node.aggregate.operation == operation:
-                        result.put(rows, found[mine], words)
-
-    def _is_word(self, results: Sequence[_Result], operation: Any) -> bool:
-        of = next(r.node.type for r in results if r.node.aggregate.operation == operation)
-        return of.kind is Kind.STRING
+                result.put(rows, found[mine], self.words)
 
 
 def _codes(rows: pl.DataFrame, known: pl.DataFrame, keys: Sequence[str]) -> pl.Series:

@@ -19,8 +19,8 @@ from featurekit.engines.rows import (
     TRAIN,
     Fitted,
     lower,
-    refuse_bad,
     refuse_missing,
+    refuse_offending,
     small_pieces,
     typed_rows,
     with_split,
@@ -57,11 +57,7 @@ def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
     outputs = {**keys, **resolved.features}
     rows, checks = typed_rows(table, resolved, *outputs.values())
     table.refuse_ragged()
-    if checks:
-        bad = [check.bad.sum().alias(str(place)) for place, check in enumerate(checks)]
-        with polars_errors(table.name):
-            counts = table.frame.select(bad).collect(engine="streaming").row(0)
-        refuse_bad(table, checks, counts, table.name)
+    refuse_offending(table, checks, table.name)
     return lower(rows, outputs, fitted).select(list(outputs))
 
 

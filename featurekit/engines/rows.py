@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -24,10 +24,12 @@ from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Split
 from featurekit.transforms.base import FullPassOperation, RowOperation, polars_dtype
 from featurekit.transforms.hashing import farmhash_bucket
+from featurekit.types import Type
 
 __all__ = [
-    "BLOCK", "LABEL", "SPLIT", "TRAIN", "Fitted", "computed_rows", "lower", "read_columns",
-    "refuse_bad", "refuse_missing", "small_pieces", "typed_rows", "with_split",
+    "BLOCK", "LABEL", "SPLIT", "TRAIN", "Fitted", "check_rows", "computed_rows", "lower",
+    "read_columns", "refuse_bad", "refuse_missing", "refuse_offending", "small_pieces",
+    "typed_rows", "with_split",
 ]  # fmt: skip
 
 Fitted = Mapping[StatisticRequest, Any]
@@ -191,25 +193,39 @@ def refuse_bad(table: Table, checks: Sequence[Check], counts: Sequence[int], whe
     raise DataError("; ".join(found), where=where, hint="; ".join(hints))
 
 
-def computed_rows(
-    table: Table, source: Source, outputs: Mapping[str, Node]
-) -> tuple[pl.LazyFrame, Callable[[], None]]:
-    """Return computed columns of a table, and what refuses its rows if they break a check."""
-    found = (node for node in topological(outputs.values()) if isinstance(node, ColumnNode))
-    wanted = {node.name: node.type for node in found}
-    columns, checks = typed_columns(table, source, wanted)
-    rows = lower(table.frame.select(columns), outputs, {}).select(list(outputs))
+def computed_rows(table: Table, source: Source, outputs: Mapping[str, Node]) -> pl.LazyFrame:
+    """Return columns that compute nodes over a table; nothing is checked, see `check_rows`."""
+    columns, _ = typed_columns(table, source, _columns_below(outputs.values()))
+    return lower(table.frame.select(columns), outputs, {}).select(list(outputs))
 
-    def refuse() -> None:
-        if not checks:
-            return
-        where = f"source {table.name!r}"
-        bad = [check.bad.sum().alias(str(place)) for place, check in enumerate(checks)]
-        with polars_errors(where):
-            counts = table.frame.select(bad).collect(engine="streaming").row(0)
-        refuse_bad(table, checks, counts, where)
 
-    return rows, refuse
+def check_rows(table: Table, source: Source, nodes: Iterable[Node]) -> None:
+    """Read the columns below some nodes once, and refuse what a check does not allow.
+
+    Raises:
+        DataError: A row breaks a check.
+    """
+    _, checks = typed_columns(table, source, _columns_below(nodes))
+    refuse_offending(table, checks, f"source {table.name!r}")
+
+
+def _columns_below(nodes: Iterable[Node]) -> dict[str, Type]:
+    found = (node for node in topological(nodes) if isinstance(node, ColumnNode))
+    return {node.name: node.type for node in found}
+
+
+def refuse_offending(table: Table, checks: Sequence[Check], where: str) -> None:
+    """Count the rows that offend each check, in one reading, and refuse the table if there are any.
+
+    Raises:
+        DataError: See `refuse_bad`.
+    """
+    if not checks:
+        return
+    bad = [check.bad.sum().alias(str(place)) for place, check in enumerate(checks)]
+    with polars_errors(where):
+        counts = table.frame.select(bad).collect(engine="streaming").row(0)
+    refuse_bad(table, checks, counts, where)
 
 
 def refuse_missing(needed: Iterable[str], present: Iterable[str], where: str) -> None:

@@ -295,9 +295,8 @@ def bind(
         SpecError: The arguments do not fit the operation.
     """
     name, usage = operation.name(), f"the call is {operation.signature()}"
-    filtered = FILTER in keywords and issubclass(operation, AggregateOperation)
-    where = keywords[FILTER] if filtered else None
-    keywords = {slot: value for slot, value in keywords.items() if not filtered or slot != FILTER}
+    keywords = dict(keywords)
+    where = keywords.pop(FILTER, None) if issubclass(operation, AggregateOperation) else None
     inputs = [] if operation.variadic else [entry.name for entry in operation.inputs]
     parameters = [entry.name for entry in fields(operation)]
     slots = [*inputs, *parameters]

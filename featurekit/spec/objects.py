@@ -479,6 +479,11 @@ class Spec(Settings):
             if name in self.aggregations:
                 raise SpecError(f"an aggregation and a lookup are both called {name!r}")
 
+    @property
+    def histories(self) -> dict[str, Aggregation | Lookup]:
+        """The aggregations and lookups together, by name."""
+        return {**self.aggregations, **self.lookups}
+
     def place(self, *path: str) -> str:
         """Return `file:line` of the nearest known part at or above `path`, or nothing."""
         return nearest(self.places, path)

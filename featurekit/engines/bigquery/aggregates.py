@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -14,10 +13,10 @@ from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.columns import ROW_ID, Names
 from featurekit.engines.bigquery.jobs import Result, Statement, run_statements
 from featurekit.engines.bigquery.load import load_table
-from featurekit.engines.bigquery.read import read_batches, read_table
+from featurekit.engines.bigquery.read import arrow_types, read_batches, read_table
 from featurekit.engines.bigquery.sql import Spine, column_names, statements
 from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint
-from featurekit.engines.rows import computed_rows
+from featurekit.engines.rows import check_rows, computed_rows
 from featurekit.errors import UsageError
 from featurekit.graph import AggregateNode, ColumnNode, Node, topological
 from featurekit.planner import Plan
@@ -30,13 +29,6 @@ from featurekit.types import Kind, Type
 
 __all__ = ["compute", "download", "empty_frame", "planned_statements", "stored_types"]
 
-_DTYPES: Mapping[str, Any] = {
-    "INTEGER": pl.Int64, "INT64": pl.Int64, "FLOAT": pl.Float64, "FLOAT64": pl.Float64,
-    "STRING": pl.String, "BOOLEAN": pl.Boolean, "BOOL": pl.Boolean, "DATE": pl.Date,
-    "DATETIME": pl.Datetime("us"), "TIMESTAMP": pl.Datetime("us", "UTC"),
-    "NUMERIC": pl.Float64, "BIGNUMERIC": pl.Float64,
-}  # fmt: skip
-
 
 def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
     """Return the BigQuery types of a table's columns; those that no feature can read are left out.
@@ -46,16 +38,23 @@ def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
         EngineError: The service does not answer.
     """
     found = existing(warehouse, table_id(table, project=warehouse.settings.project))
+    readable = arrow_types()
     return {
         column.name: column.field_type
         for column in found.schema
-        if column.mode != "REPEATED" and column.field_type in _DTYPES
+        if column.mode != "REPEATED" and column.field_type in readable
     }
 
 
 def empty_frame(types: Mapping[str, str]) -> pl.LazyFrame:
     """Return a frame of a table's columns without rows: enough to plan with."""
-    return pl.LazyFrame(schema={name: _DTYPES[kind] for name, kind in types.items()})
+    import pyarrow as pa
+
+    known = arrow_types()
+    empty = pa.schema([(name, known[kind]) for name, kind in types.items()]).empty_table()
+    frame = pl.from_arrow(empty)
+    assert isinstance(frame, pl.DataFrame)
+    return frame.lazy()
 
 
 def download(warehouse: Warehouse, table: str, folder: Path) -> pl.LazyFrame:
@@ -95,7 +94,7 @@ def planned_statements(plan: Plan, staging: str) -> list[Statement]:
     tables = {name: source.table or f"{staging}.{name}" for name, source in spec.sources.items()}
     spine = None
     if spec.sources[spec.examples.source].table is None:
-        spine = Spine(f"{staging}.{Names().new(spec.name)}__spine", asked=_asked(aggregates))
+        spine = Spine(f"{staging}.{_spine_table(spec)}", asked=_asked(aggregates))
     return statements(plan, tables, staging, spine=spine)
 
 
@@ -140,26 +139,29 @@ class _Computing:
             name for name, root in plan.features.items()
             if any(isinstance(node, AggregateNode) for node in topological([root]))
         )  # fmt: skip
-        settings = warehouse.settings
-        self.staging = str(settings.table("t")).removesuffix(".t")
+        self.asked = _asked(self.nodes)
         self.remote = self.spec.sources[self.spec.examples.source].table is not None
 
     def compute(self) -> pl.LazyFrame:
         """Return the columns."""
         tables, stored, seen = self._tables()
-        asked = {name: node for node, name in _asked(self.nodes).items()}
-        declared = self.spec.sources[self.spec.examples.source]
-        rows, refuse = computed_rows(self.examples, declared, asked | self._keys())
-        refuse()
+        main = self.spec.examples.source
+        outputs = {name: node for node, name in self.asked.items()} | self._keys()
+        rows = self._checked(self.examples, main, outputs)
         rows = rows.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
         spine = None
         if not self.remote:
-            name = f"{Names().new(self.spec.name)}__spine"
-            loaded = self._loaded(rows.select(ROW_ID, *asked), name)
+            own = rows.select(ROW_ID, *self.asked.values())
+            loaded = self._loaded(own, main, _spine_table(self.spec))
             seen.append(loaded.job_id)
-            spine = Spine(str(loaded.table), asked=_asked(self.nodes))
+            spine = Spine(str(loaded.table), asked=self.asked)
         made = statements(
-            self.plan, tables, self.staging, spine=spine, between=self._between(rows), stored=stored
+            self.plan,
+            tables,
+            self.warehouse.settings.staging,
+            spine=spine,
+            between=self._between(rows),
+            stored=stored,
         )
         results = run_statements(self.warehouse, made, fingerprint=content_hash(seen))
         frame = pl.from_arrow(read_table(self.warehouse, results[-1].table, self.features))
@@ -188,33 +190,32 @@ class _Computing:
     def _load_source(self, name: str) -> tuple[Result, dict[str, str]]:
         """Load the columns of a local source that aggregates read, typed as the spec says."""
         table = self.sources[name]
-        columns: dict[str, Type] = {}
-        for node in self.nodes:
-            history, aggregate = node.aggregate.history, node.aggregate
-            parts = [*history.keys, *history.effect, *aggregate.values]
-            parts += [part for part in (history.event_time, aggregate.where) if part is not None]
-            if history.source == name:
-                columns |= {
-                    entry.name: entry.type
-                    for entry in topological(parts)
-                    if isinstance(entry, ColumnNode)
-                }
-        nodes: dict[str, Node] = {
-            table.stored(key): ColumnNode.of(key, of) for key, of in columns.items()
-        }
-        rows, refuse = computed_rows(table, self.spec.sources[name], nodes)
-        refuse()
-        loaded = self._loaded(rows, f"{Names().new(self.spec.name)}__{Names().new(name)}")
-        return loaded, {column: bigquery_type(node.type) for column, node in nodes.items()}
+        aggregates = [node.aggregate for node in self.nodes]
+        read = [
+            part for aggregate in aggregates if aggregate.history.source == name
+            for part in (*aggregate.history.keys, *aggregate.read)
+        ]  # fmt: skip
+        columns: dict[str, Node] = {
+            table.stored(entry.name): entry
+            for entry in topological(read) if isinstance(entry, ColumnNode)
+        }  # fmt: skip
+        rows = self._checked(table, name, columns)
+        loaded = self._loaded(rows, name, _loaded_table(self.spec, name))
+        return loaded, {column: bigquery_type(node.type) for column, node in columns.items()}
 
-    def _loaded(self, rows: pl.LazyFrame, name: str) -> Result:
+    def _checked(self, table: Table, name: str, outputs: Mapping[str, Node]) -> pl.LazyFrame:
+        """Return computed columns of a source's rows, once these have been checked."""
+        table.refuse_ragged()
+        check_rows(table, self.spec.sources[name], outputs.values())
+        return computed_rows(table, self.spec.sources[name], outputs)
+
+    def _loaded(self, rows: pl.LazyFrame, source: str, name: str) -> Result:
         if not self.load:
             raise UsageError(
                 "the aggregations run in BigQuery, and their data is here",
-                where=f"source {self.spec.examples.source!r}"
-                if name.endswith("__spine") else name.partition("__")[2],
+                where=f"source {source!r}",
                 hint="--load loads it there first; or declare table: project.dataset.table",
-            )  # fmt: skip
+            )
         return load_table(self.warehouse, rows, name, self.features, passing=True)
 
     def _keys(self) -> dict[str, Node]:
@@ -222,8 +223,7 @@ class _Computing:
 
     def _between(self, rows: pl.LazyFrame) -> tuple[datetime, datetime] | None:
         """Return the earliest and the latest time of prediction."""
-        asked = _asked(self.nodes)
-        times = {asked[node.at] for node in self.nodes if node.at is not None}
+        times = {self.asked[node.at] for node in self.nodes if node.at is not None}
         if not times:
             return None
         with polars_errors(f"source {self.examples.name!r}"):
@@ -248,6 +248,16 @@ class _Computing:
         return ordered.lazy().select(
             _as_typed(ordered[names[node]], node).alias(node.text) for node in self.nodes
         )
+
+
+def _spine_table(spec: Spec) -> str:
+    """Return what the examples are called where they are loaded."""
+    return f"{Names().new(spec.name)}__spine"
+
+
+def _loaded_table(spec: Spec, source: str) -> str:
+    """Return what a local source is called where it is loaded."""
+    return f"{Names().new(spec.name)}__{Names().new(source)}"
 
 
 def _asked(nodes: Sequence[AggregateNode]) -> dict[Node, str]:

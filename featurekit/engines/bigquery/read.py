@@ -19,7 +19,7 @@ from featurekit.spec.table_id import TableId
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["export_parquet", "read_batches", "read_table"]
+__all__ = ["arrow_types", "export_parquet", "read_batches", "read_table"]
 
 _WHOLE_READS = 3
 """So often a table that arrived short is read again from its start."""
@@ -224,6 +224,18 @@ def _storage_client(warehouse: Warehouse) -> Any:
     return BigQueryReadClient(transport=kind(channel=channel))
 
 
+def arrow_types() -> dict[str, pa.DataType]:
+    """Return the BigQuery types that features can have, with the Arrow types they are read as."""
+    import pyarrow as pa
+
+    return {
+        "INTEGER": pa.int64(), "INT64": pa.int64(), "FLOAT": pa.float64(), "FLOAT64": pa.float64(),
+        "STRING": pa.string(), "BOOLEAN": pa.bool_(), "BOOL": pa.bool_(), "DATE": pa.date32(),
+        "TIMESTAMP": pa.timestamp("us", "UTC"), "DATETIME": pa.timestamp("us"),
+        "NUMERIC": pa.float64(), "BIGNUMERIC": pa.float64(),
+    }  # fmt: skip
+
+
 def _arrow_schema(
     found: Any,
     table: TableId,
@@ -233,12 +245,7 @@ def _arrow_schema(
     """Return the Arrow types of some columns of a table, the same by every way of reading."""
     import pyarrow as pa
 
-    types = {
-        "INTEGER": pa.int64(), "INT64": pa.int64(), "FLOAT": pa.float64(), "FLOAT64": pa.float64(),
-        "STRING": pa.string(), "BOOLEAN": pa.bool_(), "BOOL": pa.bool_(), "DATE": pa.date32(),
-        "TIMESTAMP": pa.timestamp("us", "UTC"), "DATETIME": pa.timestamp("us"),
-        "NUMERIC": pa.float64(), "BIGNUMERIC": pa.float64(),
-    }  # fmt: skip
+    types = arrow_types()
     fields = []
     for column in found.schema:
         if columns is not None and column.name not in columns:

@@ -95,6 +95,11 @@ class Settings:
                 hint="write dataset or project.dataset; names only, no dots within",
             ) from None
 
+    @property
+    def staging(self) -> str:
+        """The dataset with its project, `project.dataset`."""
+        return str(self.table("t")).removesuffix(".t")
+
     def table(self, name: str) -> TableId:
         """Return the id of a table in the run's dataset.
 

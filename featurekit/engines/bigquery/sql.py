@@ -19,7 +19,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from featurekit.engines.bigquery.columns import ROW_ID, Names, column, column_names, slug
@@ -39,15 +39,14 @@ from featurekit.graph import AggregateNode, Node, topological
 from featurekit.planner import Plan
 from featurekit.spec.expression import Call
 from featurekit.spec.table_id import TableId, table_id
-from featurekit.transforms.sql import exp, function, infix, literal
+from featurekit.transforms.sql import bigquery_value, exp, function, infix, literal
 from featurekit.transforms.sql_windows import ordered, there
+from featurekit.types import TIMESTAMP
 
 __all__ = ["Spine", "column_names", "statements", "write_sql"]
 
 _BUCKETS = 1024
 """Examples are numbered in so many groups, so that no single worker must see all of them."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def statements(
         staging: The dataset that the tables are made in, `project.dataset`.
         spine: The examples, numbered. Without it they are read from the table of their source, and
             told apart by the keys that the spec declares.
-        between: The earliest and the latest time of prediction, if known: partitions of past rows
+        between: The earliest and the latest time of prediction (UTC), if known: partitions of past rows
             that no window reaches are not read then.
         stored: The BigQuery types of the columns of each source's table, by source, where known.
         destination: The name of the last table; by default it is made of the hash of its query.
@@ -135,7 +134,8 @@ class _Writer:
         self.staging = table_id(f"{staging}.t")
         self.between: tuple[int, int] | None = None
         if between is not None:
-            self.between = (_micros(between[0]), _micros(between[1]))
+            earliest, latest = (bigquery_value(time, TIMESTAMP) for time in between)
+            self.between = (earliest, latest)
         self.keys = {} if spine is not None else dict(self.resolved.keys)
         if spine is None and not self.keys:
             raise SpecError(
@@ -353,8 +353,3 @@ def _numbered_rows(steps: Steps, last: str, columns: Mapping[str, Any], keys: Se
     )
     number = infix(infix(place, "*", _BUCKETS), "+", column(group))
     return select(last, {ROW_ID: number, **{name: column(name) for name in columns}})
-
-
-def _micros(time: datetime) -> int:
-    moment = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
