@@ -87,8 +87,8 @@ def statements(
         staging: The dataset that the tables are made in, `project.dataset`.
         spine: The examples, numbered. Without it they are read from the table of their source, and
             told apart by the keys that the spec declares.
-        between: The earliest and the latest time of prediction (UTC), if known: partitions of past rows
-            that no window reaches are not read then.
+        between: The earliest and the latest time of prediction (UTC), if known: partitions of past
+            rows that no window reaches are not read then.
         stored: The BigQuery types of the columns of each source's table, by source, where known.
         destination: The name of the last table; by default it is made of the hash of its query.
 
