@@ -217,7 +217,10 @@ class FullPassOperation(Operation):
     """An operation that needs statistics of its input over all training rows.
 
     With its statistics fitted it is a row operation: `polars` and `tensorflow` get them as
-    `fitted`, one value for each entry of `statistics`, in order.
+    `fitted`, one value for each entry of `statistics`, in order. In TensorFlow one call computes
+    many columns, each with its own statistics: inputs have shape [columns, batch], the numbers in a
+    statistic [columns, 1], and its boundaries [columns, boundaries]. Where a statistic is of words,
+    there is one column.
     """
 
     reach = Reach.DATASET
@@ -243,7 +246,7 @@ class FullPassOperation(Operation):
     def tensorflow(
         self, inputs: Sequence[Any], types: Sequence[Type], fitted: Sequence[Any], resource: Any
     ) -> Any:
-        """Return the result's values from the inputs' values, all of shape [batch]."""
+        """Return the result's values from the inputs' values, all of shape [columns, batch]."""
         raise TypeError(f"{type(self).__name__} has no TensorFlow implementation")
 
     def tensorflow_masked(

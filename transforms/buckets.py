@@ -13,7 +13,7 @@ from featurekit.transforms.base import polars_dtype, tensorflow_dtype, tf
 from featurekit.transforms.sql import case, constant, function, let, unless_null
 from featurekit.types import FLOAT32, INT64, Type
 
-__all__ = ["bigquery_bucket_of", "bucket_of", "tensorflow_bucket_of"]
+__all__ = ["bigquery_bucket_of", "bucket_of", "tensorflow_bucket_of", "tensorflow_buckets_of"]
 
 _COMPARED = 48
 """Up to so many boundaries, comparing with each is faster than a binary search (measured)."""
@@ -62,6 +62,21 @@ def _searched(x: pl.Expr, limits: Sequence[Any], dtype: Any, below: int = 0) -> 
 def tensorflow_bucket_of(values: Any, boundaries: Sequence[float], of: Type) -> Any:
     """Return the same in a TensorFlow graph: int64 buckets of a tensor of shape [batch]."""
     limits = tf.constant(_of_type(boundaries, of), dtype=tensorflow_dtype(of))
+    return tf.searchsorted(limits, values, side="right", out_type=tf.int64)
+
+
+def tensorflow_buckets_of(values: Any, boundaries: Any, of: Type) -> Any:
+    """Return the same for many columns, [columns, batch], each with boundaries of its own.
+
+    Args:
+        values: Numbers of type `of`, of shape [columns, batch].
+        boundaries: Shape [columns, boundaries], ascending in each row.
+        of: The number type.
+    """
+    limits = tf.convert_to_tensor(boundaries)
+    if of == INT64 and limits.dtype.is_floating:
+        limits = tf.math.ceil(limits)
+    limits = tf.cast(limits, tensorflow_dtype(of))
     return tf.searchsorted(limits, values, side="right", out_type=tf.int64)
 
 

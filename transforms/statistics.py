@@ -177,6 +177,12 @@ class QuantilesValue:
     count: int
     boundaries: tuple[float, ...]
 
+    def boundary(self, place: int) -> Any:
+        """Return one boundary; of statistics of many columns, those of all, [columns, 1]."""
+        if isinstance(self.boundaries, tuple):
+            return self.boundaries[place]
+        return self.boundaries[:, place : place + 1]
+
 
 @dataclass(frozen=True)
 class Quantiles(Statistic):

@@ -17,19 +17,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from featurekit.engines.stacks import Frozen, Stacks, compute
 from featurekit.errors import EngineError
-from featurekit.graph import (
-    AggregateNode,
-    ColumnNode,
-    LiteralNode,
-    Node,
-    OperationNode,
-    code_domain,
-    fitted_type,
-    topological,
-)
+from featurekit.graph import Node, OperationNode, code_domain, fitted_type, topological
 from featurekit.planner import Plan
-from featurekit.transforms.base import FullPassOperation, Masked, RowOperation, tensorflow_dtype, tf
+from featurekit.transforms.base import FullPassOperation, Masked, tensorflow_dtype, tf
 from featurekit.transforms.statistics import WordCounts
 from featurekit.types import BOOL, INT64, Kind, Type
 
@@ -88,13 +80,18 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
         for column, of in inputs.items()
     }
 
-    def graph(columns: Mapping[str, Masked]) -> dict[str, Any]:
-        made = evaluate(plan.features, columns, fitted, tables)
-        return {name: _output(made[name], node.type) for name, node in plan.features.items()}
+    by_type = _by_type(inputs)
+
+    def graph(stacks: Stacks, batch: Any) -> dict[str, Any]:
+        compute(plan.features.values(), stacks, Frozen(fitted, tables), batch)
+        return _outputs(plan.features, stacks)
 
     @tf.function(input_signature=[signature], autograph=False)
     def transform_fn(inputs_: Mapping[str, Any]) -> dict[str, Any]:
-        return graph({c: _from_dense(inputs_[names[c]], of) for c, of in inputs.items()})
+        stacks = Stacks()
+        for of, columns in by_type.items():
+            stacks.put(columns, from_dense(tf.stack([inputs_[names[c]] for c in columns]), of))
+        return graph(stacks, tf.shape(next(iter(inputs_.values())))[0])
 
     @tf.function(input_signature=[signature], autograph=False)
     def serving_default(inputs_: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,8 +110,10 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
 
         @tf.function(input_signature=examples_signature, autograph=False)
         def serving_examples(examples: Any) -> dict[str, Any]:
-            parsed = tf.io.parse_example(examples, parsing)
-            return graph({c: _from_ragged(parsed[c], of) for c, of in inputs.items()})
+            parsed, stacks = tf.io.parse_example(examples, parsing), Stacks()
+            for of, columns in by_type.items():
+                stacks.put(columns, _from_ragged([parsed[c] for c in columns], of))
+            return graph(stacks, tf.shape(examples)[0])
 
         module.signatures_["serving_examples"] = serving_examples.get_concrete_function()
     return module
@@ -140,11 +139,12 @@ def evaluate(
         fitted: The fitted statistics.
         tables: What `lookup_tables` gave for the same nodes.
     """
-    made: dict[Node, Masked] = {}
-    batch = tf.shape(next(iter(columns.values())).values)
-    for node in topological(outputs.values()):
-        made[node] = _masked(node, columns, made, fitted, tables, batch)
-    return {name: made[node] for name, node in outputs.items()}
+    stacks = Stacks()
+    for name, column in columns.items():
+        stacks.put([name], Masked(column.values[tf.newaxis], column.valid[tf.newaxis]))
+    batch = tf.shape(next(iter(columns.values())).values)[0]
+    compute(outputs.values(), stacks, Frozen(fitted, tables), batch)
+    return {name: stacks.one(node) for name, node in outputs.items()}
 
 
 def save(plan: Plan, fitted: Mapping[Any, Any], folder: Path) -> None:
@@ -206,34 +206,6 @@ def _resource(node: Node, fitted: Mapping[Any, Any]) -> Any:
     return node.operation.tensorflow_resource([entry.type for entry in node.sources], values)
 
 
-def _masked(
-    node: Node,
-    columns: Mapping[str, Masked],
-    made: Mapping[Node, Masked],
-    fitted: Mapping[Any, Any],
-    resources: Mapping[Node, Any],
-    batch: Any,
-) -> Masked:
-    match node:
-        case ColumnNode(name=name):
-            return columns[name]
-        case AggregateNode():
-            return columns[node.text]
-        case LiteralNode(value=value, type=of):
-            constant = tf.constant(value, tensorflow_dtype(of))
-            return Masked(tf.fill(batch, constant), tf.ones(batch, tf.bool))
-        case OperationNode(operation=operation, sources=sources):
-            inputs = [made[entry] for entry in sources]
-            types = [entry.type for entry in sources]
-            with tf.name_scope(operation.name()):
-                if isinstance(operation, FullPassOperation):
-                    values = [fitted[request] for request in node.statistics]
-                    return operation.tensorflow_masked(inputs, types, values, resources.get(node))
-                assert isinstance(operation, RowOperation)
-                return operation.tensorflow_masked(inputs, types)
-    raise AssertionError(f"{node} is no node that TensorFlow computes")
-
-
 def _missing(of: Type) -> Any:
     if of.is_float:
         return tf.constant(float("nan"), tensorflow_dtype(of))
@@ -242,30 +214,47 @@ def _missing(of: Type) -> Any:
     return tf.constant(MISSING_INTEGER, tf.int64)
 
 
-def _from_dense(values: Any, of: Type) -> Masked:
-    """A vector is null where all of its elements are missing."""
+def _by_type(columns: Mapping[str, Type]) -> dict[Type, list[str]]:
+    found: dict[Type, list[str]] = {}
+    for name, of in columns.items():
+        found.setdefault(of, []).append(name)
+    return found
+
+
+def from_dense(values: Any, of: Type) -> Masked:
+    """Return columns of one type as values and validity.
+
+    Args:
+        values: Shape [columns, batch], of vectors [columns, batch, width]. A vector is null where
+            all of its elements are missing.
+        of: The type.
+    """
     wire = wire_type(of)
     if wire.is_float:
         valid = tf.logical_not(tf.math.is_nan(values))
     else:
         valid = tf.not_equal(values, _missing(wire))
     if of.width is not None:
-        valid = tf.reduce_any(valid, axis=1)
+        valid = tf.reduce_any(valid, axis=-1)
     return Masked(_from_wire(values, of), valid)
 
 
-def _from_ragged(column: Any, of: Type) -> Masked:
+def _from_ragged(columns: list[Any], of: Type) -> Masked:
     """The first value of each row; rows without a value are null, NaN is null too.
 
     Of a vector the first elements, the others being missing.
     """
     wire = wire_type(of)
+    missing = _missing(wire)
     if of.width is not None:
-        return _from_dense(column.to_tensor(_missing(wire), shape=[None, of.width]), of)
-    filled = tf.concat([column.values, [_missing(wire)]], axis=0)
-    present = column.row_lengths() > 0
-    starts = tf.cast(column.row_starts(), tf.int64)
-    nothing = tf.cast(tf.shape(column.values, out_type=tf.int64)[0], tf.int64)
+        return from_dense(
+            tf.stack([column.to_tensor(missing, shape=[None, of.width]) for column in columns]), of
+        )
+    filled = tf.concat([*(column.values for column in columns), [missing]], axis=0)
+    splits = tf.cast(tf.stack([column.row_splits for column in columns]), tf.int64)
+    present = splits[:, 1:] > splits[:, :-1]
+    starts = splits[:, :-1] + tf.cumsum(splits[:, -1], exclusive=True)[:, tf.newaxis]
+    nothing = tf.reduce_sum(splits[:, -1])
     values = tf.gather(filled, tf.where(present, starts, nothing))
     if wire.is_float:
         present = tf.logical_and(present, tf.logical_not(tf.math.is_nan(values)))
@@ -278,6 +267,16 @@ def _from_wire(values: Any, of: Type) -> Any:
     return tf.not_equal(values, tf.constant(0, tf.int64)) if of == BOOL else values
 
 
-def _output(column: Masked, of: Type) -> Any:
-    valid = column.valid if of.width is None else tf.expand_dims(column.valid, -1)
-    return tf.where(valid, column.values, _missing(Type(of.kind)))
+def _outputs(features: Mapping[str, Node], stacks: Stacks) -> dict[str, Any]:
+    """Return features as signatures give them; a missing value is one that stands for it."""
+    made: dict[str, Any] = {}
+    for of, names in _by_type({name: node.type for name, node in features.items()}).items():
+        if of.width is not None:
+            for name in names:
+                values, valid = stacks.one(features[name])
+                made[name] = tf.where(valid[:, tf.newaxis], values, _missing(Type(of.kind)))
+            continue
+        values, valid = stacks.get([features[name] for name in names])
+        filled = tf.where(valid, values, _missing(of))
+        made.update(zip(names, tf.unstack(filled, len(names)), strict=True))
+    return {name: made[name] for name in features}

@@ -215,3 +215,52 @@ def _plain(feature: OneFeature) -> list[Any]:
     from dataclasses import astuple
 
     return [astuple(value) for value in feature.fitted.values()]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "zscore({})", "robust_scale({})", "max_abs_scale({})", "scale_to_0_1({})",
+        "scale_by_min_max({}, -2, 5)", "bucketize({}, 4)", "impute({}, 'mean')",
+        "impute({}, 'median', indicator=True)", "impute({}, 'most_frequent')",
+    ],
+)  # fmt: skip
+def test_columns_that_are_computed_together_keep_their_own_statistics(expression: str) -> None:
+    import tensorflow as tf
+
+    from featurekit.engines import local, tensorflow
+    from featurekit.planner import make_plan
+    from featurekit.resolve import resolve
+    from featurekit.sources import Table
+    from featurekit.spec.objects import Examples, Source, Spec
+    from featurekit.transforms.base import Masked
+
+    rows = 40
+    columns = {
+        "a": [None if row % 7 == 0 else float(row) for row in range(rows)],
+        "b": [None if row % 5 == 0 else 1e3 - row * row for row in range(rows)],
+        "c": [2.5] * rows,
+    }
+    frame = typed_frame(columns, dict.fromkeys(columns, Type(Kind.FLOAT32)))
+    spec = Spec(
+        sources={"rows": Source(data=frame)},
+        examples=Examples("rows"),
+        features={f"f_{name}": expression.format(name) for name in columns},
+    )
+    plan = make_plan(resolve(spec, dict.fromkeys(columns, Type(Kind.FLOAT32))))
+    fitted, _ = local.fit(plan, Table("rows", frame.lazy(), dict(frame.schema), {}, (), False))
+    masked = {
+        name: Masked(
+            tf.constant(frame[name].fill_null(0).to_numpy()),
+            tf.constant(frame[name].is_not_null().to_numpy()),
+        )
+        for name in columns
+    }
+    together = tensorflow.evaluate(plan.features, masked, fitted, {})
+    polars = local.lower(frame.lazy(), plan.features, fitted).collect()
+    for name, (values, valid) in together.items():
+        got = [
+            value if there else None
+            for value, there in zip(values.numpy().tolist(), valid.numpy(), strict=True)
+        ]
+        assert same(got, polars[name].to_list())

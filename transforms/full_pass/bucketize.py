@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import Example, FullPassOperation, Input, integer_parameter
-from featurekit.transforms.buckets import bucket_of, tensorflow_bucket_of
+from featurekit.transforms.buckets import bucket_of, tensorflow_buckets_of
 from featurekit.transforms.statistics import Quantiles, Statistic
 from featurekit.types import INT64, NUMBER, Type
 
@@ -68,4 +68,4 @@ class Bucketize(FullPassOperation):
     def tensorflow(
         self, inputs: Sequence[Any], types: Sequence[Type], fitted: Sequence[Any], resource: Any
     ) -> Any:
-        return tensorflow_bucket_of(inputs[0], fitted[0].boundaries, types[0])
+        return tensorflow_buckets_of(inputs[0], fitted[0].boundaries, types[0])

@@ -121,10 +121,15 @@ class Impute(FullPassOperation):
         ((values, valid),), of = inputs, self._filled_type(types[0])
         if of != types[0]:
             values = tf.cast(values, tensorflow_dtype(of))
-        filled = tf.where(valid, values, tensorflow_constant(self._fill(fitted, of), of))
+        fill = self._fill(fitted, of)
+        if self.strategy == "constant":
+            fill = tensorflow_constant(fill, of)
+        elif of != STRING:
+            fill = tf.cast(fill, tensorflow_dtype(of))
+        filled = tf.where(valid, values, fill)
         if self.indicator:
             missing = tf.cast(tf.logical_not(valid), tf.float32)
-            filled = tf.stack([tf.cast(filled, tf.float32), missing], axis=1)
+            filled = tf.stack([tf.cast(filled, tf.float32), missing], axis=-1)
         return Masked(filled, tf.ones_like(valid))
 
     def _filled_type(self, x: Type) -> Type:
@@ -137,4 +142,4 @@ class Impute(FullPassOperation):
         (statistic,) = fitted
         if self.strategy == "mean":
             return statistic.mean
-        return statistic.boundaries[0] if self.strategy == "median" else statistic.value
+        return statistic.boundary(0) if self.strategy == "median" else statistic.value

@@ -40,6 +40,7 @@ class MaxAbsScale(LinearScaling):
     def statistics(self, types: tuple[Type, ...]) -> tuple[Statistic, ...]:
         return (Extremes(),)
 
-    def _shift_and_scale(self, fitted: Sequence[Any]) -> tuple[float, float]:
+    def _shift_and_scale(self, fitted: Sequence[Any], m: Any) -> tuple[Any, Any]:
         (extremes,) = fitted
-        return 0.0, nonzero_scale(max(abs(extremes.minimum), abs(extremes.maximum)))
+        largest = m.maximum(m.abs(extremes.minimum * 1.0), m.abs(extremes.maximum * 1.0))
+        return 0.0, nonzero_scale(largest, m)

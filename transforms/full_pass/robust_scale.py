@@ -45,6 +45,6 @@ class RobustScale(LinearScaling):
     def statistics(self, types: tuple[Type, ...]) -> tuple[Statistic, ...]:
         return (Quantiles(4, linear=True),)
 
-    def _shift_and_scale(self, fitted: Sequence[Any]) -> tuple[float, float]:
-        lower, median, upper = fitted[0].boundaries
-        return median, nonzero_scale(upper - lower)
+    def _shift_and_scale(self, fitted: Sequence[Any], m: Any) -> tuple[Any, Any]:
+        lower, median, upper = (fitted[0].boundary(place) for place in range(3))
+        return median, nonzero_scale((upper - lower) * 1.0, m)

@@ -69,18 +69,33 @@ class ScaleByMinMax(FullPassOperation):
     def polars(
         self, inputs: Sequence[pl.Expr], types: Sequence[Type], fitted: Sequence[Any]
     ) -> pl.Expr:
-        wide = inputs[0].cast(pl.Float32).cast(pl.Float64)
-        scaled: pl.Expr = self._scaled(wide, fitted, pl.Expr.exp)
-        return scaled.cast(pl.Float32)
+        (extremes,) = fitted
+        x = inputs[0].cast(pl.Float32).cast(pl.Float64)
+        low, high = (c_float(end).value for end in (extremes.minimum, extremes.maximum))
+        part = _part(x, low, high - low) if low < high else _sigmoid(x, pl.Expr.exp)
+        placed: pl.Expr = self._placed(part)
+        return placed.cast(pl.Float32)
 
     def tensorflow(
         self, inputs: Sequence[Any], types: Sequence[Type], fitted: Sequence[Any], resource: Any
     ) -> Any:
-        wide = tf.cast(tf.cast(inputs[0], tf.float32), tf.float64)
-        return tf.cast(self._scaled(wide, fitted, tf.math.exp), tf.float32)
+        (extremes,) = fitted
+        x, low, high = (
+            tf.cast(tf.cast(value, tf.float32), tf.float64)
+            for value in (inputs[0], extremes.minimum, extremes.maximum)
+        )
+        part = _part(x, low, tf.where(low < high, high - low, tf.ones_like(low)))
+        part = tf.where(low < high, part, _sigmoid(x, tf.exp))
+        return tf.cast(self._placed(part), tf.float32)
 
-    def _scaled(self, x: Any, fitted: Sequence[Any], exp: Any) -> Any:
-        low, high = c_float(fitted[0].minimum).value, c_float(fitted[0].maximum).value
-        # A product with the reciprocal, as engines make it of a division by a constant anyway.
-        part = (x - low) * (1.0 / (high - low)) if low < high else 1.0 / (1.0 + exp(-x))
+    def _placed(self, part: Any) -> Any:
         return part * (float(self.output_max) - float(self.output_min)) + float(self.output_min)
+
+
+def _part(x: Any, low: Any, span: Any) -> Any:
+    # A product with the reciprocal, as engines make it of a division by a constant anyway.
+    return (x - low) * (1.0 / span)
+
+
+def _sigmoid(x: Any, exp: Any) -> Any:
+    return 1.0 / (1.0 + exp(-x))

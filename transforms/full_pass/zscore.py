@@ -48,6 +48,7 @@ class ZScore(LinearScaling):
     def statistics(self, types: tuple[Type, ...]) -> tuple[Statistic, ...]:
         return (Moments(),)
 
-    def _shift_and_scale(self, fitted: Sequence[Any]) -> tuple[float, float]:
+    def _shift_and_scale(self, fitted: Sequence[Any], m: Any) -> tuple[Any, Any]:
         (moments,) = fitted
-        return moments.mean, math.sqrt(moments.variance) or 1.0
+        deviation = m.sqrt(moments.variance)
+        return moments.mean, m.where(deviation == 0.0, m.ones_like(deviation), deviation)
