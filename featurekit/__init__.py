@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from featurekit._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from featurekit import beam as beam
     from featurekit.engines.bigquery import BigQuery as BigQuery
     from featurekit.errors import BudgetError as BudgetError
     from featurekit.errors import DataError as DataError
@@ -63,6 +64,8 @@ _HOMES = {
     for name in names.split()
 }
 """Where each public name is defined; importing one imports that module, and nothing else does."""
+_MODULES = ("beam",)
+"""Public modules, imported when they are used; a star does not take them along."""
 
 
 if not TYPE_CHECKING:  # With a __getattr__, type checkers would take any name for a public one.
@@ -72,6 +75,8 @@ if not TYPE_CHECKING:  # With a __getattr__, type checkers would take any name f
             return __dir__()
         if name.startswith("_"):
             raise AttributeError(f"module 'featurekit' has no attribute {name!r}")
+        if name in _MODULES:
+            return importlib.import_module(f"featurekit.{name}")
         if name not in _HOMES:
             return getattr(importlib.import_module("featurekit.functions"), name)
         globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)

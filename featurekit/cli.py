@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    arguments = parser().parse_args(argv)
+    arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
     done = False
     try:
         text = arguments.command(arguments)
@@ -77,6 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    """Parse arguments; what follows `--` of a run is for Beam."""
+    made = parser()
+    if argv[:1] != ["run"] or "--" not in argv:
+        return made.parse_args(argv)
+    end = argv.index("--")
+    return made.parse_args(argv[:end], argparse.Namespace(beam=argv[end + 1 :]))
+
+
 def _run(arguments: argparse.Namespace) -> str:
     from featurekit.job import run
 
@@ -85,6 +94,7 @@ def _run(arguments: argparse.Namespace) -> str:
             arguments.spec, arguments.out, overwrite=arguments.overwrite,
             tensorflow=False if arguments.no_tensorflow else None, tfrecord=arguments.tfrecord,
             engine=arguments.engine, bigquery=_bigquery(arguments), load=arguments.load,
+            beam=getattr(arguments, "beam", ()), max_bad_rows=arguments.max_bad_rows,
             progress=progress,
         )  # fmt: skip
     if arguments.json:
@@ -262,7 +272,8 @@ def parser() -> argparse.ArgumentParser:
         added.add_argument(name, action="store_true", help=text)
 
     def engine(added: argparse.ArgumentParser) -> None:
-        text = "local, or gcp for aggregations and lookups in BigQuery (default: local)"
+        text = "local, beam for full passes on Apache Beam, or gcp for aggregations and lookups in "
+        text += "BigQuery (default: local)"
         added.add_argument("--engine", metavar="NAME", default="local", help=text)
 
     def bigquery(added: argparse.ArgumentParser) -> None:
@@ -291,6 +302,9 @@ def parser() -> argparse.ArgumentParser:
     engine(run)
     bigquery(run)
     flag(run, "--load", "let local data be loaded into BigQuery (default: refuse)")
+    group = run.add_argument_group("Beam", "what follows -- is for Beam: -- --runner=FlinkRunner")
+    text = "set so many rows aside that the spec does not allow, with the reason (default: 0)"
+    group.add_argument("--max-bad-rows", metavar="N", type=int, default=0, help=text)
     json(run, "what was written")
     text = "print nothing but errors (default: a summary, and progress on a terminal)"
     flag(run, "--quiet", text)
@@ -378,6 +392,8 @@ examples:
   featurekit run flights.yaml --out runs/1 --overwrite --no-tensorflow
   featurekit run flights.yaml --out runs/1 --json | jq .rows.splits
   featurekit run flights.yaml --out runs/1 --engine gcp --project p --dataset d --load
+  featurekit run flights.yaml --out runs/1 --engine beam -- --direct_num_workers=2 \\
+      --direct_running_mode=multi_processing
 
   in Python: fk.open_run("runs/1").examples("train").to_pandas()""",
     "plan": """\

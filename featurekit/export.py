@@ -1,129 +1,49 @@
 """Building and verifying the SavedModel, each in a process of its own; TFRecord beside them.
 
-TensorFlow takes seconds to import, so both processes are started before the data is read and wait
-for their job on standard input; the verifying one has never seen the model before it loads it.
-Jobs and answers are one line of JSON each.
+The process that verifies has never seen the model before it loads it.
 """
 
 from __future__ import annotations
 
 import gc
-import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import IO, Any, cast
+from types import ModuleType
+from typing import Any, cast
 
 import polars as pl
 
-from featurekit.errors import EngineError, FeatureKitError, ParityError
+from featurekit.engines.workers import Worker, serve
+from featurekit.errors import ParityError
 from featurekit.types import BOOL, Kind, Type, parse_type
 
-__all__ = ["Worker"]
+__all__ = ["worker"]
 
 TOLERANCE = 1e-6
 """Floats of the SavedModel and of the examples may differ by so much, relative."""
 
 
-class Worker:
-    """A process that has TensorFlow ready and does one job after another.
-
-    Use it as a context manager: the process is ended on the way out, whatever happened.
-    """
-
-    def __init__(self) -> None:
-        root = str(Path(__file__).absolute().parents[1])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {
-            **os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3",
-            "CUDA_VISIBLE_DEVICES": "-1",
-        }  # fmt: skip
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from featurekit.export import main; main()"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment,
-        )  # fmt: skip
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            try:
-                cast(IO[bytes], stream).close()
-            except BrokenPipeError:
-                continue
-
-    def start(self, job: Mapping[str, Any]) -> None:
-        """Hand the job over and return at once."""
-        stream = cast(IO[bytes], self._process.stdin)
-        try:
-            stream.write(json.dumps(job).encode() + b"\n")
-            stream.flush()
-        except BrokenPipeError:
-            raise self._failure() from None
-
-    def answer(self) -> dict[str, Any]:
-        """Wait for the answer to the job.
-
-        Raises:
-            EngineError: The process failed.
-        """
-        line = cast(IO[bytes], self._process.stdout).readline()
-        if not line.endswith(b"\n"):
-            raise self._failure()
-        answer = cast("dict[str, Any]", json.loads(line))
-        if "error" in answer:
-            raise EngineError(answer["error"], where="TensorFlow")
-        return answer
-
-    def _failure(self) -> EngineError:
-        self._process.wait()
-        self._errors.seek(0)
-        lines = [
-            line
-            for line in self._errors.read().decode("utf-8", "replace").splitlines()
-            if line.strip()
-        ]
-        last = lines[-1] if lines else f"it ended with status {self._process.returncode}"
-        return EngineError(f"the TensorFlow process failed: {last}", where="TensorFlow",
-                           hint="--no-tensorflow leaves the SavedModel out")  # fmt: skip
+def worker() -> Worker:
+    """Return a process that has TensorFlow ready, to build or to verify."""
+    hint = "--no-tensorflow leaves the SavedModel out"
+    return Worker("featurekit.export", "TensorFlow", hint)
 
 
 def main() -> None:
     """Do jobs until no more come: the body of a worker process."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints goes to standard error, the answers alone to standard output
-    # The slow part, done while the caller reads its data. TensorFlow imports Keras, and that all of
-    # scikit-learn, half of the time for nothing here: a module that is None is not found.
+    tasks = {"build": _build, "verify": _verify, "write_tfrecords": _write_tfrecords}
+    serve(tasks, _prepare)
+
+
+def _prepare() -> None:
+    # TensorFlow imports Keras, and that all of scikit-learn, half of the time for nothing here: a
+    # module that is None is not found.
     gc.disable()
     sys.modules.update(dict.fromkeys(("keras", "tf_keras"), cast(ModuleType, None)))
     import tensorflow  # noqa: F401
 
     gc.enable()
-    tasks = {"build": _build, "verify": _verify, "write_tfrecords": _write_tfrecords}
-    for line in sys.stdin:
-        job = json.loads(line)
-        try:
-            result = tasks[job["task"]](job)
-        except FeatureKitError as error:
-            result = {"error": str(error)}
-        except Exception as error:  # noqa: BLE001  (the caller gets it as an error of its own)
-            result = {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
-        answers.write(json.dumps(result) + "\n")
-        answers.flush()
-    os._exit(0)
 
 
 def _write_tfrecords(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from featurekit import artifact
 from featurekit.engines import local
+from featurekit.engines.beam import running
+from featurekit.engines.workers import Worker
 from featurekit.errors import UsageError, require
-from featurekit.export import Worker, require_parity
+from featurekit.export import require_parity, worker
 from featurekit.graph import code_domain, fitted_type
 from featurekit.opening import Space, as_spec, open_all, open_sources, reader
 from featurekit.planner import Plan, make_plan
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from featurekit.engines.bigquery.settings import Settings
 
 EXAMPLES = "examples"
-ENGINES = ("local", "gcp")
-_KNOWN = " and ".join(ENGINES)
+ENGINES = ("local", "beam", "gcp")
+_KNOWN = f"{', '.join(ENGINES[:-1])} and {ENGINES[-1]}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def plan(
 
     Args:
         spec: The spec, or the path of its file.
-        engine: `local`, or `gcp` for aggregations and lookups in BigQuery.
+        engine: `local`; `beam` for full passes on Apache Beam; `gcp` for those, and aggregations
+            and lookups in BigQuery.
         saved_model: Whether the row graph is exported to TensorFlow.
         bigquery: How to reach sources that are BigQuery tables; see `check`.
 
@@ -106,6 +109,8 @@ def run(
     engine: str = "local",
     bigquery: Settings | None = None,
     load: bool = False,
+    beam: Sequence[str] = (),
+    max_bad_rows: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Fit all statistics, write the examples and the SavedModel, and publish them as one folder.
@@ -116,10 +121,14 @@ def run(
         tensorflow: Whether to export the SavedModel; by default where TensorFlow is installed.
         overwrite: Whether a run that stands at `out` may be replaced.
         tfrecord: Whether to write the examples as TFRecord too (needs TensorFlow).
-        engine: `local` for all of it here; `gcp` for aggregations and lookups in BigQuery.
+        engine: `local` for all of it here; `beam` for the full passes and the examples on Apache
+            Beam; `gcp` for those, and aggregations and lookups in BigQuery.
         bigquery: Where in BigQuery, and within which bounds; for `gcp`, and to read sources that
             are BigQuery tables.
         load: Whether local data may be loaded into BigQuery.
+        beam: Options for Beam, such as `--runner=DataflowRunner`.
+        max_bad_rows: So many rows that the spec does not allow may be set aside on Beam; they are
+            kept beside the examples, with the reason. Without Beam there may be none.
         progress: Told when a stage begins.
 
     Returns:
@@ -134,7 +143,8 @@ def run(
         UsageError: `out` cannot be written.
     """
     started = time.monotonic()
-    _check_engine(engine, bigquery)
+    on_beam = engine == "beam" or (engine == "gcp" and bool(beam))
+    _check_engine(engine, bigquery, beam, max_bad_rows)
     spec = as_spec(spec)
     target = Path(out).absolute()
     artifact.check_target(target, overwrite)
@@ -144,8 +154,9 @@ def run(
     export = installed if tensorflow is None else tensorflow
     with ExitStack() as stack:
         # Both import TensorFlow while the data is read.
-        builder = stack.enter_context(Worker()) if export else None
-        verifier = stack.enter_context(Worker()) if export or tfrecord else None
+        runner = stack.enter_context(running.worker()) if on_beam else None
+        builder = stack.enter_context(worker()) if export else None
+        verifier = stack.enter_context(worker()) if export or tfrecord else None
         space, tell = Space(stack, target), _Teller(progress)
         warehouse = None
         if bigquery is not None:
@@ -154,7 +165,7 @@ def run(
             warehouse = stack.enter_context(Warehouse(bigquery, tell.note))
         past_rows = set(spec.sources) - {spec.examples.source}
         unread = past_rows if engine == "gcp" else ()
-        resolved, tables = open_sources(spec, warehouse, space, unread)
+        resolved, tables = open_sources(spec, warehouse, space, unread, ragged=on_beam)
         made = make_plan(resolved, engine, export)
         if tfrecord:
             from featurekit.engines.tfrecord import refuse_wide
@@ -163,12 +174,14 @@ def run(
         aggregates = resolved.aggregates
         histories = {(node.aggregate.history.source, node.asked) for node in aggregates}
         past_stages = min(1, len(histories)) if engine == "gcp" else len(histories)
-        tell.stages = 2 + 2 * export + tfrecord + max(1, len(made.levels)) + past_stages
+        passes = 1 if on_beam else 1 + max(1, len(made.levels))
+        tell.stages = 1 + 2 * export + tfrecord + passes + past_stages
         folder = stack.enter_context(artifact.new_folder(target, overwrite))
         table = tables[spec.examples.source]
         if aggregates:
             from featurekit.engines import history
 
+            table.refuse_ragged()
             if warehouse is not None and engine == "gcp":
                 from featurekit.engines.bigquery import aggregates as remote
 
@@ -178,10 +191,23 @@ def run(
                 past = history.compute(aggregates, spec, table, tables, space.folder(), tell.stage)
             table = history.with_columns(table, aggregates, past)
             tell.lap("aggregate")
-        fitted, census = local.fit(made, table, tell.stage)
-        tell.lap("fit")
+        sample = result = None
+        if runner is not None:
+            tell.stage("statistics and examples on Beam")
+            request = running.Request(tuple(beam), max_bad_rows)
+            result = running.run_pipeline(
+                runner, made, _described(made), table, space.folder(), folder / EXAMPLES, request
+            )
+            fitted, census, sample = result.fitted, result.census, result.sample
+            tell.lap("beam")
+        else:
+            fitted, census = local.fit(made, table, tell.stage)
+            tell.lap("fit")
         artifact.write_statistics(folder, fitted)
         manifest = _manifest(made, tables, census, fitted)
+        if result is not None:
+            manifest["rows"]["bad"] = result.bad
+            manifest["beam"] = result.beam
         if warehouse is not None:
             manifest["bigquery"] = {
                 "project": warehouse.settings.project,
@@ -190,11 +216,13 @@ def run(
             }
         if builder is not None:
             builder.start({"task": "build", "folder": str(folder), "manifest": manifest})
-        tell.stage("writing the examples")
-        local.write_examples(made, fitted, table, folder / EXAMPLES, census)
-        tell.lap("write_examples")
+        if runner is None:
+            tell.stage("writing the examples")
+            local.write_examples(made, fitted, table, folder / EXAMPLES, census)
+            tell.lap("write_examples")
         if builder is not None and verifier is not None:
-            _certify(builder, verifier, made, table, census, folder, manifest, tell)
+            sample = sample or local.sample(made, table, folder / EXAMPLES, census)
+            _certify(builder, verifier, made, sample, folder, manifest, tell)
         else:
             manifest["saved_model"] = {"exported": False, "reason": _reason(installed)}
         if tfrecord and verifier is not None:
@@ -322,9 +350,19 @@ class _Teller:
         self.since = now
 
 
-def _check_engine(engine: str, bigquery: Settings | None) -> None:
+def _check_engine(
+    engine: str, bigquery: Settings | None, beam: Sequence[str], max_bad_rows: int
+) -> None:
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
+    if engine == "local" and (beam or max_bad_rows):
+        given = "options for Beam" if beam else "max_bad_rows"
+        raise UsageError(f"the engine local takes no {given}", hint="--engine beam")
+    if max_bad_rows < 0:
+        raise UsageError(f"max_bad_rows is a number of rows, got {max_bad_rows}")
+    if engine == "beam" or beam:
+        require("apache_beam", "beam", "running on Beam")
+        require("tensorflow_transform", "beam", "running on Beam")
     if engine == "gcp" and bigquery is None:
         raise UsageError(
             "the engine gcp needs to know where in BigQuery it may work",
@@ -342,9 +380,8 @@ def _features(made: Plan, fitted: Mapping[Any, Any]) -> dict[str, Any]:
     return out
 
 
-def _manifest(
-    made: Plan, tables: Mapping[str, Table], census: local.Census, fitted: Mapping[Any, Any]
-) -> dict[str, Any]:
+def _described(made: Plan) -> dict[str, Any]:
+    """Return all that another process needs to know of a plan: the beginning of the manifest."""
     resolved = made.resolved
     return {
         "format": artifact.FORMAT,
@@ -358,6 +395,15 @@ def _manifest(
             source: {name: str(of) for name, of in types.items()}
             for source, types in resolved.past.items()
         },
+    }
+
+
+def _manifest(
+    made: Plan, tables: Mapping[str, Table], census: local.Census, fitted: Mapping[Any, Any]
+) -> dict[str, Any]:
+    resolved = made.resolved
+    return {
+        **_described(made),
         "versions": artifact.versions(),
         "inputs": {
             name: table.fingerprint()
@@ -378,11 +424,11 @@ def _manifest(
 
 
 def _certify(
-    builder: Worker, verifier: Worker, made: Plan, table: Table, census: local.Census, folder: Path,
+    builder: Worker, verifier: Worker, made: Plan, sample: tuple[Any, Any], folder: Path,
     manifest: dict[str, Any], tell: _Teller,
 ) -> None:  # fmt: skip
     """Wait for the SavedModel, and have another process compare it with the written examples."""
-    inputs, written = local.sample(made, table, folder / EXAMPLES, census)
+    inputs, written = sample
     tell.stage("building the SavedModel")
     built = builder.answer()
     tell.lap("build_saved_model")

@@ -62,7 +62,9 @@ class Opened:
             raise
 
 
-def open_all(spec: Spec, rows: Callable[[str], Source] | None = None) -> Opened:
+def open_all(
+    spec: Spec, rows: Callable[[str], Source] | None = None, ragged: bool = False
+) -> Opened:
     """Open the source of the examples, and those that aggregations and lookups need."""
     needed = {spec.examples.source, *(entry.source for entry in spec.histories.values())}
     tables: dict[str, Table] = {}
@@ -76,9 +78,11 @@ def open_all(spec: Spec, rows: Callable[[str], Source] | None = None) -> Opened:
                 types[name] = _declared(source)
             continue
         try:
-            table = open_table(name, rows(name) if rows is not None else source, spec.base)
+            local = rows(name) if rows is not None else source
+            table = open_table(name, local, spec.base, ragged and name == spec.examples.source)
             with polars_errors(f"source {name!r}"):
-                if table.csv and table.frame.head(1).collect().is_empty():
+                # Whoever sets bad rows aside counts the others, too.
+                if table.csv and not ragged and table.frame.head(1).collect().is_empty():
                     raise DataError("the data has no rows", where=f"source {name!r}")
             tables[name], types[name] = table, column_types(table, source)
         except DataError as error:
@@ -104,6 +108,7 @@ def open_sources(
     warehouse: Warehouse | None = None,
     space: Space | None = None,
     unread: Container[str] = (),
+    ragged: bool = False,
 ) -> tuple[Resolved, dict[str, Table]]:
     """Resolve a spec and open the sources that its examples and its past rows are read from.
 
@@ -112,6 +117,7 @@ def open_sources(
         warehouse: The connection to BigQuery, for sources that are tables there.
         space: Where such tables are read to.
         unread: Sources of which nobody needs the rows: of tables, only the columns are read.
+        ragged: Whether rows of CSV examples may have too many fields; see `open_table`.
 
     Raises:
         SpecErrors: All problems of the spec together.
@@ -120,7 +126,7 @@ def open_sources(
     spec = as_spec(spec)
     main = spec.examples.source
     read = None if warehouse is None else reader(spec, warehouse, space, unread)
-    opened = open_all(spec, read)
+    opened = open_all(spec, read, ragged)
     resolved = opened.resolve(spec)
     past = {
         node.aggregate.history.source

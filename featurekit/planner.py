@@ -61,7 +61,8 @@ class Plan:
     Args:
         resolved: The typed graph.
         levels: The statistics of each pass over the training rows.
-        engine: `local`, or `gcp` for aggregations and lookups in BigQuery.
+        engine: `local`; `beam` for full passes and rows on Apache Beam; `gcp` for aggregations
+            and lookups in BigQuery.
         saved_model: Whether the row graph is exported to TensorFlow.
     """
 
@@ -163,7 +164,10 @@ def _steps(root: Node, engine: str) -> tuple[Step, ...]:
 
 
 def _engine(route: Route, engine: str) -> str:
-    return "BigQuery" if engine == "gcp" and route is Route.BIGQUERY else "Polars"
+    if engine == "gcp" and route is Route.BIGQUERY:
+        return "BigQuery"
+    on_beam = {Route.BEAM: "tf.Transform", Route.TENSORFLOW: "TensorFlow"}
+    return on_beam.get(route, "Polars") if engine == "beam" else "Polars"
 
 
 def _reason(route: Route, nodes: list[Node]) -> str:

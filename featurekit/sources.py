@@ -210,8 +210,14 @@ def _read_hint(text: str) -> str:
     return ""
 
 
-def open_table(name: str, source: Source, base: Path) -> Table:
+def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> Table:
     """Open a source without reading its rows (a CSV file's first rows are read for its types).
+
+    Args:
+        name: Its name in the spec.
+        source: Its declaration.
+        base: What its path is relative to.
+        ragged: Whether rows of CSV may have too many fields, because who reads them sees to that.
 
     Raises:
         DataError: The data is missing, empty or unreadable.
@@ -239,7 +245,7 @@ def open_table(name: str, source: Source, base: Path) -> Table:
                 raise DataError("the file is empty", where=where)
             with polars_errors(where):
                 frame = (
-                    _scan_csv(source, files, renamed)
+                    _scan_csv(source, files, renamed, ragged)
                     if csv
                     else pl.scan_parquet(list(files), glob=False)
                 )
@@ -334,7 +340,9 @@ def _format(source: Source, file: Path, where: str) -> str:
     )
 
 
-def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str]) -> pl.LazyFrame:
+def _scan_csv(
+    source: Source, files: tuple[Path, ...], renamed: Mapping[str, str], ragged: bool
+) -> pl.LazyFrame:
     options: dict[str, Any] = {
         "separator": _separator(source, files),
         "null_values": list(source.null_values),
@@ -350,13 +358,14 @@ def _scan_csv(source: Source, files: tuple[Path, ...], renamed: Mapping[str, str
         for name, column in source.columns.items()
         if column.expr is None and column.type in (FLOAT32, FLOAT64)
     }
-    header = _header(files[0], options["separator"])
+    header = _header(files[0], options["separator"], ragged)
     overrides = {name: dtype for name, dtype in declared.items() if name in header}
     return pl.scan_csv(
         list(files),
         infer_schema_length=INFER_ROWS,
         schema_overrides=overrides,
         glob=False,
+        truncate_ragged_lines=ragged,
         **options,
     )
 
@@ -366,11 +375,12 @@ def _separator(source: Source, files: tuple[Path, ...]) -> str:
     return "\t" if tabs else source.separator
 
 
-def _header(file: Path, separator: str) -> set[str]:
+def _header(file: Path, separator: str, ragged: bool) -> set[str]:
     """Return the column names of a CSV file."""
     first = pl.read_csv(
-        file, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False
-    )
+        file, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False,
+        truncate_ragged_lines=ragged,
+    )  # fmt: skip
     names = [str(name) for name in first.row(0)]
     other = next((mark for mark in ";\t|," if mark in names[0] and mark != separator), None)
     if len(names) == 1 and other is not None:

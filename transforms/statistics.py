@@ -66,6 +66,10 @@ _PROBED = 8_192
 class EmptyColumn(ValueError):
     """A statistic met no value that it could use."""
 
+    def __init__(self, message: str = "") -> None:
+        nothing = "the training rows hold no value here (all are missing or not finite)"
+        super().__init__(message or nothing)
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -212,17 +216,17 @@ class Quantiles(Statistic):
         bins = answer.filter(pl.col("low").is_finite()).sort("low", "high")
         total = int(bins["count"].sum())
         _need(total)
-        ranks = sorted({rank for part in self._ranks(total) for rank in part[:2]})
+        ranks = sorted({rank for part in self.ranks(total) for rank in part[:2]})
         found: dict[int, float] = {}
         while (holding := _settle(bins, ranks, found)).len():
             bins, width = yield from _refine(of, bins, holding, width)
         boundaries = tuple(
             found[low] if weight == 0 else _between(found[low], found[high], weight)
-            for low, high, weight in self._ranks(total)
+            for low, high, weight in self.ranks(total)
         )
         return QuantilesValue(total, boundaries)
 
-    def _ranks(self, total: int) -> list[tuple[int, int, float]]:
+    def ranks(self, total: int) -> list[tuple[int, int, float]]:
         """For each boundary: the ranks below and above it, and the weight of the upper one."""
         out = []
         for i in range(1, self.parts):
@@ -244,6 +248,11 @@ class WordCountsValue:
     counts: tuple[int, ...]
     distinct: int
 
+    @property
+    def size(self) -> int:
+        """How many words are kept."""
+        return len(self.words)
+
 
 @dataclass(frozen=True)
 class WordCounts(Statistic):
@@ -262,9 +271,16 @@ class WordCounts(Statistic):
     value = WordCountsValue
 
     def fit(self, of: Type) -> Fitting:
+        return self.value_of((yield _counted(pl.col("x"))))
+
+    def value_of(self, counts: pl.DataFrame) -> WordCountsValue:
+        """Return the fitted value, given each value `x` of the column and its `count`.
+
+        Raises:
+            ValueError: There is no word, or there are too many.
+        """
         x = pl.col("x")
-        answer = yield _counted(x)
-        words = answer.filter(x.is_not_null() & (x != "") & ~x.str.contains_any(["\n", "\r"]))
+        words = counts.filter(x.is_not_null() & (x != "") & ~x.str.contains_any(["\n", "\r"]))
         _need(words.height)
         kept = words.filter(pl.col("count") >= self.frequency_threshold)
         if self.top_k is None and kept.height > MAX_WORDS:
@@ -296,7 +312,15 @@ class MostFrequent(Statistic):
     value = MostFrequentValue
 
     def fit(self, of: Type) -> Fitting:
-        counts = (yield _counted(_finite(of))).drop_nulls("x")
+        return self.value_of((yield _counted(_finite(of))))
+
+    def value_of(self, counts: pl.DataFrame) -> MostFrequentValue:
+        """Return the fitted value, given each finite value `x` of the column and its `count`.
+
+        Raises:
+            EmptyColumn: There is none.
+        """
+        counts = counts.drop_nulls("x")
         _need(counts.height)
         value, count = counts.sort(["count", "x"], descending=[True, False]).row(0)
         return MostFrequentValue(value, count)
@@ -320,7 +344,7 @@ def _finite(of: Type) -> pl.Expr:
 
 def _need(count: object) -> None:
     if not count:
-        raise EmptyColumn("the training rows hold no value here (all are missing or not finite)")
+        raise EmptyColumn
 
 
 def _between(low: float, high: float, weight: float) -> float:

@@ -33,7 +33,7 @@ from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 from featurekit.transforms.statistics import EmptyColumn, Fitting, Question
 
-__all__ = ["Census", "fit"]
+__all__ = ["Census", "check_census", "fit"]
 
 _BATCH = 8 * BLOCK
 """Rows of a batch. The rounding of means depends on it, and on nothing else."""
@@ -192,8 +192,6 @@ class _Counting:
             DataError: There are no training rows, a check fails, or a split has a bad name.
         """
         counted, where = self.counted, self.rows.where
-        if not counted.rows:
-            raise DataError("the data has no rows", where=where)
         bad = [self.flagged[f"~bad{place}"] for place in range(len(self.rows.checks))]
         refuse_bad(self.rows.table, self.rows.checks, bad, where)
         counted.nan = {
@@ -204,23 +202,34 @@ class _Counting:
             raise DataError(
                 f"{self.without_split:,} rows have no value in the split column", where=where
             )
-        if counted.without_label == counted.rows:
-            raise DataError("no row has a label", where=where)
-        order = {TRAIN: 0, "eval": 1, "test": 2}
-        names = sorted(counted.splits, key=lambda name: (order.get(name, 3), name))
-        counted.splits = {name: counted.splits[name] for name in names}
-        if TRAIN not in counted.splits:
-            raise DataError(
-                f"no row falls in the train split; the splits found are {', '.join(names)}",
-                where=where, hint="statistics are fitted on the train rows only",
-            )  # fmt: skip
-        if len({name.lower() for name in names}) < len(names):
-            raise DataError(f"splits differ only in case: {', '.join(names)}", where=where)
-        for name in names:
-            if not _SPLIT_NAME.fullmatch(name):
-                raise DataError(f"{name!r} cannot name a split", where=where,
-                                hint="letters, digits, '-', '_' and '.'")  # fmt: skip
+        check_census(counted, where)
         return counted
+
+
+def check_census(counted: Census, where: str) -> None:
+    """Refuse data without training rows, and splits that cannot name folders; put splits in order.
+
+    Raises:
+        DataError: See above.
+    """
+    if not counted.rows:
+        raise DataError("the data has no rows", where=where)
+    if counted.without_label == counted.rows:
+        raise DataError("no row has a label", where=where)
+    order = {TRAIN: 0, "eval": 1, "test": 2}
+    names = sorted(counted.splits, key=lambda name: (order.get(name, 3), name))
+    counted.splits = {name: counted.splits[name] for name in names}
+    if TRAIN not in counted.splits:
+        raise DataError(
+            f"no row falls in the train split; the splits found are {', '.join(names)}",
+            where=where, hint="statistics are fitted on the train rows only",
+        )  # fmt: skip
+    if len({name.lower() for name in names}) < len(names):
+        raise DataError(f"splits differ only in case: {', '.join(names)}", where=where)
+    for name in names:
+        if not _SPLIT_NAME.fullmatch(name):
+            raise DataError(f"{name!r} cannot name a split", where=where,
+                            hint="letters, digits, '-', '_' and '.'")  # fmt: skip
 
 
 def _ask(

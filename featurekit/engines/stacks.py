@@ -27,7 +27,7 @@ from featurekit.transforms.statistics import (
     WordCounts,
 )
 
-__all__ = ["Fitted", "Frozen", "Stacks", "compute"]
+__all__ = ["Fitted", "Frozen", "Stacks", "column_name", "compute"]
 
 
 class Fitted(Protocol):
@@ -203,8 +203,10 @@ def _as_stack(values: Any, shape: Any) -> Any:
     return tf.reshape(values, tf.concat([shape, width], 0) if width else shape)
 
 
+def column_name(node: Node) -> str:
+    """Return the name of a column, or of an aggregate, which enters like one."""
+    return node.name if isinstance(node, ColumnNode) else node.text
+
+
 def _key(node: Node | str) -> Hashable:
-    """Columns, and aggregates that enter like them, go by their names."""
-    if isinstance(node, ColumnNode):
-        return node.name
-    return node.text if isinstance(node, AggregateNode) else node
+    return column_name(node) if isinstance(node, (ColumnNode, AggregateNode)) else node

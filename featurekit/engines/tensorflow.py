@@ -80,16 +80,16 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
         for column, of in inputs.items()
     }
 
-    by_type = _by_type(inputs)
+    groups = by_type(inputs)
 
     def graph(stacks: Stacks, batch: Any) -> dict[str, Any]:
         compute(plan.features.values(), stacks, Frozen(fitted, tables), batch)
-        return _outputs(plan.features, stacks)
+        return outputs(plan.features, stacks)
 
     @tf.function(input_signature=[signature], autograph=False)
     def transform_fn(inputs_: Mapping[str, Any]) -> dict[str, Any]:
         stacks = Stacks()
-        for of, columns in by_type.items():
+        for of, columns in groups.items():
             stacks.put(columns, from_dense(tf.stack([inputs_[names[c]] for c in columns]), of))
         return graph(stacks, tf.shape(next(iter(inputs_.values())))[0])
 
@@ -111,7 +111,7 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
         @tf.function(input_signature=examples_signature, autograph=False)
         def serving_examples(examples: Any) -> dict[str, Any]:
             parsed, stacks = tf.io.parse_example(examples, parsing), Stacks()
-            for of, columns in by_type.items():
+            for of, columns in groups.items():
                 stacks.put(columns, _from_ragged([parsed[c] for c in columns], of))
             return graph(stacks, tf.shape(examples)[0])
 
@@ -206,7 +206,8 @@ def _resource(node: Node, fitted: Mapping[Any, Any]) -> Any:
     return node.operation.tensorflow_resource([entry.type for entry in node.sources], values)
 
 
-def _missing(of: Type) -> Any:
+def missing_value(of: Type) -> Any:
+    """Return what stands for a missing value of a type that travels."""
     if of.is_float:
         return tf.constant(float("nan"), tensorflow_dtype(of))
     if of.kind is Kind.STRING:
@@ -214,7 +215,7 @@ def _missing(of: Type) -> Any:
     return tf.constant(MISSING_INTEGER, tf.int64)
 
 
-def _by_type(columns: Mapping[str, Type]) -> dict[Type, list[str]]:
+def by_type(columns: Mapping[str, Type]) -> dict[Type, list[str]]:
     found: dict[Type, list[str]] = {}
     for name, of in columns.items():
         found.setdefault(of, []).append(name)
@@ -233,7 +234,7 @@ def from_dense(values: Any, of: Type) -> Masked:
     if wire.is_float:
         valid = tf.logical_not(tf.math.is_nan(values))
     else:
-        valid = tf.not_equal(values, _missing(wire))
+        valid = tf.not_equal(values, missing_value(wire))
     if of.width is not None:
         valid = tf.reduce_any(valid, axis=-1)
     return Masked(_from_wire(values, of), valid)
@@ -245,7 +246,7 @@ def _from_ragged(columns: list[Any], of: Type) -> Masked:
     Of a vector the first elements, the others being missing.
     """
     wire = wire_type(of)
-    missing = _missing(wire)
+    missing = missing_value(wire)
     if of.width is not None:
         return from_dense(
             tf.stack([column.to_tensor(missing, shape=[None, of.width]) for column in columns]), of
@@ -267,16 +268,16 @@ def _from_wire(values: Any, of: Type) -> Any:
     return tf.not_equal(values, tf.constant(0, tf.int64)) if of == BOOL else values
 
 
-def _outputs(features: Mapping[str, Node], stacks: Stacks) -> dict[str, Any]:
+def outputs(features: Mapping[str, Node], stacks: Stacks) -> dict[str, Any]:
     """Return features as signatures give them; a missing value is one that stands for it."""
     made: dict[str, Any] = {}
-    for of, names in _by_type({name: node.type for name, node in features.items()}).items():
+    for of, names in by_type({name: node.type for name, node in features.items()}).items():
         if of.width is not None:
             for name in names:
                 values, valid = stacks.one(features[name])
-                made[name] = tf.where(valid[:, tf.newaxis], values, _missing(Type(of.kind)))
+                made[name] = tf.where(valid[:, tf.newaxis], values, missing_value(Type(of.kind)))
             continue
         values, valid = stacks.get([features[name] for name in names])
-        filled = tf.where(valid, values, _missing(of))
+        filled = tf.where(valid, values, missing_value(of))
         made.update(zip(names, tf.unstack(filled, len(names)), strict=True))
     return {name: made[name] for name in features}

@@ -236,7 +236,7 @@ def test_columns_that_are_computed_together_keep_their_own_statistics(expression
     from featurekit.transforms.base import Masked
 
     rows = 40
-    columns = {
+    columns: dict[str, list[float | None]] = {
         "a": [None if row % 7 == 0 else float(row) for row in range(rows)],
         "b": [None if row % 5 == 0 else 1e3 - row * row for row in range(rows)],
         "c": [2.5] * rows,

@@ -25,9 +25,9 @@ LAYERS = (
     ("planner", "explain", "picture"),
     ("engines",),
     ("artifact",),
-    ("export", "opening", "serving", "training"),
+    ("beam_program", "export", "opening", "serving", "training"),
     ("job", "schema", "snapshots", "transformer"),
-    ("analysis",),
+    ("analysis", "beam"),
     ("report",),
     ("console", "cli", "__main__"),
 )

@@ -341,9 +341,9 @@ def test_a_run_is_replaced_only_on_request(run_folder: Path, capsys: Captured) -
 
 
 def test_another_engine_is_refused_before_anything_is_read(capsys: Captured) -> None:
-    assert main(["run", "absent.yaml", "--out", "run", "--engine", "beam"]) == 2
+    assert main(["run", "absent.yaml", "--out", "run", "--engine", "spark"]) == 2
     assert capsys.readouterr().err == (
-        "featurekit: error: there is no engine 'beam'. Hint: the engines are local and gcp\n"
+        "featurekit: error: there is no engine 'spark'. Hint: the engines are local, beam and gcp\n"
     )
 
 

@@ -75,7 +75,8 @@ def test_type_checkers_see_the_same_public_names() -> None:
         for alias in node.names if alias.asname
     }  # fmt: skip
     homes = {(home, name) for name, home in fk._HOMES.items()}
-    assert imported == homes | {("featurekit._version", "__version__")}
+    modules = {("featurekit", name) for name in fk._MODULES}
+    assert imported == homes | modules | {("featurekit._version", "__version__")}
 
 
 def test_the_stub_file_is_up_to_date() -> None:

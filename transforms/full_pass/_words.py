@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.transforms.base import tf
+from featurekit.transforms.statistics import WordCountsValue
 
 __all__: list[str] = []  # Helpers: the package exports what its modules list here.
 
@@ -20,11 +21,21 @@ def word_index(x: pl.Expr, words: Sequence[str]) -> pl.Expr:
     return x.cast(pl.Enum(words), strict=False).to_physical()
 
 
-def word_table(words: Sequence[str], values: Sequence[float], unknown: float, dtype: Any) -> Any:
+def word_table(counts: Any, values: Any, unknown: float, dtype: Any) -> Any:
     """Return a TensorFlow table from words to values, `unknown` for any other string.
 
     The empty string, never a word, has an entry because TensorFlow refuses empty tables.
+
+    Args:
+        counts: The fitted words; or, where an analyzer is going to fit them, what makes the table.
+        values: A value for each word, in their order; their places if there are none.
+        unknown: The value of any other string.
+        dtype: The data type of the values.
     """
+    if not isinstance(counts, WordCountsValue):
+        return counts.table(values, unknown, dtype)
+    words = counts.words
+    values = range(len(words)) if values is None else values
     entries = tf.lookup.KeyValueTensorInitializer(
         tf.constant(["", *words], tf.string), tf.constant([unknown, *values], dtype)
     )

@@ -90,7 +90,10 @@ class CountEncode(FullPassOperation):
 
     def tensorflow_resource(self, types: Sequence[Type], fitted: Sequence[Any]) -> Any:
         of = tf.float32 if self.normalize else tf.int64
-        return word_table(fitted[0].words, self._numbers(fitted[0]), 0, of)
+        counts = fitted[0]
+        fixed = isinstance(counts, WordCountsValue)
+        numbers = self._numbers(counts) if fixed else self._tensorflow_numbers(counts.counts)
+        return word_table(counts, numbers, 0, of)
 
     def tensorflow(
         self, inputs: Sequence[Any], types: Sequence[Type], fitted: Sequence[Any], resource: Any
@@ -103,6 +106,13 @@ class CountEncode(FullPassOperation):
         ]
         total = sum(fitted.counts)
         return [count / total for count in kept] if self.normalize else kept
+
+    def _tensorflow_numbers(self, counts: Any) -> Any:
+        kept = tf.where(counts >= self.frequency_threshold, counts, tf.zeros_like(counts))
+        if not self.normalize:
+            return kept
+        total = tf.cast(tf.reduce_sum(counts), tf.float64)
+        return tf.cast(tf.cast(kept, tf.float64) / total, tf.float32)
 
     def _polars_dtype(self) -> Any:
         return pl.Float32() if self.normalize else pl.Int64()

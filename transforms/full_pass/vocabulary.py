@@ -100,9 +100,7 @@ class Vocabulary(FullPassOperation):
         return pl.when(x.is_not_null()).then(index.fill_null(self.default))
 
     def tensorflow_resource(self, types: Sequence[Type], fitted: Sequence[Any]) -> Any:
-        words = fitted[0].words
-        unknown = -1 if self.oov_buckets else self.default
-        return word_table(words, range(len(words)), unknown, tf.int64)
+        return word_table(fitted[0], None, -1 if self.oov_buckets else self.default, tf.int64)
 
     def tensorflow(
         self, inputs: Sequence[Any], types: Sequence[Type], fitted: Sequence[Any], resource: Any
@@ -111,5 +109,5 @@ class Vocabulary(FullPassOperation):
         index = resource.lookup(x)
         if not self.oov_buckets:
             return index
-        hashed = tensorflow_farmhash_bucket(x, self.oov_buckets) + len(fitted[0].words)
+        hashed = tensorflow_farmhash_bucket(x, self.oov_buckets) + fitted[0].size
         return tf.where(index < 0, hashed, index)

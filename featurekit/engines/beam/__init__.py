@@ -1,0 +1,1 @@
+"""Full passes on Apache Beam: tf.Transform analyses, TensorFlow transforms, any runner."""

@@ -1,0 +1,80 @@
+"""Fitting the statistics of a plan with tf.Transform, over batches of typed training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import polars as pl
+import tensorflow_transform.beam as tft_beam
+
+from featurekit.engines.beam.applying import Typed
+from featurekit.engines.beam.layout import Layout
+from featurekit.engines.beam.preprocessing import FITTED, statistics_fn
+from featurekit.engines.rows import SPLIT, TRAIN
+from featurekit.engines.stacks import column_name
+from featurekit.graph import AggregateNode, ColumnNode, topological
+from featurekit.planner import Plan
+from featurekit.transforms.base import tf
+
+__all__ = ["Analyze"]
+
+
+class Analyze(beam.PTransform):  # type: ignore[misc]
+    """Turns typed rows into the fitted statistics: one list with a text for each level.
+
+    Args:
+        plan: The plan.
+        folder: Where tf.Transform may keep files that only the job needs.
+        shards: Into how many shards values are dealt to be counted.
+    """
+
+    def __init__(self, plan: Plan, folder: str, shards: int = 1) -> None:
+        super().__init__()
+        self.plan, self.folder, self.shards = plan, folder, shards
+
+    def expand(self, typed: Any) -> Any:
+        """Return a collection of one list."""
+        if not self.plan.levels:
+            return typed.pipeline | "NothingToFit" >> beam.Create([[]])
+        layout = Layout(_columns(self.plan))
+        batches = typed | "TrainingRows" >> beam.ParDo(_Training(layout))
+        with tft_beam.Context(temp_dir=self.folder):
+            model, _ = (batches, layout.adapter()) | "Fit" >> tft_beam.AnalyzeDataset(
+                statistics_fn(self.plan, layout, self.shards)
+            )
+        return model | "ReadStatistics" >> beam.Map(_texts, layout, len(self.plan.levels))
+
+
+def _columns(plan: Plan) -> dict[str, Any]:
+    """Return the columns that statistics read, with their types."""
+    nodes = topological(request.node for request in plan.statistics)
+    return {
+        column_name(node): node.type
+        for node in nodes if isinstance(node, (ColumnNode, AggregateNode))
+    }  # fmt: skip
+
+
+class _Training(beam.DoFn):  # type: ignore[misc]
+    """Picks the rows of the train split, as tf.Transform takes them."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def process(self, typed: Typed) -> Iterator[Any]:
+        rows = typed.frame.filter(pl.col(SPLIT) == TRAIN)
+        if rows.height:
+            yield self.layout.to_arrow(rows)
+
+
+def _texts(model: str, layout: Layout, levels: int) -> list[str]:
+    """Return the constants of the graph that tf.Transform made."""
+    loaded = tf.saved_model.load(model)
+    inputs = {
+        name: tf.zeros([1, *spec.shape[1:]], spec.dtype) if spec.dtype != tf.string
+        else tf.fill([1, *spec.shape[1:]], "")
+        for name, spec in layout.signature().items()
+    }  # fmt: skip
+    outputs = loaded.transform_fn(inputs)
+    return [outputs[FITTED.format(level)].numpy()[0].decode() for level in range(levels)]

@@ -1,0 +1,192 @@
+"""Transforming batches on workers: the row graph of the SavedModel, with frozen statistics."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import polars as pl
+import pyarrow as pa
+
+from featurekit.engines.beam.layout import Layout, to_columns
+from featurekit.engines.beam.running import fitted_from
+from featurekit.engines.rows import LABEL, SPLIT
+from featurekit.engines.stacks import Frozen, column_name, compute
+from featurekit.engines.tensorflow import by_type, lookup_tables
+from featurekit.errors import EngineError
+from featurekit.graph import OperationNode, StatisticRequest, fitted_type
+from featurekit.planner import Plan
+from featurekit.transforms.base import tf
+from featurekit.types import Type
+
+__all__ = ["SAMPLE", "Apply", "Graph", "Transformed", "Typed", "graph_of"]
+
+SAMPLE = "sample"
+"""The tag of rows that the parity certificate compares."""
+SAMPLED_BATCHES = 8
+SAMPLED_ROWS = 512
+
+
+class Typed(NamedTuple):
+    """Typed rows of one part of the input that follow each other; see `Batch`."""
+
+    part: int
+    start: int
+    rows: int
+    frame: pl.DataFrame
+
+
+class Transformed(NamedTuple):
+    """Examples: keys, features, label; and `split`, the split of each."""
+
+    part: int
+    start: int
+    rows: int
+    table: pa.Table
+
+
+class Graph:
+    """The features of a plan as a traced TensorFlow function over batches.
+
+    Args:
+        plan: The plan.
+        fitted: Its statistics.
+    """
+
+    def __init__(self, plan: Plan, fitted: Mapping[StatisticRequest, Any]) -> None:
+        self.plan, self.fitted = plan, fitted
+        self.layout = Layout(plan.serving_inputs)
+        self.tables = lookup_tables(plan.features.values(), fitted)
+        self.types = {name: fitted_type(node, fitted) for name, node in plan.features.items()}
+        # Nothing is computed from a vector of the past, and its missing elements stay missing.
+        self.copied = {
+            name: column_name(node)
+            for name, node in plan.features.items()
+            if node.type.width is not None and not isinstance(node, OperationNode)
+        }
+        computed = {name: of for name, of in self.types.items() if name not in self.copied}
+        self.groups: dict[Type, list[str]] = by_type(computed)
+        self._call = self._traced()
+
+    def _traced(self) -> Callable[..., Any]:
+        @tf.function(input_signature=[self.layout.signature()], autograph=False)
+        def call(tensors: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+            stacks, rows = self.layout.stacks(tensors), self.layout.rows(tensors)
+            frozen = Frozen(self.fitted, self.tables)
+            roots = [self.plan.features[name] for names in self.groups.values() for name in names]
+            compute(roots, stacks, frozen, rows)
+            return [
+                stacks.get([self.plan.features[name] for name in names])
+                for names in self.groups.values()
+            ]
+
+        return call  # type: ignore[no-any-return]
+
+    def features(self, frame: pl.DataFrame) -> dict[str, pa.Array]:
+        """Return the features of typed rows, by their names.
+
+        Raises:
+            EngineError: TensorFlow fails; names the feature, and the row where it can.
+        """
+        arrays = {name: tf.constant(array) for name, array in self.layout.arrays(frame).items()}
+        try:
+            stacks = self._call(arrays)
+        except tf.errors.OpError as error:
+            raise self._blamed(frame, error) from None
+        made = {name: frame[column].to_arrow() for name, column in self.copied.items()}
+        for (of, names), (values, valid) in zip(self.groups.items(), stacks, strict=True):
+            made.update(to_columns(values.numpy(), valid.numpy(), names, of))
+        return {name: made[name] for name in self.plan.features}
+
+    def _blamed(self, frame: pl.DataFrame, error: Any) -> EngineError:
+        """Find the feature and the first row that TensorFlow fails at."""
+        text = str(error.message).splitlines()[0]
+        for name, node in self.plan.features.items():
+            row = self._failing(frame, name)
+            if row is None:
+                continue
+            read = [column for column in self.plan.resolved.inputs(node) if column in frame.columns]
+            values = ", ".join(f"{column}={value!r}" for column, value in
+                               zip(read, frame[row].select(read).row(0), strict=True))  # fmt: skip
+            return EngineError(
+                f"TensorFlow cannot compute {node.text}: {text}",
+                where=f"feature {name!r} where {values}",
+            )
+        return EngineError(f"TensorFlow failed: {text}", where="the row graph")
+
+    def _failing(self, frame: pl.DataFrame, name: str) -> int | None:
+        """Return the first row at which a feature fails, by halves."""
+
+        def fails(rows: pl.DataFrame) -> bool:
+            tensors = {n: tf.constant(a) for n, a in self.layout.arrays(rows).items()}
+            try:
+                stacks, count = self.layout.stacks(tensors), self.layout.rows(tensors)
+                frozen = Frozen(self.fitted, self.tables)
+                compute([self.plan.features[name]], stacks, frozen, count)
+            except tf.errors.OpError:
+                return True
+            return False
+
+        if not fails(frame):
+            return None
+        low, high = 0, frame.height
+        while high - low > 1:
+            middle = (low + high) // 2
+            if fails(frame[low:middle]):
+                high = middle
+            else:
+                low = middle
+        return low
+
+
+_GRAPHS: dict[str, Graph] = {}
+_LOCK = threading.Lock()
+
+
+def graph_of(plan: Plan, texts: Sequence[str]) -> Graph:
+    """Return the graph of a plan; it is traced once in a process."""
+    digest = hashlib.sha256(plan.resolved.spec.fingerprint.encode())
+    for text in texts:
+        digest.update(text.encode())
+    key = digest.hexdigest()
+    with _LOCK:
+        if key not in _GRAPHS:
+            _GRAPHS.clear()
+            _GRAPHS[key] = Graph(plan, fitted_from(plan, texts))
+        return _GRAPHS[key]
+
+
+class Apply(beam.DoFn):  # type: ignore[misc]
+    """Transforms typed rows; some come out under the tag `sample`, with what was made of them.
+
+    Args:
+        plan: The plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def process(self, typed: Typed, texts: Sequence[str]) -> Iterator[Any]:
+        """Yield the examples of a batch."""
+        graph = graph_of(self.plan, texts)
+        frame = typed.frame
+        if not frame.height:
+            yield Transformed(typed.part, typed.start, typed.rows, pa.table({}))
+            return
+        features = graph.features(frame)
+        keys = frame.select(pl.col(f"~key {name}").alias(name) for name in self.plan.resolved.keys)
+        columns = dict(zip(keys.columns, keys.to_arrow().columns, strict=True)) | features
+        if self.plan.resolved.label is not None:
+            columns[LABEL] = frame[LABEL].to_arrow()
+        table = pa.table({**columns, SPLIT: frame[SPLIT].to_arrow()})
+        yield Transformed(typed.part, typed.start, typed.rows, table)
+        step = max(frame.height // SAMPLED_ROWS, 1)
+        inputs = frame.select(list(self.plan.serving_inputs)).gather_every(step)[:SAMPLED_ROWS]
+        outputs = pl.DataFrame(pl.from_arrow(pa.table(features))).gather_every(step)
+        order = zlib.crc32(f"{typed.part} {typed.start}".encode())
+        sampled = (order, typed.part, typed.start, inputs, outputs[:SAMPLED_ROWS])
+        yield beam.pvalue.TaggedOutput(SAMPLE, sampled)

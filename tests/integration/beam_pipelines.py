@@ -1,0 +1,116 @@
+"""Pipelines of a user's own, for `test_beam_pipelines.py`: a program, which leaves without ending.
+
+Beam, tf.Transform and Arrow's copy inside of tfx_bsl crash the interpreter when it ends with all
+of them loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+import featurekit as fk
+
+
+def transform(spec: Path, data: Path, out: Path) -> None:
+    """Use `Transform` over Parquet batches, and write examples and the transform function."""
+    import apache_beam as beam
+    import tensorflow_transform.beam as tft_beam
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        rows = pipeline | beam.io.ReadFromParquetBatched(str(data))
+        made = rows | fk.beam.Transform(spec)
+        _ = made.examples | beam.Map(save, out)
+        _ = made.transform_fn | tft_beam.WriteTransformFn(str(out / "tft"))
+    as_tensors(out / "tft", data, out)
+
+
+def save(table: pa.Table, out: Path) -> None:
+    """Write examples; there is one batch."""
+    pl.DataFrame(pl.from_arrow(table)).write_parquet(out / "examples.parquet")
+
+
+def dictionaries(spec: Path, data: Path, out: Path) -> None:
+    """Use `Transform` over rows that are dictionaries."""
+    import apache_beam as beam
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        rows = pipeline | beam.Create(pl.read_parquet(data).to_dicts(), reshuffle=False)
+        made = rows | fk.beam.Transform(spec)
+        _ = made.examples | beam.Map(save, out)
+
+
+def preprocessing(spec: Path, data: Path, out: Path) -> None:
+    """Use `preprocessing_fn` in tf.Transform, with inputs that may be missing."""
+    import apache_beam as beam
+    import tensorflow as tf
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata import dataset_metadata
+
+    frame = pl.read_parquet(data)
+    kinds: dict[Any, Any] = {pl.Float32: tf.float32, pl.Int64: tf.int64, pl.String: tf.string}
+    columns = [name for name, dtype in frame.schema.items() if type(dtype) in kinds]
+    features = {name: tf.io.VarLenFeature(kinds[type(frame.schema[name])]) for name in columns}
+    features["id"] = tf.io.FixedLenFeature([], tf.int64)
+    metadata = dataset_metadata.DatasetMetadata.from_feature_spec(features)
+    rows = [
+        {name: value if name == "id" else [] if value is None else [value]
+         for name, value in row.items()}
+        for row in frame.select(columns).to_dicts()
+    ]  # fmt: skip
+    function = fk.beam.preprocessing_fn(spec)
+
+    def keyed(inputs: dict[str, Any]) -> dict[str, Any]:
+        return {**function(inputs), "id": tf.identity(inputs["id"])}
+
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        beam.Pipeline(runner="FnApiRunner") as pipeline,
+        tft_beam.Context(temp_dir=scratch),
+    ):
+        made = (pipeline | beam.Create(rows), metadata)
+        (transformed, _), function_out = made | tft_beam.AnalyzeAndTransformDataset(keyed)
+        _ = (
+            transformed
+            | beam.Map(plain)
+            | beam.io.WriteToText(str(out / "rows.jsonl"), shard_name_template="")
+        )
+        _ = function_out | tft_beam.WriteTransformFn(str(out / "tft"))
+
+
+def plain(row: dict[str, Any]) -> str:
+    """Return a row as JSON; NaN stands for a missing number."""
+    return json.dumps(
+        {name: value.decode() if isinstance(value, bytes) else np.asarray(value).tolist()
+         for name, value in row.items()}
+    )  # fmt: skip
+
+
+def as_tensors(folder: Path, data: Path, out: Path) -> None:
+    """Apply the written transform function as a trainer would."""
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from featurekit.engines.dense import dense
+
+    loaded = tft.TFTransformOutput(str(folder))
+    frame = pl.read_parquet(data)
+    raw = {name: tf.constant(dense(frame[name])) for name in ("a", "n", "s")}
+    made = loaded.transform_raw_features(raw)
+    spec = loaded.transformed_feature_spec()
+    assert spec.keys() == made.keys()
+    np.savez(out / "tensors.npz", **{name: value.numpy() for name, value in made.items()})
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*(Path(text) for text in sys.argv[2:]))
+    sys.stdout.flush()
+    os._exit(0)
