@@ -53,7 +53,7 @@ def narrow(rows: int) -> pa.Table:
     return pa.concat_tables([whole] * copies + [whole.slice(0, rest)])
 
 
-def wide(rows: int) -> pa.Table:
+def wide(rows: int, workload: str = "wide") -> pa.Table:
     """Return a hundred numeric columns, drawn with a seed from the six of the flights.
 
     Column i resamples column i mod 6 of the flights, missing values included. Of an even i the
@@ -63,7 +63,7 @@ def wide(rows: int) -> pa.Table:
     source = flights().select(WORKLOADS["flights"].numbers)
     random = np.random.default_rng(SEED)
     columns = {}
-    for place, name in enumerate(WORKLOADS["wide"].columns):
+    for place, name in enumerate(WORKLOADS[workload].columns):
         drawn = source.to_series(place % source.width).gather(
             random.integers(source.height, size=rows)
         )
@@ -209,7 +209,7 @@ def main() -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         write(hot_key(rows, history) if hot else past_flights(rows, history.copies), temporary)
     else:
-        table = {"flights": narrow, "wide": wide}[workload](rows)
+        table = narrow(rows) if workload == "flights" else wide(rows, workload)
         pq.write_table(table, temporary, row_group_size=ROW_GROUP)
     temporary.replace(arguments.target)
 

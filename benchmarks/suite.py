@@ -10,7 +10,7 @@ from pathlib import Path
 import environment
 
 __all__ = [
-    "CASES", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "PLAN", "POLARS", "PYARROW",
+    "CASES", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "ON_BEAM", "PLAN", "POLARS", "PYARROW",
     "SAVED_MODEL", "SKLEARN", "TF_TRANSFORM", "Case", "Contender",
 ]  # fmt: skip
 
@@ -20,6 +20,7 @@ DEPARTURES = 334_264
 
 FEATUREKIT = "FeatureKit"
 SAVED_MODEL = "FeatureKit + SavedModel"
+ON_BEAM = "FeatureKit on Beam + SavedModel"
 TF_TRANSFORM = "tf.Transform"
 SKLEARN = "scikit-learn"
 PYARROW = "pyarrow, reading only"
@@ -68,6 +69,7 @@ class Contender:
 COLUMNS = {
     FEATUREKIT: Contender("benchmarks.cases.featurekit_run"),
     SAVED_MODEL: Contender("benchmarks.cases.featurekit_run", ("--tensorflow",)),
+    ON_BEAM: Contender("benchmarks.cases.featurekit_run", ("--tensorflow", "--engine", "beam")),
     TF_TRANSFORM: Contender("benchmarks.peers.tf_transform", warmed=False),
     SKLEARN: Contender("benchmarks.peers.sklearn_columns"),
     PYARROW: Contender("benchmarks.peers.pyarrow_read"),
@@ -127,6 +129,17 @@ CASES = {
         "100 columns to 100 features",
         {FEATUREKIT: 3, PYARROW: 3, SAVED_MODEL: 2, SKLEARN: 2, TF_TRANSFORM: 1}, COLUMNS,
         "wide", 1_000_000, 100_000,
+    ),
+    "beam": Case(
+        "10 columns to 16 features, flights x 10, on Beam", {ON_BEAM: 3, TF_TRANSFORM: 2}, COLUMNS,
+        "flights", 10 * FLIGHTS, FLIGHTS,
+    ),
+    "both": Case(
+        "100 columns to 200 features", {ON_BEAM: 3, TF_TRANSFORM: 1}, COLUMNS,
+        "both", 20_000, 20_000,
+    ),
+    "few": Case(
+        "10 columns to 20 features", {ON_BEAM: 3, TF_TRANSFORM: 2}, COLUMNS, "few", 20_000, 20_000
     ),
     "windows": Case(
         "24 aggregates of past flights",

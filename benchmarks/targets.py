@@ -13,6 +13,7 @@ from suite import (
     FEATUREKIT,
     FEATURETOOLS,
     HELP,
+    ON_BEAM,
     PLAN,
     POLARS,
     PYARROW,
@@ -95,6 +96,10 @@ TARGETS = (
     Target(("windows-10", FEATUREKIT), "seconds", 12, ("windows", FEATUREKIT)),
     Target(("windows-hot", FEATUREKIT), "megabytes", 2000),
     Target(("sql", PLAN), "seconds", 2),
+    _faster("both", ON_BEAM, 4, TF_TRANSFORM),
+    _faster("beam", ON_BEAM, 1.3, TF_TRANSFORM),
+    Target(("both", ON_BEAM), "megabytes", 1, ("both", TF_TRANSFORM)),
+    Target(("beam", ON_BEAM), "megabytes", 1, ("beam", TF_TRANSFORM)),
 )
 
 

@@ -51,6 +51,8 @@ _WIDE = tuple(f"n{place:02}" for place in range(100))
 WORKLOADS = {
     "flights": Workload(_NUMBERS, _NUMBERS, ("carrier", "tailnum", "origin", "dest")),
     "wide": Workload(_WIDE[:50], _WIDE[50:]),
+    "both": Workload(_WIDE, _WIDE),
+    "few": Workload(_WIDE[:10], _WIDE[:10]),
 }
 
 

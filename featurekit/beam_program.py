@@ -23,7 +23,9 @@ _STEP = re.compile(r" \[while running '[^']*'\]")
 
 def main() -> None:
     """Do jobs until no more come: the body of the process."""
-    serve({"run": _run}, _prepare)
+    from featurekit.export import build
+
+    serve({"run": _run, "build": build}, _prepare)
 
 
 def _prepare() -> None:

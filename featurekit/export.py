@@ -18,7 +18,7 @@ from featurekit.engines.workers import Worker, serve
 from featurekit.errors import ParityError
 from featurekit.types import BOOL, Kind, Type, parse_type
 
-__all__ = ["worker"]
+__all__ = ["build", "require_parity", "worker"]
 
 TOLERANCE = 1e-6
 """Floats of the SavedModel and of the examples may differ by so much, relative."""
@@ -32,7 +32,7 @@ def worker() -> Worker:
 
 def main() -> None:
     """Do jobs until no more come: the body of a worker process."""
-    tasks = {"build": _build, "verify": _verify, "write_tfrecords": _write_tfrecords}
+    tasks = {"build": build, "verify": _verify, "write_tfrecords": _write_tfrecords}
     serve(tasks, _prepare)
 
 
@@ -53,7 +53,8 @@ def _write_tfrecords(job: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _build(job: Mapping[str, Any]) -> dict[str, Any]:
+def build(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the SavedModel of a run whose statistics are written."""
     from featurekit.artifact import read_plan, read_statistics
     from featurekit.engines.tensorflow import refused_examples, save
 

@@ -145,6 +145,11 @@ def run(
     started = time.monotonic()
     on_beam = engine == "beam" or (engine == "gcp" and bool(beam))
     _check_engine(engine, bigquery, beam, max_bad_rows)
+    if "://" in str(out):
+        raise UsageError(
+            "a run cannot be published to a bucket yet", where=str(out),
+            hint="write to a folder of this machine, and copy it",
+        )  # fmt: skip
     spec = as_spec(spec)
     target = Path(out).absolute()
     artifact.check_target(target, overwrite)
@@ -155,7 +160,8 @@ def run(
     with ExitStack() as stack:
         # Both import TensorFlow while the data is read.
         runner = stack.enter_context(running.worker()) if on_beam else None
-        builder = stack.enter_context(worker()) if export else None
+        # The process that runs pipelines has TensorFlow ready, too.
+        builder = (runner or stack.enter_context(worker())) if export else None
         verifier = stack.enter_context(worker()) if export or tfrecord else None
         space, tell = Space(stack, target), _Teller(progress)
         warehouse = None

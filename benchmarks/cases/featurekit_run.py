@@ -31,9 +31,10 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--tensorflow", action="store_true", help="export the SavedModel too")
+    parser.add_argument("--engine", default="local", help="what fits and transforms")
     arguments = parser.parse_args()
     made = spec(WORKLOADS[arguments.workload], arguments.data)
-    fk.run(made, arguments.out, tensorflow=arguments.tensorflow)
+    fk.run(made, arguments.out, tensorflow=arguments.tensorflow, engine=arguments.engine)
 
 
 if __name__ == "__main__":

@@ -276,6 +276,11 @@ def test_options_that_beam_does_not_know_are_refused(data: Path, tmp_path: Path)
         )  # fmt: skip
 
 
+def test_a_bucket_is_refused_before_anything_runs(data: Path) -> None:
+    with pytest.raises(fk.UsageError, match="gs://bucket/run: a run cannot be published"):
+        fk.run(spec(data / "*.parquet"), "gs://bucket/run", engine="beam")
+
+
 def test_the_engine_local_takes_nothing_for_beam(data: Path, tmp_path: Path) -> None:
     with pytest.raises(fk.UsageError, match="takes no options for Beam"):
         fk.run(spec(data / "*.parquet"), tmp_path / "out", beam=["--runner=FnApiRunner"])

@@ -117,6 +117,18 @@ def test_local_data_that_is_loaded_gives_what_the_embedded_engine_gives(
     assert not list(folder.glob(".loaded*")), "nothing is left beside the run"
 
 
+def test_what_bigquery_computes_feeds_beam(
+    folder: Path, settings: fk.BigQuery, local: pl.DataFrame
+) -> None:
+    made = fk.run(
+        spec(folder), folder / "beam", tensorflow=False, engine="gcp", bigquery=settings,
+        load=True, beam=["--runner=FnApiRunner"],
+    )  # fmt: skip
+    assert_frame_equal(made.examples().to_polars(), local, check_exact=False, rel_tol=1e-5)
+    assert made.manifest["beam"]["runner"] == "FnApiRunner"
+    assert made.manifest["bigquery"]["dataset"] == settings.dataset
+
+
 def test_a_repeated_run_loads_and_computes_nothing_again(
     folder: Path, settings: fk.BigQuery, local: pl.DataFrame
 ) -> None:
