@@ -76,6 +76,9 @@ def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
     left_out = f"; {unlabelled:,} without a label left out" if unlabelled else ""
     yield f"{out}: {count(len(done.features), 'feature')} of {count(rows['written'], 'row')}"
     yield f"  rows        {splits}{left_out}"
+    bad = rows.get("bad", {"rows": 0})["rows"]
+    if bad:
+        yield f"  bad rows    {bad:,} set aside in {out}/bad_rows"
     missing = rows["nan_read_as_missing"]
     if missing:
         found = ", ".join(f"{name} {number:,}" for name, number in missing.items())

@@ -110,6 +110,36 @@ def as_tensors(folder: Path, data: Path, out: Path) -> None:
     np.savez(out / "tensors.npz", **{name: value.numpy() for name, value in made.items()})
 
 
+def failing(out: Path) -> None:
+    """Let TensorFlow fail at one value of one feature; write what the error says."""
+    import tensorflow as tf
+
+    from featurekit.engines.beam.applying import Graph
+    from featurekit.transforms.row.log1p import Log1p
+
+    frame = pl.DataFrame(
+        {"a": [1.0] * 500 + [float("inf")] + [2.0] * 400, "b": [1.0] * 901},
+        schema={"a": pl.Float32, "b": pl.Float32},
+    )
+    spec = fk.Spec.from_dict(
+        {
+            "name": "failing", "sources": {"rows": {"path": str(out / "rows.parquet")}},
+            "examples": {"source": "rows"},
+            "features": {"good": "log1p(b)", "sum": "a + b", "bad": "log1p(a + b)"},
+        }
+    )  # fmt: skip
+    frame.write_parquet(out / "rows.parquet")
+
+    def checked(_: Any, inputs: Any, types: Any) -> Any:  # noqa: ARG001
+        return tf.debugging.check_numerics(inputs[0], "a test's own check")
+
+    Log1p.tensorflow = checked  # type: ignore[method-assign, assignment]
+    try:
+        Graph(fk.plan(spec), {}).features(frame)
+    except fk.EngineError as error:
+        (out / "error.txt").write_text(str(error))
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*(Path(text) for text in sys.argv[2:]))
     sys.stdout.flush()

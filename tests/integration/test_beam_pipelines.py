@@ -95,3 +95,12 @@ def test_preprocessing_fn_gives_tf_transform_the_features(
             one = row[name]
             near = isinstance(other, float) and abs(one - other) < 1e-6
             assert near or same(one, other, 1e-5), f"{name}: {one} for {other}"
+
+
+def test_a_failure_of_tensorflow_names_the_feature_and_the_value(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, PROGRAM, "failing", tmp_path], check=True, capture_output=True)
+    text = (tmp_path / "error.txt").read_text()
+    assert text.startswith(
+        "feature 'bad' where a=inf, b=1.0: TensorFlow cannot compute log1p(a + b): "
+    )
+    assert "a test's own check" in text

@@ -103,44 +103,45 @@ class Graph:
         return {name: made[name] for name in self.plan.features}
 
     def _blamed(self, frame: pl.DataFrame, error: Any) -> EngineError:
-        """Find the feature and the first row that TensorFlow fails at."""
-        text = str(error.message).splitlines()[0]
+        """Find the feature and the first row that TensorFlow fails at, computing them eagerly."""
         for name, node in self.plan.features.items():
-            row = self._failing(frame, name)
-            if row is None:
+            if self._failure(frame, name) is None:
                 continue
+            row = self._first_failing(frame, name)
             read = [column for column in self.plan.resolved.inputs(node) if column in frame.columns]
-            values = ", ".join(f"{column}={value!r}" for column, value in
-                               zip(read, frame[row].select(read).row(0), strict=True))  # fmt: skip
+            cells = zip(read, frame[row].select(read).row(0), strict=True)
+            values = ", ".join(f"{column}={value!r}" for column, value in cells)
             return EngineError(
-                f"TensorFlow cannot compute {node.text}: {text}",
+                f"TensorFlow cannot compute {node.text}: {self._failure(frame[row], name)}",
                 where=f"feature {name!r} where {values}",
             )
-        return EngineError(f"TensorFlow failed: {text}", where="the row graph")
+        return EngineError(f"TensorFlow failed: {_first_line(error)}", where="the row graph")
 
-    def _failing(self, frame: pl.DataFrame, name: str) -> int | None:
+    def _failure(self, rows: pl.DataFrame, name: str) -> str | None:
+        """Return what TensorFlow says when it computes one feature, if it fails."""
+        tensors = {key: tf.constant(array) for key, array in self.layout.arrays(rows).items()}
+        try:
+            stacks, count = self.layout.stacks(tensors), self.layout.rows(tensors)
+            frozen = Frozen(self.fitted, self.tables)
+            compute([self.plan.features[name]], stacks, frozen, count)
+        except tf.errors.OpError as error:
+            return _first_line(error)
+        return None
+
+    def _first_failing(self, frame: pl.DataFrame, name: str) -> int:
         """Return the first row at which a feature fails, by halves."""
-
-        def fails(rows: pl.DataFrame) -> bool:
-            tensors = {n: tf.constant(a) for n, a in self.layout.arrays(rows).items()}
-            try:
-                stacks, count = self.layout.stacks(tensors), self.layout.rows(tensors)
-                frozen = Frozen(self.fitted, self.tables)
-                compute([self.plan.features[name]], stacks, frozen, count)
-            except tf.errors.OpError:
-                return True
-            return False
-
-        if not fails(frame):
-            return None
         low, high = 0, frame.height
         while high - low > 1:
             middle = (low + high) // 2
-            if fails(frame[low:middle]):
+            if self._failure(frame[low:middle], name) is not None:
                 high = middle
             else:
                 low = middle
         return low
+
+
+def _first_line(error: Any) -> str:
+    return str(error.message).strip().splitlines()[0]
 
 
 _GRAPHS: dict[str, Graph] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -51,14 +51,12 @@ class Part:
     Args:
         place: Its place in the input.
         path: Its file.
-        partition: The place of its file among the files.
         groups: The row groups of a Parquet file; none for a whole CSV file.
         csv: How a CSV file is written.
     """
 
     place: int
     path: str
-    partition: int
     groups: tuple[int, ...] = ()
     csv: CsvFormat | None = None
 
@@ -75,9 +73,9 @@ def parts_of(files: Sequence[str], csv_format: CsvFormat | None) -> list[Part]:
         DataError: A file is not Parquet.
     """
     parts: list[Part] = []
-    for partition, path in enumerate(files):
+    for path in files:
         if csv_format is not None:
-            parts.append(Part(len(parts), path, partition, csv=csv_format))
+            parts.append(Part(len(parts), path, csv=csv_format))
             continue
         with opened(path) as file, _arrow_errors(path):
             metadata = pq.ParquetFile(file).metadata
@@ -87,7 +85,7 @@ def parts_of(files: Sequence[str], csv_format: CsvFormat | None) -> list[Part]:
             groups.append(group)
             rows += metadata.row_group(group).num_rows
             if rows >= _PART_ROWS or group == metadata.num_row_groups - 1:
-                parts.append(Part(len(parts), path, partition, tuple(groups)))
+                parts.append(Part(len(parts), path, tuple(groups)))
                 groups, rows = [], 0
     return parts
 
@@ -183,8 +181,3 @@ class Read(beam.DoFn):  # type: ignore[misc]
         missing = [name for name in self.columns if name not in there]
         if missing:
             raise DataError(f"the data has no column {missing[0]!r}", where=path)
-
-
-def numbered(parts: Sequence[Part], first: int) -> list[Part]:
-    """Return parts with places that count on from the first."""
-    return [replace(part, place=first + place) for place, part in enumerate(parts)]

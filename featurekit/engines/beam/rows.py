@@ -17,8 +17,6 @@ from featurekit.transforms.base import polars_dtype
 
 __all__ = ["BadRow", "Batch", "Tally", "Typing"]
 
-PARTITION = "~partition"
-"""The column that says which part of the input a row is of."""
 NO_SPLIT = "no value in the split column"
 
 

@@ -232,40 +232,11 @@ class Numbers:
             for low, high, weight in ranks
         )
 
-    def to_arrow(self) -> pa.RecordBatch:
-        """Return the part as plain data."""
-        self.compact()
-        kept = [None if sketch is None else sketch.__getstate__() for sketch in self.sketches]
-        arrays = [self.count, self.mean, self.squares, self.minimum, self.maximum]
-        columns = [*(pa.array(array) for array in arrays), pa.array(kept, pa.large_binary())]
-        epsilons = pa.array(list(self.epsilons), pa.float64())
-        names = ["count", "mean", "squares", "minimum", "maximum", "sketch", "epsilon"]
-        return pa.RecordBatch.from_arrays([*columns, epsilons], names)
-
     def compact(self) -> None:
         """Make what is going to travel small."""
         for sketch in self.sketches:
             if sketch is not None:
                 sketch.Compact()
-
-    @classmethod
-    def from_arrow(cls, batch: pa.RecordBatch) -> Numbers:
-        """Return the part that `to_arrow` gave."""
-        names = ("count", "mean", "squares", "minimum", "maximum")
-        arrays = [batch.column(name).to_numpy(zero_copy_only=False).copy() for name in names]
-        sketches = [_sketch(state) for state in batch.column("sketch").to_pylist()]
-        epsilons = tuple(batch.column("epsilon").to_pylist())
-        return cls(epsilons, **dict(zip(names, arrays, strict=True)), sketches=sketches)
-
-
-def _sketch(state: bytes | None) -> Any:
-    if state is None:
-        return None
-    from tfx_bsl.sketches import QuantilesSketch
-
-    made = QuantilesSketch.__new__(QuantilesSketch)
-    made.__setstate__(state)
-    return made
 
 
 def _number(value: float, of: Type) -> float:
