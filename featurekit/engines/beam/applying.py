@@ -18,7 +18,7 @@ from featurekit.engines.rows import LABEL, SPLIT
 from featurekit.engines.stacks import Frozen, column_name, compute
 from featurekit.engines.tensorflow import by_type, lookup_tables
 from featurekit.errors import EngineError
-from featurekit.graph import OperationNode, StatisticRequest, fitted_type
+from featurekit.graph import AggregateNode, ColumnNode, StatisticRequest, fitted_type
 from featurekit.planner import Plan
 from featurekit.transforms.base import tf
 from featurekit.types import Type
@@ -62,11 +62,12 @@ class Graph:
         self.layout = Layout(plan.serving_inputs)
         self.tables = lookup_tables(plan.features.values(), fitted)
         self.types = {name: fitted_type(node, fitted) for name, node in plan.features.items()}
-        # Nothing is computed from a vector of the past, and its missing elements stay missing.
+        # What is no computation stays as it is: NaN that an aggregate has made, which would enter
+        # the graph as missing, and the missing elements of a vector.
         self.copied = {
             name: column_name(node)
             for name, node in plan.features.items()
-            if node.type.width is not None and not isinstance(node, OperationNode)
+            if isinstance(node, (AggregateNode, ColumnNode))
         }
         computed = {name: of for name, of in self.types.items() if name not in self.copied}
         self.groups: dict[Type, list[str]] = by_type(computed)
