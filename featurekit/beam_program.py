@@ -38,6 +38,7 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     import apache_beam as beam
 
     from featurekit.artifact import read_plan
+    from featurekit.engines.beam.analyzers import SHARDS
     from featurekit.engines.beam.options import parse_options
     from featurekit.engines.beam.pipeline import Job, build
     from featurekit.engines.beam.reading import CsvFormat, parts_of
@@ -49,14 +50,12 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     parts = parts_of(job["files"], csv)
     made = Job(
         plan, tuple(parts), job["renamed"], job["folder"], job["max_bad_rows"],
-        shards=8 if options.remote else 1,
+        shards=SHARDS if options.remote else 1,
     )  # fmt: skip
     try:
         pipeline = beam.Pipeline(options=options.pipeline_options())
         build(pipeline, made)
         result = pipeline.run()
-        if options.dry_run:
-            return {"job": _described(result)}
         result.wait_until_finish()
     except FeatureKitError as error:
         # Beam has added the step to the text, and left the rest out.
@@ -76,12 +75,6 @@ def _metrics(result: Any) -> dict[str, int]:
         name = counter.key.metric.name
         out[name] = out.get(name, 0) + int(counter.result)
     return out
-
-
-def _described(result: Any) -> dict[str, Any]:
-    """Return what a dry run would have sent."""
-    job = result.job
-    return {"steps": len(job.proto_pipeline.components.transforms)}
 
 
 def _read(kind: type[FeatureKitError], text: str) -> FeatureKitError:

@@ -71,6 +71,16 @@ class Plan:
     engine: str = "local"
     saved_model: bool = True
 
+    def users(self, request: StatisticRequest) -> str:
+        """Return the features that need a statistic, as errors name them."""
+        names = [
+            name
+            for name, root in self.features.items()
+            for node in topological([root])
+            if isinstance(node, OperationNode) and request in node.statistics
+        ]
+        return ", ".join(map(repr, names))
+
     @property
     def features(self) -> Mapping[str, Node]:
         """The node of each feature."""

@@ -28,7 +28,7 @@ from featurekit.engines.rows import (
     with_split,
 )
 from featurekit.errors import DataError
-from featurekit.graph import Node, OperationNode, StatisticRequest, fitted_type, topological
+from featurekit.graph import Node, StatisticRequest, fitted_type
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 from featurekit.transforms.statistics import EmptyColumn, Fitting, Question
@@ -317,10 +317,4 @@ def _tell(
 
 
 def _failure(plan: Plan, request: StatisticRequest, error: ValueError) -> str:
-    users = [
-        name
-        for name, root in plan.features.items()
-        for node in topological([root])
-        if isinstance(node, OperationNode) and request in node.statistics
-    ]
-    return f"feature {', '.join(map(repr, users))}: {request.text}: {error}"
+    return f"feature {plan.users(request)}: {request.text}: {error}"

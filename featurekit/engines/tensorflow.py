@@ -216,6 +216,7 @@ def missing_value(of: Type) -> Any:
 
 
 def by_type(columns: Mapping[str, Type]) -> dict[Type, list[str]]:
+    """Return the names of columns by their types."""
     found: dict[Type, list[str]] = {}
     for name, of in columns.items():
         found.setdefault(of, []).append(name)

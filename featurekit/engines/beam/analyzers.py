@@ -24,7 +24,7 @@ from featurekit.transforms.base import tf
 from featurekit.transforms.statistics import EmptyColumn
 from featurekit.types import BOOL, STRING, Kind, Type
 
-__all__ = ["Analyzer", "Output", "value_key"]
+__all__ = ["SHARDS", "Analyzer", "Output", "value_key"]
 
 SHARDS = 8
 """Into so many shards the values of a column are dealt to be counted by many workers."""
@@ -95,7 +95,7 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
 
 
 class _Describe(beam.CombineFn):  # type: ignore[misc]
-    """Describes the numbers of batches; what it merges is plain Arrow data."""
+    """Describes the numbers of batches."""
 
     def __init__(self, epsilons: tuple[float | None, ...]) -> None:
         self.epsilons = epsilons
@@ -210,7 +210,7 @@ class _Finish(beam.DoFn):  # type: ignore[misc]
 def value_key(values: Any, valid: Any, of: Type) -> Any:
     """Return a tensor from which `_decoded` tells a column's values, and which are null.
 
-    Strings begin with a letter, so that an empty one is not taken for a missing one.
+    Strings begin with a mark, so that an empty one is not taken for a missing one.
     """
     if of == STRING:
         return tf.where(valid, tf.strings.join(["=", values]), "")

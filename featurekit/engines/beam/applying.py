@@ -171,10 +171,12 @@ class Apply(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._graph: Graph | None = None
 
     def process(self, typed: Typed, texts: Sequence[str]) -> Iterator[Any]:
         """Yield the examples of a batch."""
-        graph = graph_of(self.plan, texts)
+        # A job has one set of statistics; finding its graph hashes all of them.
+        graph = self._graph = self._graph or graph_of(self.plan, texts)
         frame = typed.frame
         if not frame.height:
             yield Transformed(typed.part, typed.start, typed.rows, pa.table({}))

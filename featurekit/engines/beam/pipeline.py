@@ -17,11 +17,12 @@ from featurekit.engines.beam.analysis import Analyze
 from featurekit.engines.beam.applying import SAMPLE, SAMPLED_BATCHES, SAMPLED_ROWS, Apply, Typed
 from featurekit.engines.beam.reading import BAD, Part, Read
 from featurekit.engines.beam.rows import BadRow, Batch, Tally, Typing
+from featurekit.engines.beam.running import columns_read
 from featurekit.engines.beam.writing import Write
 from featurekit.errors import DataError
 from featurekit.planner import Plan
 
-__all__ = ["BAD_ROWS", "Job", "MakeTyped", "build", "columns_read"]
+__all__ = ["BAD_ROWS", "Job", "MakeTyped", "build"]
 
 TALLY = "tally"
 BAD_ROWS = "bad_rows"
@@ -51,13 +52,6 @@ class Job:
     def file(self, name: str) -> str:
         """Return the path of a file in the folder."""
         return str(FileSystems.join(self.folder, name))
-
-
-def columns_read(plan: Plan, renamed: dict[str, str]) -> list[str]:
-    """Return what the data calls the columns that a plan reads, aggregates included."""
-    resolved = plan.resolved
-    stored = [renamed.get(name, name) for name in resolved.inputs()]
-    return list(dict.fromkeys([*stored, *(node.text for node in resolved.aggregates)]))
 
 
 def build(pipeline: Any, job: Job) -> None:
@@ -107,7 +101,8 @@ def _typed(
     made = read["batches"] | f"{name}Type" >> beam.ParDo(typing).with_outputs(
         BAD, TALLY, main="typed"
     )
-    broken = read[BAD] | f"{name}Broken" >> beam.ParDo(_CountBroken(job.max_bad_rows, counted)).with_outputs(TALLY, main=BAD)  # fmt: skip  # noqa: E501
+    counting = _CountBroken(job.max_bad_rows, counted)
+    broken = read[BAD] | f"{name}Broken" >> beam.ParDo(counting).with_outputs(TALLY, main=BAD)
     bad = (made[BAD], broken[BAD]) | f"{name}Bad" >> beam.Flatten()
     tallies = (made[TALLY], broken[TALLY]) | f"{name}Tallies" >> beam.Flatten()
     return made["typed"], bad, tallies
@@ -140,7 +135,7 @@ class MakeTyped(beam.DoFn):  # type: ignore[misc]
             self._kept.inc(frame.height)
             yield beam.pvalue.TaggedOutput(TALLY, tally)
             if not self.max_bad_rows:
-                refuse_bad_rows(tally, 0, bad)
+                _refuse_bad_rows(tally, bad)
             yield from (beam.pvalue.TaggedOutput(BAD, row) for row in bad)
         yield Typed(batch.part, batch.start, batch.rows, frame)
 
@@ -159,25 +154,24 @@ class _CountBroken(beam.DoFn):  # type: ignore[misc]
             self._read.inc()
             self._bad.inc()
         if not self.max_bad_rows:
-            refuse_bad_rows(tally, 0, [row])
+            _refuse_bad_rows(tally, [row])
         if self.counted:
             yield beam.pvalue.TaggedOutput(TALLY, tally)
             yield row
 
 
-def refuse_bad_rows(tally: Tally, allowed: int, rows: Sequence[BadRow] = ()) -> None:
-    """Refuse more rows that were set aside than are allowed.
+def _refuse_bad_rows(tally: Tally, rows: Sequence[BadRow]) -> None:
+    """Refuse rows that were set aside.
 
     Raises:
-        DataError: There are more; says why they were, and quotes the first.
+        DataError: There are some; says why they were, and quotes the first.
     """
-    if tally.bad <= allowed:
+    if not rows:
         return
     found = ", ".join(f"{reason} in {_rows(count)}" for reason, count in tally.reasons.items())
-    first = f" (the first: row {rows[0].row}: {rows[0].reasons[0]})" if rows else ""
-    limit = f"; at most {_rows(allowed)} may be" if allowed else ""
+    first = f"the first: row {rows[0].row}: {rows[0].reasons[0]}"
     raise DataError(
-        f"{_rows(tally.bad)} cannot be used: {found}{first}{limit}",
+        f"{_rows(tally.bad)} cannot be used: {found} ({first})",
         hint=f"correct the data, or allow some with --max-bad-rows; they are kept in {BAD_ROWS}/",
     )
 

@@ -109,7 +109,7 @@ class Analyzed:
             inputs.append(_numbers(level.numbers, stacks))
         inputs += [value_key(*stacks.one(node), node.type) for node in level.counted]
         wanted = [Output("fitted"), *self._outputs(level)]
-        users = [_users(self.plan, request) for request in level.requests]
+        users = [self.plan.users(request) for request in level.requests]
         described = [_described(output, level) for output in wanted]
         dtypes, shapes = zip(*described, strict=True)
         tensors = tft.experimental.ptransform_analyzer(
@@ -225,16 +225,6 @@ def _described(output: Output, level: Level) -> tuple[Any, list[int | None]]:
             return tf.int64, [None]
     of = level.requests[output.places[0]].node.type
     return tf.string if of == STRING else tensorflow_dtype(of), [rows]
-
-
-def _users(plan: Plan, request: StatisticRequest) -> str:
-    names = [
-        name
-        for name, root in plan.features.items()
-        for node in topological([root])
-        if isinstance(node, OperationNode) and request in node.statistics
-    ]
-    return ", ".join(map(repr, names))
 
 
 def statistics_fn(plan: Plan, layout: Layout, shards: int = 1) -> Callable[..., dict[str, Any]]:

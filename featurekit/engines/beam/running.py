@@ -20,7 +20,7 @@ from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 from featurekit.transforms.statistics import statistic_value
 
-__all__ = ["Request", "Result", "fitted_from", "run_pipeline", "worker"]
+__all__ = ["Request", "Result", "columns_read", "fitted_from", "run_pipeline", "worker"]
 
 
 def worker() -> Worker:
@@ -119,17 +119,21 @@ def _files(plan: Plan, table: Table, scratch: Path) -> tuple[list[str], dict[str
     """Return files that workers can read: those of the source, unless rows are made here."""
     if table.files and not plan.resolved.aggregates:
         return [str(path.absolute()) for path in table.files], dict(table.renamed)
-    resolved = plan.resolved
-    columns = [table.stored(name) for name in resolved.inputs()]
-    columns += [node.text for node in resolved.aggregates]
     target = scratch / "rows.parquet"
     with polars_errors(f"source {table.name!r}"):
         # Arrow cannot read back what Polars writes of arrays of which some are missing.
         arrays = pl.selectors.array()
-        rows = table.frame.select(list(dict.fromkeys(columns)))
+        rows = table.frame.select(columns_read(plan, table.renamed))
         rows = rows.with_columns(arrays.arr.to_list())
         rows.sink_parquet(target, compression="snappy", row_group_size=1 << 17, engine="streaming")
     return [str(target)], dict(table.renamed)
+
+
+def columns_read(plan: Plan, renamed: Mapping[str, str]) -> list[str]:
+    """Return what the data calls the columns that a plan reads, aggregates included."""
+    resolved = plan.resolved
+    stored = [renamed.get(name, name) for name in resolved.inputs()]
+    return list(dict.fromkeys([*stored, *(node.text for node in resolved.aggregates)]))
 
 
 def fitted_from(plan: Plan, texts: Sequence[str]) -> dict[StatisticRequest, Any]:

@@ -1,7 +1,7 @@
 """Statistics of many columns at once, as parts that merge: what the analyzers of a level compute.
 
 A part describes some rows. Parts of different rows merge in any order, so that Beam may spread the
-work as it likes; a part is plain Arrow data, so that it can be kept.
+work as it likes.
 """
 
 from __future__ import annotations
