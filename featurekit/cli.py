@@ -272,8 +272,8 @@ def parser() -> argparse.ArgumentParser:
         added.add_argument(name, action="store_true", help=text)
 
     def engine(added: argparse.ArgumentParser) -> None:
-        text = "local, beam for full passes on Apache Beam, or gcp for aggregations and lookups in "
-        text += "BigQuery (default: local)"
+        text = "local, beam for full passes and examples on Apache Beam, or gcp for those, and "
+        text += "aggregations and lookups in BigQuery (default: local)"
         added.add_argument("--engine", metavar="NAME", default="local", help=text)
 
     def bigquery(added: argparse.ArgumentParser) -> None:

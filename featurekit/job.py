@@ -143,7 +143,7 @@ def run(
         UsageError: `out` cannot be written.
     """
     started = time.monotonic()
-    on_beam = engine == "beam" or (engine == "gcp" and bool(beam))
+    on_beam = engine != "local"
     _check_engine(engine, bigquery, beam, max_bad_rows)
     if "://" in str(out):
         raise UsageError(
@@ -366,7 +366,7 @@ def _check_engine(
         raise UsageError(f"the engine local takes no {given}", hint="--engine beam")
     if max_bad_rows < 0:
         raise UsageError(f"max_bad_rows is a number of rows, got {max_bad_rows}")
-    if engine == "beam" or beam:
+    if engine != "local":
         require("apache_beam", "beam", "running on Beam")
         require("tensorflow_transform", "beam", "running on Beam")
     if engine == "gcp" and bigquery is None:

@@ -177,7 +177,7 @@ def _engine(route: Route, engine: str) -> str:
     if engine == "gcp" and route is Route.BIGQUERY:
         return "BigQuery"
     on_beam = {Route.BEAM: "tf.Transform", Route.TENSORFLOW: "TensorFlow"}
-    return on_beam.get(route, "Polars") if engine == "beam" else "Polars"
+    return on_beam.get(route, "Polars") if engine != "local" else "Polars"
 
 
 def _reason(route: Route, nodes: list[Node]) -> str:
