@@ -9,23 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featurekit import errors
 from featurekit.engines.workers import serve
 from featurekit.errors import EngineError, FeatureKitError
 
+if TYPE_CHECKING:
+    from featurekit.engines.beam.options import BeamOptions
+    from featurekit.engines.beam.pipeline import Job
+
 __all__ = ["main"]
 
 _RAISED = re.compile(r"featurekit\.errors\.(\w+): (.*)$", re.MULTILINE)
 _STEP = re.compile(r" \[while running '[^']*'\]")
+_REPORTS = ("fitted.json", "tally.json", "written.json", "inputs", "outputs")
 
 
 def main() -> None:
     """Do jobs until no more come: the body of the process."""
     from featurekit.export import build
 
-    serve({"run": _run, "build": build}, _prepare)
+    tasks = {
+        "check": _check, "begin": _begin, "fetch": _fetch, "run": _run, "dry_run": _dry_run,
+        "build": build, "publish": _publish, "discard": _discard,
+    }  # fmt: skip
+    serve(tasks, _prepare)
 
 
 def _prepare() -> None:
@@ -33,25 +42,96 @@ def _prepare() -> None:
     import tensorflow_transform.beam  # noqa: F401
 
 
+def _check(job: Mapping[str, Any]) -> dict[str, Any]:
+    from featurekit.engines.beam.options import parse_options
+
+    parse_options(job["arguments"], out=job["out"], inputs=job["inputs"], cache=job["cache"])
+    return {}
+
+
+def _begin(job: Mapping[str, Any]) -> dict[str, Any]:
+    from featurekit.engines.beam.publishing import check_target
+
+    check_target(job["out"], job["overwrite"])
+    return {}
+
+
+def _publish(job: Mapping[str, Any]) -> dict[str, Any]:
+    from featurekit.engines.beam.publishing import publish
+
+    publish(job["out"], job["work"], Path(job["folder"]), job["overwrite"])
+    return {}
+
+
+def _discard(job: Mapping[str, Any]) -> dict[str, Any]:
+    from featurekit.engines.beam.storage import remove
+
+    remove(job["work"])
+    return {}
+
+
+def _fetch(job: Mapping[str, Any]) -> dict[str, Any]:
+    from featurekit.engines.beam.fetching import fetch
+
+    return {"format": fetch(job)}
+
+
+def _options(job: Mapping[str, Any]) -> BeamOptions:
+    from featurekit.engines.beam.options import parse_options
+
+    inputs = [] if job["staged"] else job["files"]
+    return parse_options(job["arguments"], out=job["out"], inputs=inputs, cache=job["cache"])
+
+
+def _made(job: Mapping[str, Any], options: BeamOptions, files: list[str], dry: bool) -> Job:
+    """Return the job of a pipeline.
+
+    Args:
+        job: What was asked for.
+        options: The options for Beam.
+        files: What workers read.
+        dry: Whether nothing is to be looked at, neither the input nor the cache.
+    """
+    from featurekit.artifact import read_plan
+    from featurekit.engines.beam.analyzers import SHARDS
+    from featurekit.engines.beam.cache import open_cache
+    from featurekit.engines.beam.pipeline import Job
+    from featurekit.engines.beam.reading import Form, Part, parts_of
+    from featurekit.engines.beam.storage import join
+
+    plan = read_plan(job["plan"], Path(job["plan"]["base"]))
+    form = Form.of(job["form"])
+    parts = [Part(0, files[0])] if dry else parts_of(files, form)
+    shards = SHARDS if options.remote else 1
+    cache = None
+    if job["cache"] is not None and not dry:
+        found = list(dict.fromkeys(part.path for part in parts))
+        report = join(job["work"], "cached.json")
+        cache = open_cache(job["cache"], plan, found, form, shards, report)
+    work = job["local"] if options.sees_local_files else job["work"]
+    return Job(
+        plan, tuple(parts), form, job["renamed"], job["work"], join(work, "transform"),
+        job["max_bad_rows"], job["tfrecord"], shards, cache,
+    )  # fmt: skip
+
+
 def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     """Run the pipeline of a run, and wait until it is done."""
     import apache_beam as beam
 
-    from featurekit.artifact import read_plan
-    from featurekit.engines.beam.analyzers import SHARDS
-    from featurekit.engines.beam.options import parse_options
-    from featurekit.engines.beam.pipeline import Job, build
-    from featurekit.engines.beam.reading import CsvFormat, parts_of
+    from featurekit.engines.beam.cache import complete
+    from featurekit.engines.beam.pipeline import build
+    from featurekit.engines.beam.storage import download, exists, is_address, join, upload
 
-    plan = read_plan(job["plan"], Path(job["plan"]["base"]))
-    text = job["csv"]
-    csv = None if text is None else CsvFormat(text["separator"], tuple(text["null_values"]))
-    options = parse_options(job["arguments"], out=job["folder"], inputs=job["files"])
-    parts = parts_of(job["files"], csv)
-    made = Job(
-        plan, tuple(parts), job["renamed"], job["folder"], job["max_bad_rows"],
-        shards=SHARDS if options.remote else 1,
-    )  # fmt: skip
+    options = _options(job)
+    if options.dry_run:
+        raise errors.UsageError("a run cannot be a dry run", hint="featurekit plan shows the job")
+    files = list(job["files"])
+    if job["staged"] and is_address(job["work"]):
+        files = [join(job["work"], "rows", f"{place}.parquet") for place in range(len(files))]
+        for here, there in zip(job["files"], files, strict=True):
+            upload(Path(here), there)
+    made = _made(job, options, files, dry=False)
     try:
         pipeline = beam.Pipeline(options=options.pipeline_options())
         build(pipeline, made)
@@ -62,7 +142,23 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
         raise _read(type(error), str(error)) from error
     except Exception as error:
         raise _as_ours(error, options.runner) from error
-    return {**options.settings(), "counters": _metrics(result)}
+    if is_address(job["work"]):
+        for name in _REPORTS:
+            if exists(there := join(job["work"], name)):
+                download(there, Path(job["local"]) / name)
+    answer = {**options.settings(), "counters": _metrics(result)}
+    if made.cache is not None:
+        complete(made.cache)
+        answer["cache"] = {"files": len(made.cache.keys), "reused": made.cache.reused}
+    return answer
+
+
+def _dry_run(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the job that a run would send to Dataflow, and describe it."""
+    from featurekit.engines.beam.dataflow import described
+
+    options = _options(job)
+    return described(options, _made(job, options, list(job["files"]), dry=True))
 
 
 def _metrics(result: Any) -> dict[str, int]:

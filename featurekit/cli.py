@@ -19,6 +19,7 @@ from featurekit.console import (
     as_json,
     complain,
     count,
+    described_job,
     progress_bar,
     report,
     report_unexpected,
@@ -87,15 +88,21 @@ def _parsed(argv: list[str]) -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    from featurekit.job import run
+    from featurekit.job import dry_run, run
 
+    beam = getattr(arguments, "beam", ())
+    options: dict[str, Any] = {
+        "tensorflow": False if arguments.no_tensorflow else None, "tfrecord": arguments.tfrecord,
+        "engine": arguments.engine, "bigquery": _bigquery(arguments), "beam": beam,
+        "max_bad_rows": arguments.max_bad_rows, "cache": arguments.cache,
+    }  # fmt: skip
+    if any(word.startswith("--dry_run") for word in beam):
+        job = dry_run(arguments.spec, arguments.out, **options)
+        return as_json(job) if arguments.json else "\n".join(described_job(job))
     with progress_bar(shown=not (arguments.quiet or arguments.json)) as progress:
         done = run(
-            arguments.spec, arguments.out, overwrite=arguments.overwrite,
-            tensorflow=False if arguments.no_tensorflow else None, tfrecord=arguments.tfrecord,
-            engine=arguments.engine, bigquery=_bigquery(arguments), load=arguments.load,
-            beam=getattr(arguments, "beam", ()), max_bad_rows=arguments.max_bad_rows,
-            progress=progress,
+            arguments.spec, arguments.out, overwrite=arguments.overwrite, load=arguments.load,
+            progress=progress, **options,
         )  # fmt: skip
     if arguments.json:
         shown = ("name", "spec_sha256", "rows", "saved_model", "seconds")
@@ -305,6 +312,8 @@ def parser() -> argparse.ArgumentParser:
     group = run.add_argument_group("Beam", "what follows -- is for Beam: -- --runner=FlinkRunner")
     text = "set so many rows aside that the spec does not allow, with the reason (default: 0)"
     group.add_argument("--max-bad-rows", metavar="N", type=int, default=0, help=text)
+    text = "keep statistics for each input file in DIR, and compute those of new files alone"
+    group.add_argument("--cache", metavar="DIR", help=text)
     json(run, "what was written")
     text = "print nothing but errors (default: a summary, and progress on a terminal)"
     flag(run, "--quiet", text)

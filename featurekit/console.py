@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from shlex import quote
 from shutil import get_terminal_size
@@ -79,6 +79,10 @@ def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
     bad = rows.get("bad", {"rows": 0})["rows"]
     if bad:
         yield f"  bad rows    {bad:,} set aside in {out}/bad_rows"
+    if "cache" in manifest.get("beam", {}):
+        kept = manifest["beam"]["cache"]
+        said = f"{kept['reused']} of {count(kept['files'], 'file')} were there"
+        yield f"  cache       {arguments.cache}: statistics of {said}"
     missing = rows["nan_read_as_missing"]
     if missing:
         found = ", ".join(f"{name} {number:,}" for name, number in missing.items())
@@ -100,6 +104,21 @@ def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
     yield f"  featurekit plan {quote(arguments.spec)} --picture plan.svg"
     yield f"  featurekit apply {quote(out)} NEW_ROWS.parquet --out features.parquet"
     yield f"  in Python: featurekit.open_run({out!r}).examples('train').to_pandas()"
+
+
+def described_job(job: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that describe a job which was built and not sent."""
+    steps = count(len(job["steps"]), "step")
+    yield f"{job['runner']}: a job of {steps}; nothing was sent or written"
+    for name, value in job["options"].items():
+        yield f"  --{name}={value}"
+    yield f"  packages    {', '.join(job['packages']) or 'none'}"
+    phases: dict[str, int] = {}
+    for step in job["steps"]:
+        phase = step.partition("/")[0]
+        phases[phase] = phases.get(phase, 0) + 1
+    for phase, number in phases.items():
+        yield f"  {phase}: {count(number, 'step')}"
 
 
 def count(number: int, what: str) -> str:

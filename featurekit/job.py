@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from featurekit import artifact
 from featurekit.engines import local
 from featurekit.engines.beam import running
+from featurekit.engines.beam.publishing import new_folder as new_remote
 from featurekit.engines.workers import Worker
 from featurekit.errors import UsageError, require
 from featurekit.export import require_parity, worker
@@ -27,7 +28,7 @@ from featurekit.sources import Table
 from featurekit.spec.objects import Spec
 from featurekit.training import ExampleSet
 
-__all__ = ["Progress", "Run", "check", "open_run", "plan", "run"]
+__all__ = ["Progress", "Run", "check", "dry_run", "open_run", "plan", "run"]
 
 if TYPE_CHECKING:
     from featurekit.engines.bigquery.settings import Settings
@@ -111,6 +112,7 @@ def run(
     load: bool = False,
     beam: Sequence[str] = (),
     max_bad_rows: int = 0,
+    cache: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Fit all statistics, write the examples and the SavedModel, and publish them as one folder.
@@ -118,6 +120,7 @@ def run(
     Args:
         spec: The spec, or the path of its file.
         out: The folder to write. It appears when everything in it is complete, or not at all.
+            With Beam it may be an address such as `gs://bucket/runs/1`.
         tensorflow: Whether to export the SavedModel; by default where TensorFlow is installed.
         overwrite: Whether a run that stands at `out` may be replaced.
         tfrecord: Whether to write the examples as TFRecord too (needs TensorFlow).
@@ -129,6 +132,8 @@ def run(
         beam: Options for Beam, such as `--runner=DataflowRunner`.
         max_bad_rows: So many rows that the spec does not allow may be set aside on Beam; they are
             kept beside the examples, with the reason. Without Beam there may be none.
+        cache: A folder that keeps statistics for each file of the input, with Beam: later runs
+            compute those of new and changed files alone.
         progress: Told when a stage begins.
 
     Returns:
@@ -144,15 +149,17 @@ def run(
     """
     started = time.monotonic()
     on_beam = engine != "local"
-    _check_engine(engine, bigquery, beam, max_bad_rows)
-    if "://" in str(out):
+    _check_engine(engine, bigquery, beam, max_bad_rows, cache)
+    away = "://" in str(out)
+    if away and not on_beam:
         raise UsageError(
-            "a run cannot be published to a bucket yet", where=str(out),
-            hint="write to a folder of this machine, and copy it",
+            "the engine local writes to a folder of this machine", where=str(out),
+            hint="--engine beam, or a folder here",
         )  # fmt: skip
     spec = as_spec(spec)
     target = Path(out).absolute()
-    artifact.check_target(target, overwrite)
+    if not away:
+        artifact.check_target(target, overwrite)
     installed = importlib.util.find_spec("tensorflow") is not None
     if tensorflow or tfrecord:
         require("tensorflow", "tensorflow", "the SavedModel" if tensorflow else "TFRecord")
@@ -162,16 +169,19 @@ def run(
         runner = stack.enter_context(running.worker()) if on_beam else None
         # The process that runs pipelines has TensorFlow ready, too.
         builder = (runner or stack.enter_context(worker())) if export else None
-        verifier = stack.enter_context(worker()) if export or tfrecord else None
-        space, tell = Space(stack, target), _Teller(progress)
+        verifier = stack.enter_context(worker()) if export or (tfrecord and not on_beam) else None
+        if runner is not None and (beam or away):
+            running.check_options(runner, spec, str(out), beam, cache)
+        space, tell = Space(stack, None if away else target), _Teller(progress)
         warehouse = None
         if bigquery is not None:
             from featurekit.engines.bigquery.client import Warehouse
 
             warehouse = stack.enter_context(Warehouse(bigquery, tell.note))
-        past_rows = set(spec.sources) - {spec.examples.source}
-        unread = past_rows if engine == "gcp" else ()
-        resolved, tables = open_sources(spec, warehouse, space, unread, ragged=on_beam)
+        unread = _unread(spec, engine)
+        resolved, tables = open_sources(
+            spec, warehouse, space, unread, ragged=on_beam, worker=runner
+        )
         made = make_plan(resolved, engine, export)
         if tfrecord:
             from featurekit.engines.tfrecord import refuse_wide
@@ -181,8 +191,12 @@ def run(
         histories = {(node.aggregate.history.source, node.asked) for node in aggregates}
         past_stages = min(1, len(histories)) if engine == "gcp" else len(histories)
         passes = 1 if on_beam else 1 + max(1, len(made.levels))
-        tell.stages = 1 + 2 * export + tfrecord + passes + past_stages
-        folder = stack.enter_context(artifact.new_folder(target, overwrite))
+        tell.stages = 1 + 2 * export + (tfrecord and not on_beam) + passes + past_stages
+        work = None
+        if away and runner is not None:
+            folder, work = stack.enter_context(new_remote(runner, str(out), overwrite))
+        else:
+            folder = stack.enter_context(artifact.new_folder(target, overwrite))
         table = tables[spec.examples.source]
         if aggregates:
             from featurekit.engines import history
@@ -200,7 +214,8 @@ def run(
         sample = result = None
         if runner is not None:
             tell.stage("statistics and examples on Beam")
-            request = running.Request(tuple(beam), max_bad_rows)
+            kept = None if cache is None else _absolute(cache)
+            request = running.Request(str(out), tuple(beam), max_bad_rows, kept, tfrecord, work)
             result = running.run_pipeline(
                 runner, made, _described(made), table, space.folder(), folder / EXAMPLES, request
             )
@@ -231,7 +246,7 @@ def run(
             _certify(builder, verifier, made, sample, folder, manifest, tell)
         else:
             manifest["saved_model"] = {"exported": False, "reason": _reason(installed)}
-        if tfrecord and verifier is not None:
+        if tfrecord and verifier is not None and not on_beam:
             tell.stage("writing TFRecord files")
             verifier.start({"task": "write_tfrecords", "folder": str(folder / EXAMPLES)})
             verifier.answer()
@@ -239,7 +254,85 @@ def run(
         tell.stage("publishing")
         manifest["seconds"] = {**tell.laps, "total": round(time.monotonic() - started, 3)}
         artifact.write_json(folder / artifact.MANIFEST, manifest)
-    return open_run(target)
+    if not away:
+        return open_run(target)
+    done = Run(Path(str(out)), manifest, str(out))
+    done.__dict__["statistics"] = fitted  # They are at hand, and not in a folder of this machine.
+    return done
+
+
+def dry_run(
+    spec: Spec | str | Path,
+    out: str | Path,
+    *,
+    engine: str = "beam",
+    bigquery: Settings | None = None,
+    beam: Sequence[str] = (),
+    tensorflow: bool | None = None,
+    tfrecord: bool = False,
+    max_bad_rows: int = 0,
+    cache: str | Path | None = None,
+) -> dict[str, Any]:
+    """Check a run on Beam and build its job; nothing is computed, sent or written.
+
+    Sources need not be there where the spec declares the types of their columns.
+
+    Args:
+        spec: The spec, or the path of its file.
+        out: The folder or address that the run would write.
+        engine: `beam` or `gcp`.
+        bigquery: See `run`; BigQuery is asked for columns of tables, and nothing else.
+        beam: Options for Beam. With `--runner=DataflowRunner` they include `--dry_run`.
+        tensorflow: See `run`.
+        tfrecord: See `run`.
+        max_bad_rows: See `run`.
+        cache: See `run`.
+
+    Returns:
+        `runner` and `options` as a manifest holds them; `steps`, the full names of what workers
+        carry out; `packages`, what is staged for them.
+
+    Raises:
+        SpecErrors: The spec has problems.
+        DataError: Types are needed, and a source cannot be read.
+        UsageError: The options do not fit the run.
+    """
+    _check_engine(engine, bigquery, beam, max_bad_rows, cache)
+    if engine == "local":
+        raise UsageError("the engine local has no jobs", hint="--engine beam")
+    spec = as_spec(spec)
+    installed = importlib.util.find_spec("tensorflow") is not None
+    with ExitStack() as stack:
+        runner = stack.enter_context(running.worker())
+        space, warehouse = Space(stack, None), None
+        if bigquery is not None:
+            from featurekit.engines.bigquery.client import Warehouse
+
+            warehouse = stack.enter_context(Warehouse(bigquery))
+        everything = spec.sources.keys()
+        resolved, tables = open_sources(
+            spec, warehouse, space, everything, ragged=True, worker=runner
+        )
+        made = make_plan(resolved, engine, installed if tensorflow is None else tensorflow)
+        request = running.Request(
+            str(out), tuple(beam), max_bad_rows, None if cache is None else _absolute(cache),
+            tfrecord, f"{out}/work" if "://" in str(out) else None,
+        )  # fmt: skip
+        table = tables[spec.examples.source]
+        return running.dry_run(runner, made, _described(made), table, request)
+
+
+def _unread(spec: Spec, engine: str) -> Set[str]:
+    """Return the sources whose rows the run's own process does not need."""
+    main = spec.examples.source
+    if engine == "gcp":
+        return spec.sources.keys() - {main}
+    # Beam's workers read examples that nothing is computed for first.
+    return {main} if engine == "beam" and not spec.histories else set()
+
+
+def _absolute(folder: str | Path) -> str:
+    return str(folder) if "://" in str(folder) else str(Path(folder).absolute())
 
 
 def open_run(folder: str | Path) -> Run:
@@ -247,7 +340,10 @@ def open_run(folder: str | Path) -> Run:
 
     Raises:
         DataError: There is no run, or it cannot be read.
+        UsageError: It is in a bucket.
     """
+    if "://" in str(folder):
+        raise _elsewhere(str(folder))
     path = Path(folder)
     return Run(path, artifact.read_manifest(path))
 
@@ -259,10 +355,13 @@ class Run:
     Args:
         path: Its folder.
         manifest: What `manifest.json` says.
+        address: Where it is, if that is not a folder of this machine. Its files cannot be read
+            through this object, then.
     """
 
     path: Path
     manifest: Mapping[str, Any] = field(repr=False)
+    address: str | None = None
 
     @cached_property
     def plan(self) -> Plan:
@@ -297,15 +396,23 @@ class Run:
 
     @property
     def saved_model(self) -> Path | None:
-        """The folder of the SavedModel, or `None` when it was not exported."""
+        """The folder of the SavedModel, or `None` when it was not exported.
+
+        Raises:
+            UsageError: The run is not on this machine.
+        """
+        if self.address is not None:
+            raise _elsewhere(self.address)
         return self.path / "transform_fn" if self.manifest["saved_model"]["exported"] else None
 
     def examples(self, split: str = "train") -> ExampleSet:
         """Return the examples of a split, to be read as pandas, Polars, Arrow or tf.data.
 
         Raises:
-            UsageError: There is no such split.
+            UsageError: There is no such split, or the run is not on this machine.
         """
+        if self.address is not None:
+            raise _elsewhere(self.address)
         if split not in self.splits:
             raise UsageError(f"there is no split {split!r}", where=str(self.path),
                              hint=f"the splits are {', '.join(self.splits)}")  # fmt: skip
@@ -328,6 +435,13 @@ class Run:
         from featurekit.serving import apply
 
         return apply(self.plan, self.statistics, table)
+
+
+def _elsewhere(address: str) -> UsageError:
+    return UsageError(
+        "the run is not on this machine", where=address,
+        hint="copy it here: gcloud storage cp --recursive ADDRESS FOLDER",
+    )  # fmt: skip
 
 
 class _Teller:
@@ -357,12 +471,13 @@ class _Teller:
 
 
 def _check_engine(
-    engine: str, bigquery: Settings | None, beam: Sequence[str], max_bad_rows: int
-) -> None:
+    engine: str, bigquery: Settings | None, beam: Sequence[str], max_bad_rows: int,
+    cache: str | Path | None,
+) -> None:  # fmt: skip
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
-    if engine == "local" and (beam or max_bad_rows):
-        given = "options for Beam" if beam else "max_bad_rows"
+    if engine == "local" and (beam or max_bad_rows or cache is not None):
+        given = "options for Beam" if beam else "max_bad_rows" if max_bad_rows else "cache"
         raise UsageError(f"the engine local takes no {given}", hint="--engine beam")
     if max_bad_rows < 0:
         raise UsageError(f"max_bad_rows is a number of rows, got {max_bad_rows}")

@@ -7,16 +7,27 @@ from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from featurekit.engines.beam.fetching import fetched
 from featurekit.errors import DataError, SpecErrors
 from featurekit.resolve import Resolved, resolve
-from featurekit.sources import Table, column_types, open_table, polars_errors
+from featurekit.sources import (
+    Table,
+    column_types,
+    declared_types,
+    open_table,
+    polars_errors,
+    renamed_columns,
+    table_elsewhere,
+)
 from featurekit.spec.objects import Source, Spec
+from featurekit.transforms.base import polars_dtype
 from featurekit.types import Type
 
 if TYPE_CHECKING:
     from featurekit.engines.bigquery.client import Warehouse
+    from featurekit.engines.workers import Worker
 
 __all__ = ["Opened", "Space", "as_spec", "open_all", "open_sources", "reader"]
 
@@ -63,23 +74,30 @@ class Opened:
 
 
 def open_all(
-    spec: Spec, rows: Callable[[str], Source] | None = None, ragged: bool = False
+    spec: Spec, rows: Callable[[str], Source | None] | None = None, ragged: bool = False
 ) -> Opened:
-    """Open the source of the examples, and those that aggregations and lookups need."""
+    """Open the source of the examples, and those that aggregations and lookups need.
+
+    Args:
+        spec: The spec.
+        rows: Gives what to open for a source, or `None` where only its declaration is known.
+        ragged: Whether rows of CSV examples may have too many fields; see `open_table`.
+    """
+    rows = rows or reader(spec)
     needed = {spec.examples.source, *(entry.source for entry in spec.histories.values())}
     tables: dict[str, Table] = {}
     types: dict[str, Mapping[str, Type]] = {}
     failure: DataError | None = None
     for name in sorted(needed & set(spec.sources)):
         source = spec.sources[name]
-        if rows is None and source.table is not None:
-            # Without a connection, what the spec declares is all that is known.
-            if name == spec.examples.source:
-                types[name] = _declared(source)
-            continue
         try:
-            local = rows(name) if rows is not None else source
-            table = open_table(name, local, spec.base, ragged and name == spec.examples.source)
+            given = rows(name)
+            if given is None:
+                # Without a connection, what the spec declares is all that is known.
+                if source.on_workers or name == spec.examples.source:
+                    types[name] = declared_types(source)
+                continue
+            table = open_table(name, given, spec.base, ragged and name == spec.examples.source)
             with polars_errors(f"source {name!r}"):
                 # Whoever sets bad rows aside counts the others, too.
                 if table.csv and not ragged and table.frame.head(1).collect().is_empty():
@@ -87,20 +105,17 @@ def open_all(
             tables[name], types[name] = table, column_types(table, source)
         except DataError as error:
             # Data that is not there yet can still be planned for, where the spec says all types.
-            read = [column for column in source.columns.values() if column.expr is None]
-            if not read or any(column.type is None for column in read):
+            if not _says_all(source):
                 raise
-            types[name] = _declared(source)
+            types[name] = declared_types(source)
             failure = failure or error
     return Opened(tables, types, failure)
 
 
-def _declared(source: Source) -> dict[str, Type]:
-    """Return the types that a source declares of its stored columns."""
-    return {
-        name: column.type for name, column in source.columns.items()
-        if column.expr is None and column.type is not None
-    }  # fmt: skip
+def _says_all(source: Source) -> bool:
+    """Whether the spec declares the types of all columns that it declares, and of some."""
+    read = [column for column in source.columns.values() if column.expr is None]
+    return bool(read) and all(column.type is not None for column in read)
 
 
 def open_sources(
@@ -109,15 +124,17 @@ def open_sources(
     space: Space | None = None,
     unread: Container[str] = (),
     ragged: bool = False,
+    worker: Worker | None = None,
 ) -> tuple[Resolved, dict[str, Table]]:
     """Resolve a spec and open the sources that its examples and its past rows are read from.
 
     Args:
         spec: The spec, or the path of its file.
         warehouse: The connection to BigQuery, for sources that are tables there.
-        space: Where such tables are read to.
-        unread: Sources of which nobody needs the rows: of tables, only the columns are read.
+        space: Where what is elsewhere is read to.
+        unread: Sources of which nobody here needs the rows: only their columns are looked at.
         ragged: Whether rows of CSV examples may have too many fields; see `open_table`.
+        worker: The process that has Beam, for sources that Beam reads.
 
     Raises:
         SpecErrors: All problems of the spec together.
@@ -125,31 +142,52 @@ def open_sources(
     """
     spec = as_spec(spec)
     main = spec.examples.source
-    read = None if warehouse is None else reader(spec, warehouse, space, unread)
-    opened = open_all(spec, read, ragged)
+    rows = reader(spec, warehouse, space, unread, worker)
+    opened = open_all(spec, rows, ragged)
     resolved = opened.resolve(spec)
     past = {
         node.aggregate.history.source
         for outputs in resolved.outputs.values() for node in outputs.values()
     }  # fmt: skip
-    # Opened again only to raise what was wrong with it, where declared types were enough until now.
-    tables = {
-        name: opened.tables.get(name)
-        or open_table(name, spec.sources[name] if read is None else read(name), spec.base)
-        for name in sorted(past | {main})
-    }
+    tables = {}
+    for name in sorted(past | {main}):
+        source, table = spec.sources[name], opened.tables.get(name)
+        if source.on_workers and worker is not None and name in unread:
+            stored = table.schema if table is not None else _stored_dtypes(source)
+            tables[name] = table_elsewhere(name, source, spec.base, stored)
+        else:
+            # Opened again only to raise what was wrong, where declared types were enough until now.
+            tables[name] = table or open_table(name, rows(name) or source, spec.base)
     return resolved, tables
 
 
-def reader(
-    spec: Spec, warehouse: Warehouse, space: Space | None = None, unread: Container[str] = ()
-) -> Callable[[str], Source]:
-    """Return what makes a BigQuery table local: its rows, or without space just its columns."""
+def _stored_dtypes(source: Source) -> dict[str, Any]:
+    """Return declared types as those of a data frame, by what the data calls the columns."""
+    stored = renamed_columns(source)
+    return {stored.get(name, name): polars_dtype(of) for name, of in declared_types(source).items()}
 
-    def rows(name: str) -> Source:
+
+def reader(
+    spec: Spec,
+    warehouse: Warehouse | None = None,
+    space: Space | None = None,
+    unread: Container[str] = (),
+    worker: Worker | None = None,
+) -> Callable[[str], Source | None]:
+    """Return what makes sources local that are not; see `open_sources`.
+
+    Of a source that cannot be reached it gives `None`; of a table whose rows nobody needs, a frame
+    of its columns.
+    """
+
+    def rows(name: str) -> Source | None:
         source = spec.sources[name]
+        if source.on_workers:
+            return _from_workers(name)
         if source.table is None:
             return source
+        if warehouse is None:
+            return None
         from featurekit.engines.bigquery.aggregates import download, empty_frame, stored_types
 
         if space is None or name in unread:
@@ -157,6 +195,14 @@ def reader(
         else:
             frame = download(warehouse, source.table, space.folder())
         return replace(source, table=None, data=frame)
+
+    def _from_workers(name: str) -> Source | None:
+        source = spec.sources[name]
+        if worker is None or space is None:
+            return None
+        if name in unread and (source.file_format == "tfrecord" or _says_all(source)):
+            return None
+        return fetched(worker, name, source, spec.base, space.folder(), head=name in unread)
 
     return rows
 
@@ -166,19 +212,20 @@ class Space:
 
     Args:
         stack: Removes it.
-        target: The output.
+        target: The output, if it is on this machine.
     """
 
-    def __init__(self, stack: ExitStack, target: Path) -> None:
+    def __init__(self, stack: ExitStack, target: Path | None) -> None:
         self.stack, self.target = stack, target
         self._folder: Path | None = None
 
     def folder(self) -> Path:
         """Return the folder."""
         if self._folder is None:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            made = tempfile.TemporaryDirectory(
-                prefix=f".{self.target.name}.", dir=self.target.parent
-            )
+            prefix, beside = "featurekit-", None
+            if self.target is not None:
+                prefix, beside = f".{self.target.name}.", self.target.parent
+                beside.mkdir(parents=True, exist_ok=True)
+            made = tempfile.TemporaryDirectory(prefix=prefix, dir=beside)
             self._folder = Path(self.stack.enter_context(made))
         return self._folder

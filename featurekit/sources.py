@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.errors import DataError, EngineError, FeatureKitError, SpecError, closest
-from featurekit.spec.objects import Column, Source
+from featurekit.spec.objects import FORMATS, SUFFIXES, Column, Source
 from featurekit.types import (
     BOOL,
     DURATION,
@@ -35,7 +35,16 @@ from featurekit.types import (
     Type,
 )
 
-__all__ = ["Table", "column_types", "inferred_type", "open_table", "polars_errors"]
+__all__ = [
+    "Table",
+    "column_types",
+    "declared_types",
+    "inferred_type",
+    "open_table",
+    "polars_errors",
+    "renamed_columns",
+    "table_elsewhere",
+]
 
 INFER_ROWS = 100_000
 """So many rows of a CSV file decide the types of its columns when the spec does not."""
@@ -53,17 +62,24 @@ class Table:
         schema: The data types as stored.
         renamed: The column in the data for each column of the spec that has another name.
         files: The files, in reading order; empty for a table in memory.
-        csv: Whether the files are CSV.
+        format: The format of the files.
         separator: The field separator of CSV.
+        elsewhere: What Beam's workers read, a path or an address; the frame has no rows then.
     """
 
     name: str
     frame: pl.LazyFrame
     schema: Mapping[str, Any]
     renamed: Mapping[str, str]
-    files: tuple[Path, ...]
-    csv: bool
+    files: tuple[Path, ...] = ()
+    format: str | None = None
     separator: str = ","
+    elsewhere: str | None = None
+
+    @property
+    def csv(self) -> bool:
+        """Whether the files are CSV."""
+        return self.format == "csv"
 
     def stored(self, column: str) -> str:
         """Return what the data calls a column of the spec."""
@@ -78,6 +94,21 @@ class Table:
         """
         with polars_errors(f"source {self.name!r}"):
             return int(self.frame.select(pl.len()).collect(engine="streaming").item())
+
+    @property
+    def heights(self) -> list[int]:
+        """How many rows each file has.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+        with polars_errors(f"source {self.name!r}"):
+            counts = [
+                (pl.scan_csv(path, separator=self.separator, glob=False) if self.csv
+                 else pl.scan_parquet(path, glob=False)).select(pl.len())
+                for path in self.files
+            ]  # fmt: skip
+            return [int(count.item()) for count in pl.collect_all(counts, engine="streaming")]
 
     def refuse_ragged(self) -> None:
         """Read CSV files through once and refuse rows with more or fewer fields than the header.
@@ -117,7 +148,9 @@ class Table:
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Describe the input files: size, time of change, a hash of their first and last MiB."""
-        out = []
+        out: list[dict[str, Any]] = []
+        if self.elsewhere is not None:
+            out.append({"path": self.elsewhere})
         for path in self.files:
             status = path.stat()
             digest = hashlib.sha256(str(status.st_size).encode())
@@ -228,25 +261,30 @@ def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> T
             f"source {name!r} is a BigQuery table, and nothing says how to reach {source.table}",
             hint="give --project and --dataset; in Python bigquery=fk.BigQuery(project, dataset)",
         )
-    renamed = {key: column.column for key, column in source.columns.items() if column.column}
+    renamed = renamed_columns(source)
     files: tuple[Path, ...] = ()
-    csv = False
+    stored_as = None
     where = f"source {name!r}"
     with polars_errors(where):
         if source.data is not None:
             frame = _in_memory(source.data, where)
         elif source.path is None:
             raise SpecError(f"{where} has no path, table or data")
+        elif source.on_workers:
+            raise DataError(
+                f"{source.path} is read by Beam's workers", where=where,
+                hint="--engine beam; or a Parquet file on this machine",
+            )  # fmt: skip
         else:
             files = _files(source.path, base, where)
-            csv = _format(source, files[0], where) == "csv"
+            stored_as = _format(source, files[0], where)
             where = f"{where} ({files[0] if len(files) == 1 else source.path})"
             if any(path.stat().st_size == 0 for path in files):
                 raise DataError("the file is empty", where=where)
             with polars_errors(where):
                 frame = (
                     _scan_csv(source, files, renamed, ragged)
-                    if csv
+                    if stored_as == "csv"
                     else pl.scan_parquet(list(files), glob=False)
                 )
         with polars_errors(where):
@@ -259,9 +297,47 @@ def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> T
                 f"source {name!r}: column {key!r}: the data has no column {stored!r}",
                 hint=closest(stored, schema),
             )
+    separator = _separator(source, files[0]) if stored_as == "csv" else ","
+    return Table(name, frame, schema, renamed, files, stored_as, separator)
+
+
+def renamed_columns(source: Source) -> dict[str, str]:
+    """Return what the data calls the columns that have another name in the spec."""
+    return {key: column.column for key, column in source.columns.items() if column.column}
+
+
+def declared_types(source: Source) -> dict[str, Type]:
+    """Return the types that a source declares of its stored columns."""
+    return {
+        name: column.type for name, column in source.columns.items()
+        if column.expr is None and column.type is not None
+    }  # fmt: skip
+
+
+def table_elsewhere(name: str, source: Source, base: Path, schema: Mapping[str, Any]) -> Table:
+    """Return a table whose rows Beam's workers read; its frame has columns and no rows.
+
+    Args:
+        name: Its name in the spec.
+        source: Its declaration, `on_workers`.
+        base: What its path is relative to.
+        schema: The data types as stored, of the columns as the data calls them.
+
+    Raises:
+        SpecError: Nothing tells the format.
+    """
+    assert source.path is not None
+    path = source.path
+    if source.file_format is None:
+        raise SpecError(
+            f"source {name!r}: cannot tell the format of {path!r}", hint=f"format: {FORMATS[0]}"
+        )
+    if "://" not in path:
+        path = str((base / path).absolute())
     return Table(
-        name, frame, schema, renamed, files, csv, _separator(source, files) if csv else ","
-    )
+        name, pl.LazyFrame(schema=dict(schema)), schema, renamed_columns(source),
+        format=source.file_format, separator=_separator(source, Path(path)), elsewhere=path,
+    )  # fmt: skip
 
 
 def _in_memory(data: Any, where: str) -> pl.LazyFrame:
@@ -328,13 +404,9 @@ def _files(path: str, base: Path, where: str) -> tuple[Path, ...]:
 
 
 def _format(source: Source, file: Path, where: str) -> str:
-    if source.format:
-        return source.format
-    suffix = file.suffix.lower()
-    if suffix in (".parquet", ".pq"):
-        return "parquet"
-    if suffix in (".csv", ".tsv", ".txt"):
-        return "csv"
+    found = source.format or SUFFIXES.get(file.suffix.lower())
+    if found is not None:
+        return found
     raise SpecError(
         f"{where}: cannot tell the format of {file.name!r}", hint="format: parquet or format: csv"
     )
@@ -344,7 +416,7 @@ def _scan_csv(
     source: Source, files: tuple[Path, ...], renamed: Mapping[str, str], ragged: bool
 ) -> pl.LazyFrame:
     options: dict[str, Any] = {
-        "separator": _separator(source, files),
+        "separator": _separator(source, files[0]),
         "null_values": list(source.null_values),
     }
     # Integers are read from their text, so that none passes through a float.
@@ -370,8 +442,8 @@ def _scan_csv(
     )
 
 
-def _separator(source: Source, files: tuple[Path, ...]) -> str:
-    tabs = files[0].suffix.lower() == ".tsv" and source.separator == ","
+def _separator(source: Source, file: Path) -> str:
+    tabs = file.suffix.lower() == ".tsv" and source.separator == ","
     return "\t" if tabs else source.separator
 
 

@@ -64,7 +64,7 @@ class OneFeature:
         )
         resolved = Resolved(spec, types, {"f": self.node}, {})
         self.plan = make_plan(resolved)
-        table = Table("rows", frame.lazy(), dict(frame.schema), {}, (), False)
+        table = Table("rows", frame.lazy(), dict(frame.schema), {})
         self.fitted, _ = local.fit(self.plan, table)
 
     def on_polars(self, rows: pl.DataFrame | None = None, engine: Any = "in-memory") -> pl.Series:

@@ -60,7 +60,7 @@ def with_columns(table: Table, nodes: Sequence[AggregateNode], columns: pl.LazyF
     schema = {**table.schema, **{node.text: polars_dtype(node.type) for node in nodes}}
     # Nobody needs to count the fields of its files again.
     frame = pl.concat([own, columns], how="horizontal")
-    return replace(table, frame=frame, schema=schema, csv=False)
+    return replace(table, frame=frame, schema=schema, format=None)
 
 
 def compute(

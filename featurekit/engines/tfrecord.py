@@ -22,7 +22,7 @@ from featurekit.sources import polars_errors
 from featurekit.transforms.base import tf
 from featurekit.types import Kind
 
-__all__ = ["refuse_wide", "write_tfrecords"]
+__all__ = ["records", "refuse_wide", "write_tfrecords"]
 
 BATCH = 65_536
 
@@ -61,13 +61,13 @@ def write_tfrecords(folder: Path) -> None:
         try:
             with polars_errors(str(source)), tf.io.TFRecordWriter(str(target)) as writer:
                 for frame in rows.collect_batches(chunk_size=BATCH, maintain_order=True):
-                    for record in _records(frame):
+                    for record in records(frame):
                         writer.write(record)
         except tf.errors.OpError as error:
             raise EngineError(f"writing failed: {error.message}", where=str(target)) from None
 
 
-def _records(frame: pl.DataFrame) -> Iterator[bytes]:
+def records(frame: pl.DataFrame) -> Iterator[bytes]:
     """Yield each row as a serialised tf.Example.
 
     The map entries of a row are serialised column by column and put together by their bytes,

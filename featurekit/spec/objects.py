@@ -97,19 +97,28 @@ class Column(Settings):
 UNDECLARED = Column()
 """What is declared of a column of which the spec says nothing."""
 
+FORMATS = ("parquet", "csv", "tfrecord")
+SUFFIXES = {
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".tfrecord", ".tfrecords"), "tfrecord"),
+}
+"""The format of a file by the end of its name."""
+
 
 @dataclass(frozen=True)
 class Source(Settings):
     """Rows of one table.
 
     Args:
-        path: A Parquet or CSV file, or a glob of either; relative to the spec file.
+        path: A Parquet, CSV or TFRecord file, or a glob of them, relative to the spec file; or an
+            address that Beam's workers read, such as `gs://bucket/rows-*.parquet`.
         table: A BigQuery table, `project.dataset.table`.
         data: A pandas, Polars or Arrow table in memory; not part of the spec's text.
         event_time: The column that says when a row's event happened.
         available_at: When a row's columns become known, unless a column says otherwise.
         columns: Declarations of columns by name.
-        format: `parquet` or `csv`, when the file name does not tell.
+        format: `parquet`, `csv` or `tfrecord`, when the file name does not tell.
         separator: The field separator of CSV.
         null_values: What CSV writes for a missing value, beside nothing at all.
         description: For people.
@@ -156,10 +165,23 @@ class Source(Settings):
         given = [name for name in ("path", "table", "data") if getattr(self, name) is not None]
         if len(given) > 1:
             raise SpecError(f"a source has one of path, table or data, got {' and '.join(given)}")
-        if self.format not in (None, "parquet", "csv"):
-            raise SpecError(f"format is parquet or csv, got {self.format!r}")
+        if self.format not in (None, *FORMATS):
+            raise SpecError(f"format is parquet, csv or tfrecord, got {self.format!r}")
         if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
             raise SpecError(f"separator is one character, got {self.separator!r}")
+
+    @property
+    def file_format(self) -> str | None:
+        """The format of its files, as declared or by their names; `None` where neither tells."""
+        if self.format is not None or self.path is None:
+            return self.format
+        name = self.path.rpartition("/")[2].lower().removesuffix(".gz")
+        return SUFFIXES.get(f".{name.rpartition('.')[2]}")
+
+    @property
+    def on_workers(self) -> bool:
+        """Whether Beam's workers alone read it: at an address, or TFRecord."""
+        return self.path is not None and ("://" in self.path or self.file_format == "tfrecord")
 
 
 @dataclass(frozen=True)

@@ -211,8 +211,7 @@ def on_polars(
 ) -> dict[AggregateNode, list[Any]]:
     """Return the same from the embedded engine."""
     tables = {
-        name: Table(name, frame.lazy(), dict(frame.schema), {}, (), False)
-        for name, frame in frames.items()
+        name: Table(name, frame.lazy(), dict(frame.schema), {}) for name, frame in frames.items()
     }
     spec = plan.resolved.spec
     nodes = plan.resolved.aggregates

@@ -248,7 +248,7 @@ def test_columns_that_are_computed_together_keep_their_own_statistics(expression
         features={f"f_{name}": expression.format(name) for name in columns},
     )
     plan = make_plan(resolve(spec, dict.fromkeys(columns, Type(Kind.FLOAT32))))
-    fitted, _ = local.fit(plan, Table("rows", frame.lazy(), dict(frame.schema), {}, (), False))
+    fitted, _ = local.fit(plan, Table("rows", frame.lazy(), dict(frame.schema), {}))
     masked = {
         name: Masked(
             tf.constant(frame[name].fill_null(0).to_numpy()),

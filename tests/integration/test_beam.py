@@ -300,7 +300,7 @@ import apache_beam as beam, polars as pl
 from pathlib import Path
 import featurekit as fk
 from featurekit.engines.beam.pipeline import Job, build
-from featurekit.engines.beam.reading import parts_of
+from featurekit.engines.beam.reading import Form, parts_of
 
 count = int(sys.argv[1])
 with tempfile.TemporaryDirectory() as folder:
@@ -312,7 +312,8 @@ with tempfile.TemporaryDirectory() as folder:
         "name": "wide", "sources": {"rows": {"path": str(path)}}, "examples": {"source": "rows"},
         "features": {n: forms[place % 2].format(n) for place, n in enumerate(names)}})
     pipeline = beam.Pipeline(runner="FnApiRunner")
-    build(pipeline, Job(fk.plan(spec), tuple(parts_of([str(path)], None)), {}, folder))
+    build(pipeline, Job(fk.plan(spec), tuple(parts_of([str(path)], Form())), Form(), {}, folder,
+                        folder))
     print(len(pipeline.to_runner_api().components.transforms), flush=True)
     os._exit(0)
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -10,6 +10,7 @@ import polars as pl
 import tensorflow_transform.beam as tft_beam
 
 from featurekit.engines.beam.applying import Typed
+from featurekit.engines.beam.cache import Cache
 from featurekit.engines.beam.layout import Layout
 from featurekit.engines.beam.preprocessing import FITTED, statistics_fn
 from featurekit.engines.rows import SPLIT, TRAIN
@@ -28,21 +29,27 @@ class Analyze(beam.PTransform):  # type: ignore[misc]
         plan: The plan.
         folder: Where tf.Transform may keep files that only the job needs.
         shards: Into how many shards values are dealt to be counted.
+        cache: What is kept of the first level, file by file.
+        files: The file of each part of the input, for the cache.
     """
 
-    def __init__(self, plan: Plan, folder: str, shards: int = 1) -> None:
+    def __init__(
+        self, plan: Plan, folder: str, shards: int = 1, cache: Cache | None = None,
+        files: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
         self.plan, self.folder, self.shards = plan, folder, shards
+        self.cache, self.files = cache, tuple(files)
 
     def expand(self, typed: Any) -> Any:
         """Return a collection of one list."""
         if not self.plan.levels:
             return typed.pipeline | "NothingToFit" >> beam.Create([[]])
-        layout = Layout(_columns(self.plan))
-        batches = typed | "TrainingRows" >> beam.ParDo(_Training(layout))
+        layout = Layout(_columns(self.plan), with_file=self.cache is not None)
+        batches = typed | "TrainingRows" >> beam.ParDo(_Training(layout, self.files))
         with tft_beam.Context(temp_dir=self.folder):
             model, _ = (batches, layout.adapter()) | "Fit" >> tft_beam.AnalyzeDataset(
-                statistics_fn(self.plan, layout, self.shards)
+                statistics_fn(self.plan, layout, self.shards, self.cache)
             )
         return model | "ReadStatistics" >> beam.Map(_texts, layout, len(self.plan.levels))
 
@@ -59,13 +66,13 @@ def _columns(plan: Plan) -> dict[str, Any]:
 class _Training(beam.DoFn):  # type: ignore[misc]
     """Picks the rows of the train split, as tf.Transform takes them."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    def __init__(self, layout: Layout, files: Sequence[int] = ()) -> None:
+        self.layout, self.files = layout, files
 
     def process(self, typed: Typed) -> Iterator[Any]:
         rows = typed.frame.filter(pl.col(SPLIT) == TRAIN)
         if rows.height:
-            yield self.layout.to_arrow(rows)
+            yield self.layout.to_arrow(rows, self.files[typed.part] if self.files else 0)
 
 
 def _texts(model: str, layout: Layout, levels: int) -> list[str]:

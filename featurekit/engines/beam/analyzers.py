@@ -18,7 +18,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from featurekit.engines.beam.cache import Cache, Load, Save
 from featurekit.engines.beam.statistics import Counts, Level, Numbers
+from featurekit.engines.beam.storage import created
 from featurekit.errors import DataError
 from featurekit.transforms.base import tf
 from featurekit.transforms.statistics import EmptyColumn
@@ -54,28 +56,24 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
         outputs: What to give, each a collection of one array.
         users: The features that use each request, as errors name them.
         shards: Into how many shards values are dealt.
+        cache: What is kept of files; the first array of a batch says then which file it is from.
     """
 
     def __init__(
-        self, level: Level, outputs: Sequence[Output], users: Sequence[str], shards: int = 1
-    ) -> None:
+        self, level: Level, outputs: Sequence[Output], users: Sequence[str], shards: int = 1,
+        cache: Cache | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.level, self.outputs, self.users, self.shards = level, outputs, users, shards
+        self.cache = cache
 
     def expand(self, batches: Any) -> Any:
         """Return a collection of one array for each output."""
         pipeline = batches.pipeline
-        numbers = counts = None
-        if self.level.numbers:
-            numbers = batches | "Describe" >> beam.CombineGlobally(_Describe(self.level.epsilons))
-        if self.level.counted:
-            first = int(bool(self.level.numbers))
-            types = [node.type for node in self.level.counted]
-            counts = (
-                batches
-                | "Count" >> beam.ParDo(_Count(types, first, self.shards))
-                | "MergeCounts" >> beam.CombinePerKey(_MergeCounts())
-            )
+        if self.cache is None:
+            numbers, counts = self._described(batches)
+        else:
+            numbers, counts = self._described_by_file(batches, self.cache)
         made = (
             pipeline
             | beam.Create([0])
@@ -92,6 +90,74 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
             made | f"Output{place}" >> beam.Map(lambda outputs, place=place: outputs[place])
             for place in range(len(self.outputs))
         )
+
+    def _described(self, batches: Any) -> tuple[Any, Any]:
+        """Return what is known of the columns of numbers, and the counts of the others."""
+        numbers = counts = None
+        if self.level.numbers:
+            numbers = batches | "Describe" >> beam.CombineGlobally(_Describe(self.level.epsilons))
+        if self.level.counted:
+            counts = (
+                batches
+                | "Count" >> beam.ParDo(self._count())
+                | "MergeCounts" >> beam.CombinePerKey(_MergeCounts())
+            )
+        return numbers, counts
+
+    def _count(self) -> _Count:
+        types = [node.type for node in self.level.counted]
+        return _Count(types, int(bool(self.level.numbers)), self.shards)
+
+    def _described_by_file(self, batches: Any, cache: Cache) -> tuple[Any, Any]:
+        """Return the same, file by file: those that are kept are loaded, the others kept."""
+        fresh = batches | "NewFiles" >> beam.FlatMap(_of_new_file, cache)
+        kept = [
+            (file, *part) for file, parts in enumerate(cache.kept) for part in parts or ()
+        ]  # fmt: skip
+        loaded = (
+            batches.pipeline
+            | "Kept" >> beam.Create(kept)
+            | "SpreadKept" >> beam.Reshuffle()
+            | "Load" >> beam.ParDo(Load(cache, self.level.epsilons))
+        )
+        numbers = counts = None
+        saved = []
+        if self.level.numbers:
+            described = (
+                fresh
+                | "Describe" >> beam.CombinePerKey(_Describe(self.level.epsilons))
+                | "NameNumbers" >> beam.MapTuple(lambda file, part: ((file, None), part))
+            )
+            saved.append(described)
+            old = loaded | "KeptNumbers" >> beam.Filter(lambda part: part[0] is None)
+            numbers = (
+                (described, old)
+                | "AllNumbers" >> beam.Flatten()
+                | "NumbersAlone" >> beam.Values()
+                | "MergeNumbers" >> beam.CombineGlobally(_MergeNumbers(self.level.epsilons))
+            )
+        if self.level.counted:
+            counted = (
+                fresh
+                | "Count" >> beam.ParDo(_CountFile(self._count()))
+                | "CountsOfFile" >> beam.CombinePerKey(_MergeCounts())
+            )
+            saved.append(counted)
+            old = loaded | "KeptCounts" >> beam.Filter(lambda part: part[0] is not None)
+            new = counted | "WithoutFile" >> beam.MapTuple(lambda key, part: (key[1], part))
+            counts = (
+                (new, old)
+                | "AllCounts" >> beam.Flatten()
+                | "MergeCounts" >> beam.CombinePerKey(_MergeCounts())
+            )
+        _ = (
+            tuple(saved)
+            | "NewParts" >> beam.Flatten(pipeline=batches.pipeline)
+            | "Save" >> beam.ParDo(Save(cache))
+            | "Saved" >> beam.combiners.ToList()
+            | "SaveNames" >> beam.Map(_report, cache.report)
+        )
+        return numbers, counts
 
 
 class _Describe(beam.CombineFn):  # type: ignore[misc]
@@ -120,6 +186,38 @@ class _Describe(beam.CombineFn):  # type: ignore[misc]
 
     def extract_output(self, part: Numbers) -> Numbers:
         return part
+
+
+def _of_new_file(batch: Sequence[Any], cache: Cache) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Yield a batch with its file, if nothing is kept of that."""
+    file = int(batch[0][0])
+    if cache.kept[file] is None:
+        yield file, batch[1:]
+
+
+def _report(saved: list[tuple[int, str, str]], path: str) -> None:
+    with created(path) as stream:
+        stream.write(json.dumps(saved).encode())
+
+
+class _MergeNumbers(_Describe):
+    """Merges what is known of different files."""
+
+    def add_input(self, whole: Numbers, part: Numbers) -> Numbers:  # type: ignore[override]
+        whole.merge(part)
+        return whole
+
+
+class _CountFile(beam.DoFn):  # type: ignore[misc]
+    """Counts the values of a batch, by its file as well."""
+
+    def __init__(self, count: _Count) -> None:
+        self.count = count
+
+    def process(self, keyed: tuple[int, Sequence[Any]]) -> Iterator[Any]:
+        file, batch = keyed
+        for place, frame in self.count.process(batch):
+            yield (file, place), frame
 
 
 class _Count(beam.DoFn):  # type: ignore[misc]

@@ -22,9 +22,11 @@ from featurekit.engines.tensorflow import by_type, from_dense, wire_type
 from featurekit.transforms.base import Masked, tensorflow_dtype, tf
 from featurekit.types import STRING, Kind, Type
 
-__all__ = ["Layout"]
+__all__ = ["FILE", "Layout"]
 
 _THERE = "there"
+FILE = "file"
+"""The tensor that says which file of the input each row comes from."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,11 @@ class Layout:
 
     Args:
         columns: The columns, with their types.
+        with_file: Whether rows say which file they come from.
     """
 
     columns: Mapping[str, Type]
+    with_file: bool = False
 
     @cached_property
     def matrices(self) -> dict[str, tuple[Type, list[str]]]:
@@ -70,10 +74,13 @@ class Layout:
             made[f"vector_{place}"] = dense(frame[column])
         return made
 
-    def to_arrow(self, frame: pl.DataFrame) -> pa.RecordBatch:
+    def to_arrow(self, frame: pl.DataFrame, file: int = 0) -> pa.RecordBatch:
         """Return the columns of a batch as tf.Transform takes them: a list for each row."""
         names, lists = [], []
-        for name, array in self.arrays(frame).items():
+        arrays = self.arrays(frame)
+        if self.with_file:
+            arrays[FILE] = np.full(frame.height, file, np.int64)
+        for name, array in arrays.items():
             rows = len(array)
             flat = pa.array(array.reshape(-1))
             if pa.types.is_string(flat.type):
@@ -116,6 +123,8 @@ class Layout:
         for place, column in enumerate(self.vectors):
             of = self.columns[column]
             yield f"vector_{place}", [None, of.width], tensorflow_dtype(wire_type(of))
+        if self.with_file:
+            yield FILE, [None], tf.int64
 
     def stacks(self, tensors: Mapping[str, Any]) -> Stacks:
         """Return the columns of a batch from its tensors, in a graph or eagerly."""

@@ -9,15 +9,15 @@ from typing import Any
 
 import apache_beam as beam
 import polars as pl
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
 from featurekit.engines.beam.analysis import Analyze
 from featurekit.engines.beam.applying import SAMPLE, SAMPLED_BATCHES, SAMPLED_ROWS, Apply, Typed
-from featurekit.engines.beam.reading import BAD, Part, Read
+from featurekit.engines.beam.cache import Cache
+from featurekit.engines.beam.reading import BAD, Form, Part, Read
 from featurekit.engines.beam.rows import BadRow, Batch, Tally, Typing
 from featurekit.engines.beam.running import columns_read
+from featurekit.engines.beam.storage import created, join
 from featurekit.engines.beam.writing import Write
 from featurekit.errors import DataError
 from featurekit.planner import Plan
@@ -36,36 +36,53 @@ class Job:
     Args:
         plan: The plan.
         parts: The input.
+        form: How its files are written.
         renamed: What the data calls columns that have another name in the spec.
         folder: Where it writes: examples, statistics, and what was counted.
+        work: Where tf.Transform keeps files that only the job needs; all workers see it.
         max_bad_rows: So many rows may be set aside.
+        tfrecord: Whether to write examples as TFRecord, too.
         shards: Into how many shards values are dealt to be counted.
+        cache: What is kept of statistics, file by file.
     """
 
     plan: Plan
     parts: tuple[Part, ...]
+    form: Form
     renamed: dict[str, str]
     folder: str
+    work: str
     max_bad_rows: int = 0
+    tfrecord: bool = False
     shards: int = 1
+    cache: Cache | None = None
 
     def file(self, name: str) -> str:
         """Return the path of a file in the folder."""
-        return str(FileSystems.join(self.folder, name))
+        return join(self.folder, name)
+
+    @property
+    def described(self) -> tuple[Part, ...]:
+        """The parts of the input that statistics must be computed from.
+
+        Of a file whose statistics are kept they need not, unless a second level needs all rows.
+        """
+        if self.cache is None or len(self.plan.levels) > 1:
+            return self.parts
+        return tuple(part for part in self.parts if self.cache.kept[part.file] is None)
 
 
 def build(pipeline: Any, job: Job) -> None:
     """Add the steps of a run to a pipeline."""
     plan = job.plan
-    columns = columns_read(plan, job.renamed)
-    fitted = _typed(pipeline, "Statistics", job, columns, counted=False)[0] | Analyze(
-        plan, job.file("work"), job.shards
+    fitted = _typed(pipeline, "Statistics", job, job.described, counted=False)[0] | Analyze(
+        plan, job.work, job.shards, job.cache, [part.file for part in job.parts]
     )
-    typed, bad, tallies = _typed(pipeline, "Examples", job, columns, counted=True)
+    typed, bad, tallies = _typed(pipeline, "Examples", job, job.parts, counted=True)
     made = typed | "Transform" >> beam.ParDo(
         Apply(plan), beam.pvalue.AsSingleton(fitted)
     ).with_outputs(SAMPLE, main="examples")
-    written = made["examples"] | "Write" >> beam.ParDo(Write(job.file("examples")))
+    written = made["examples"] | "Write" >> beam.ParDo(Write(job.file("examples"), job.tfrecord))
     for name, found in (
         ("fitted.json", fitted),
         ("written.json", written | "Files" >> beam.combiners.ToList()),
@@ -88,14 +105,15 @@ def build(pipeline: Any, job: Job) -> None:
 
 
 def _typed(
-    pipeline: Any, name: str, job: Job, columns: Sequence[str], counted: bool
+    pipeline: Any, name: str, job: Job, parts: Sequence[Part], counted: bool
 ) -> tuple[Any, Any, Any]:
     """Read the input and make it typed; return rows, bad rows, and tallies."""
+    columns = columns_read(job.plan, job.renamed)
     read = (
         pipeline
-        | f"{name}Parts" >> beam.Create(job.parts)
+        | f"{name}Parts" >> beam.Create(parts)
         | f"{name}Spread" >> beam.Reshuffle()
-        | f"{name}Read" >> beam.ParDo(Read(columns)).with_outputs(BAD, main="batches")
+        | f"{name}Read" >> beam.ParDo(Read(columns, job.form)).with_outputs(BAD, main="batches")
     )
     typing = MakeTyped(job.plan, job.renamed, job.max_bad_rows, counted)
     made = read["batches"] | f"{name}Type" >> beam.ParDo(typing).with_outputs(
@@ -207,7 +225,7 @@ class _Save(beam.DoFn):  # type: ignore[misc]
 
     def process(self, data: Any) -> None:
         text = json.dumps(data, default=asdict)
-        with FileSystems.create(self.path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        with created(self.path) as file:
             file.write(text.encode())
 
 
@@ -222,9 +240,7 @@ class _SaveSample(beam.DoFn):  # type: ignore[misc]
             if sampled:
                 each = SAMPLED_ROWS // len(sampled)
                 frame = pl.concat([rows[place].head(each) for rows in sampled])
-                with FileSystems.create(
-                    path, compression_type=CompressionTypes.UNCOMPRESSED
-                ) as file:
+                with created(path) as file:
                     frame.write_parquet(file)
 
 

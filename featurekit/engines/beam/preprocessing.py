@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow_transform as tft
 
 from featurekit.engines.beam.analyzers import Analyzer, Output, value_key
-from featurekit.engines.beam.layout import Layout
+from featurekit.engines.beam.cache import Cache
+from featurekit.engines.beam.layout import FILE, Layout
 from featurekit.engines.beam.statistics import Level
 from featurekit.engines.stacks import Stacks, compute
 from featurekit.engines.tensorflow import (
@@ -85,6 +86,8 @@ class Analyzed:
         requests: The statistics of each level.
         symbolic: Those that the graph itself goes on with.
         shards: Into how many shards values are dealt to be counted.
+        cache: What is kept of the first level, file by file.
+        file: The tensor that says which file each row is from, for the cache.
     """
 
     def __init__(
@@ -93,8 +96,11 @@ class Analyzed:
         requests: Sequence[Sequence[StatisticRequest]],
         symbolic: Sequence[StatisticRequest],
         shards: int = 1,
+        cache: Cache | None = None,
+        file: Any = None,
     ) -> None:
         self.plan, self.requests, self.shards = plan, requests, shards
+        self.cache, self.file = cache, file
         self.symbolic = set(symbolic)
         self.texts: list[Any] = []
         self._found: dict[StatisticRequest, tuple[Any, int]] = {}
@@ -104,7 +110,8 @@ class Analyzed:
         if number >= len(self.requests):
             return
         level = Level(tuple(self.requests[number]))
-        inputs = []
+        cache = self.cache if number == 0 else None
+        inputs = [] if cache is None else [self.file]
         if level.numbers:
             inputs.append(_numbers(level.numbers, stacks))
         inputs += [value_key(*stacks.one(node), node.type) for node in level.counted]
@@ -114,7 +121,7 @@ class Analyzed:
         dtypes, shapes = zip(*described, strict=True)
         tensors = tft.experimental.ptransform_analyzer(
             inputs,
-            Analyzer(level, wanted, users, self.shards),
+            Analyzer(level, wanted, users, self.shards, cache),
             dtypes,
             shapes,
             name=f"statistics_{number}",
@@ -227,7 +234,9 @@ def _described(output: Output, level: Level) -> tuple[Any, list[int | None]]:
     return tf.string if of == STRING else tensorflow_dtype(of), [rows]
 
 
-def statistics_fn(plan: Plan, layout: Layout, shards: int = 1) -> Callable[..., dict[str, Any]]:
+def statistics_fn(
+    plan: Plan, layout: Layout, shards: int = 1, cache: Cache | None = None
+) -> Callable[..., dict[str, Any]]:
     """Return a function for tf.Transform that fits all statistics of a plan.
 
     Its outputs hold the fitted values of each level as text, the same in every row.
@@ -236,6 +245,7 @@ def statistics_fn(plan: Plan, layout: Layout, shards: int = 1) -> Callable[..., 
         plan: The plan.
         layout: How the columns of the batches travel.
         shards: Into how many shards values are dealt to be counted.
+        cache: What is kept of the first level, file by file.
     """
     roots = [request.node for request in plan.statistics]
     below = {
@@ -247,7 +257,7 @@ def statistics_fn(plan: Plan, layout: Layout, shards: int = 1) -> Callable[..., 
 
     def fit(inputs: Mapping[str, Any]) -> dict[str, Any]:
         stacks, rows = layout.stacks(inputs), layout.rows(inputs)
-        analyzed = Analyzed(plan, plan.levels, tuple(below), shards)
+        analyzed = Analyzed(plan, plan.levels, tuple(below), shards, cache, inputs.get(FILE))
         compute(roots, stacks, analyzed, rows)
         for number in range(len(analyzed.texts), len(plan.levels)):
             analyzed.level(number, stacks)

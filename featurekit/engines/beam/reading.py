@@ -1,27 +1,27 @@
-"""Reading the input on workers: Parquet and CSV as Arrow batches, without a Python object per row.
+"""Reading the input on workers: files as Arrow batches, without a Python object per row.
 
-The driver cuts the input into parts: some row groups of a Parquet file, or a whole CSV file. A
-worker reads a part batch by batch, the columns alone that somebody needs.
+The driver cuts the input into parts: some row groups of a Parquet file, or a whole file of another
+format. A worker reads a part batch by batch, the columns alone that somebody needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from pyarrow import csv
 
 from featurekit.engines.beam.rows import BadRow, Batch
+from featurekit.engines.beam.storage import matching, opened
 from featurekit.errors import DataError
+from featurekit.types import Type, parse_type
 
-__all__ = ["BAD", "CsvFormat", "Part", "Read", "batch_rows", "opened", "parts_of"]
+__all__ = ["BAD", "Form", "Part", "Read", "batch_rows", "parts_of"]
 
 BAD = "bad"
 """The tag of rows that are set aside."""
@@ -32,16 +32,26 @@ _BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
-class CsvFormat:
-    """How CSV files are written.
+class Form:
+    """How files are written.
 
     Args:
-        separator: What stands between fields.
-        null_values: Texts that stand for a missing value, beside the empty one.
+        format: `parquet`, `csv` or `tfrecord`.
+        separator: What stands between fields of CSV.
+        null_values: Texts that stand for a missing value in CSV, beside the empty one.
+        types: The declared types of columns, which TFRecord itself does not tell.
     """
 
+    format: str = "parquet"
     separator: str = ","
     null_values: tuple[str, ...] = ()
+    types: Mapping[str, Type] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Form:
+        """Return the form that plain data describes."""
+        types = {name: parse_type(text) for name, text in plain["types"].items()}
+        return cls(plain["format"], plain["separator"], tuple(plain["null_values"]), types)
 
 
 @dataclass(frozen=True)
@@ -51,14 +61,14 @@ class Part:
     Args:
         place: Its place in the input.
         path: Its file.
-        groups: The row groups of a Parquet file; none for a whole CSV file.
-        csv: How a CSV file is written.
+        groups: The row groups of a Parquet file; none for a whole file.
+        file: The place of its file in the input.
     """
 
     place: int
     path: str
     groups: tuple[int, ...] = ()
-    csv: CsvFormat | None = None
+    file: int = 0
 
 
 def batch_rows(columns: int) -> int:
@@ -66,46 +76,33 @@ def batch_rows(columns: int) -> int:
     return max(1 << 12, min(1 << 16, _CELLS // max(columns, 1)))
 
 
-def parts_of(files: Sequence[str], csv_format: CsvFormat | None) -> list[Part]:
+def parts_of(patterns: Sequence[str], form: Form) -> list[Part]:
     """Cut files into parts, in the order of the rows.
 
+    Args:
+        patterns: The files: paths, addresses, or globs of either.
+        form: How they are written.
+
     Raises:
-        DataError: A file is not Parquet.
+        DataError: There is no such file, or it is not Parquet.
     """
     parts: list[Part] = []
-    for path in files:
-        if csv_format is not None:
-            parts.append(Part(len(parts), path, csv=csv_format))
+    files = [path for pattern in patterns for path in matching(pattern)]
+    for file, path in enumerate(files):
+        if form.format != "parquet":
+            parts.append(Part(len(parts), path, file=file))
             continue
-        with opened(path) as file, _arrow_errors(path):
-            metadata = pq.ParquetFile(file).metadata
+        with opened(path) as stream, _arrow_errors(path):
+            metadata = pq.ParquetFile(stream).metadata
         groups: list[int] = []
         rows = 0
         for group in range(metadata.num_row_groups):
             groups.append(group)
             rows += metadata.row_group(group).num_rows
             if rows >= _PART_ROWS or group == metadata.num_row_groups - 1:
-                parts.append(Part(len(parts), path, tuple(groups)))
+                parts.append(Part(len(parts), path, tuple(groups), file))
                 groups, rows = [], 0
     return parts
-
-
-@contextmanager
-def opened(path: str) -> Iterator[Any]:
-    """Open a file of any of Beam's file systems for Arrow to read.
-
-    Raises:
-        DataError: It is not there.
-    """
-    if "://" not in path:
-        try:
-            with pa.OSFile(path) as file:
-                yield file
-        except FileNotFoundError:
-            raise DataError("there is no such file on this worker", where=path) from None
-        return
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        yield file
 
 
 @contextmanager
@@ -118,41 +115,40 @@ def _arrow_errors(path: str) -> Iterator[None]:
 
 
 class Read(beam.DoFn):  # type: ignore[misc]
-    """Reads parts as batches; rows of CSV that are no rows come out under the tag `bad`.
+    """Reads parts as batches; what is no row comes out under the tag `bad`.
 
     Args:
         columns: What the data calls the columns to read.
+        form: How the files are written.
     """
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        self.columns = list(columns)
+    def __init__(self, columns: Sequence[str], form: Form) -> None:
+        self.columns, self.form = list(columns), form
 
     def process(self, part: Part) -> Iterator[Any]:
         """Yield the batches of a part."""
-        size = batch_rows(len(self.columns))
+        broken: list[BadRow] = []
+        read = {"parquet": self._parquet, "csv": self._csv, "tfrecord": self._tfrecord}
         start = 0
-        with opened(part.path) as file, _arrow_errors(part.path):
-            if part.csv is None:
-                parquet = pq.ParquetFile(file, pre_buffer=True)
-                self._refuse_missing(parquet.schema_arrow.names, part.path)
-                batches: Any = parquet.iter_batches(size, list(part.groups), self.columns)
-            else:
-                broken: list[BadRow] = []
-                batches = self._csv(file, part, broken)
-            for batch in batches:
-                if part.csv is not None:
-                    yield from (beam.pvalue.TaggedOutput(BAD, row) for row in broken)
-                    broken.clear()
-                if batch.num_rows:
-                    table = pa.Table.from_batches([batch])
-                    yield Batch(part.place, start, batch.num_rows, table)
-                start += batch.num_rows
-            if part.csv is not None:
-                yield from (beam.pvalue.TaggedOutput(BAD, row) for row in broken)
+        for batch, rows in read[self.form.format](part, broken):
+            yield from (beam.pvalue.TaggedOutput(BAD, row) for row in broken)
+            broken.clear()
+            if batch.num_rows:
+                yield Batch(part.place, start, batch.num_rows, batch)
+            start += rows
+        yield from (beam.pvalue.TaggedOutput(BAD, row) for row in broken)
 
-    def _csv(self, file: Any, part: Part, broken: list[BadRow]) -> Iterator[pa.RecordBatch]:
+    def _parquet(self, part: Part, _: list[BadRow]) -> Iterator[tuple[pa.Table, int]]:
+        size = batch_rows(len(self.columns))
+        with opened(part.path) as file, _arrow_errors(part.path):
+            parquet = pq.ParquetFile(file, pre_buffer=True)
+            self._refuse_missing(parquet.schema_arrow.names, part.path)
+            groups = list(part.groups) or None
+            for batch in parquet.iter_batches(size, groups, self.columns):
+                yield pa.Table.from_batches([batch]), batch.num_rows
+
+    def _csv(self, part: Part, broken: list[BadRow]) -> Iterator[tuple[pa.Table, int]]:
         """Yield batches of text: types are made by the same rules as those of all other data."""
-        assert part.csv is not None
 
         def set_aside(row: Any) -> str:
             count = "1 field" if row.actual_columns == 1 else f"{row.actual_columns} fields"
@@ -162,22 +158,35 @@ class Read(beam.DoFn):  # type: ignore[misc]
 
         reading = csv.ReadOptions(block_size=_BLOCK, use_threads=False)
         parsing = csv.ParseOptions(
-            delimiter=part.csv.separator, newlines_in_values=True, ignore_empty_lines=False,
+            delimiter=self.form.separator, newlines_in_values=True, ignore_empty_lines=False,
             invalid_row_handler=set_aside,
         )  # fmt: skip
         converting = csv.ConvertOptions(
             column_types=dict.fromkeys(self.columns, pa.large_string()),
             include_columns=self.columns,
-            null_values=["", *part.csv.null_values],
+            null_values=["", *self.form.null_values],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         )
         size = batch_rows(len(self.columns))
-        for block in csv.open_csv(file, reading, parsing, converting):
-            for start in range(0, block.num_rows, size):
-                yield block.slice(start, size)
+        with opened(part.path) as file, _arrow_errors(part.path):
+            for block in csv.open_csv(file, reading, parsing, converting):
+                for start in range(0, block.num_rows, size):
+                    batch = block.slice(start, size)
+                    yield pa.Table.from_batches([batch]), batch.num_rows
 
-    def _refuse_missing(self, there: Sequence[str], path: str) -> None:
+    def _tfrecord(self, part: Part, broken: list[BadRow]) -> Iterator[tuple[pa.Table, int]]:
+        from featurekit.engines.beam.tfrecords import Decoder
+
+        self._refuse_missing(self.form.types, part.path)
+        decoder = Decoder({name: self.form.types[name] for name in self.columns})
+        size = batch_rows(len(self.columns))
+        for records, start in decoder.records(part.path, size):
+            table, bad = decoder.table(records)
+            broken += [BadRow(part.place, start + row, (why,), {}) for row, why in bad]
+            yield table, len(records)
+
+    def _refuse_missing(self, there: Iterable[str], path: str) -> None:
         missing = [name for name in self.columns if name not in there]
         if missing:
             raise DataError(f"the data has no column {missing[0]!r}", where=path)

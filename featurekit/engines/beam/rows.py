@@ -12,7 +12,7 @@ import pyarrow as pa
 from featurekit.engines.rows import LABEL, SPLIT, TRAIN, read_columns, with_split
 from featurekit.planner import Plan
 from featurekit.reading import Check
-from featurekit.sources import Table
+from featurekit.sources import Table, renamed_columns
 from featurekit.transforms.base import polars_dtype
 
 __all__ = ["BadRow", "Batch", "Tally", "Typing"]
@@ -93,8 +93,7 @@ class Typing:
     def __init__(self, plan: Plan, renamed: dict[str, str] | None = None) -> None:
         self.plan, self.resolved = plan, plan.resolved
         source = self.resolved.spec.sources[self.resolved.spec.examples.source]
-        declared = {key: entry.column for key, entry in source.columns.items() if entry.column}
-        self.renamed = declared if renamed is None else renamed
+        self.renamed = renamed_columns(source) if renamed is None else renamed
         self._schema: pl.Schema | None = None
         self._columns: list[pl.Expr] = []
         self._checks: list[Check] = []
@@ -105,7 +104,7 @@ class Typing:
         if frame.schema == self._schema:
             return
         name = self.resolved.spec.examples.source
-        table = Table(name, frame.lazy(), dict(frame.schema), self.renamed, (), False)
+        table = Table(name, frame.lazy(), dict(frame.schema), self.renamed)
         self._columns, self._checks = read_columns(table, self.resolved)
         vectors = [node for node in self.resolved.aggregates if node.type.width is not None]
         self._columns += [pl.col(node.text).cast(polars_dtype(node.type)) for node in vectors]

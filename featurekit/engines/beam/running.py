@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -11,16 +12,26 @@ from typing import Any
 
 import polars as pl
 
+from featurekit.engines.beam.publishing import numbered
 from featurekit.engines.fitting import Census, check_census
-from featurekit.engines.rows import SPLIT
 from featurekit.engines.workers import Worker
 from featurekit.errors import DataError
 from featurekit.graph import StatisticRequest
 from featurekit.planner import Plan
-from featurekit.sources import Table, polars_errors
+from featurekit.sources import Table, declared_types, polars_errors
+from featurekit.spec.objects import Spec
 from featurekit.transforms.statistics import statistic_value
 
-__all__ = ["Request", "Result", "columns_read", "fitted_from", "run_pipeline", "worker"]
+__all__ = [
+    "Request",
+    "Result",
+    "check_options",
+    "columns_read",
+    "dry_run",
+    "fitted_from",
+    "run_pipeline",
+    "worker",
+]
 
 
 def worker() -> Worker:
@@ -33,12 +44,20 @@ class Request:
     """How the full pass is to run.
 
     Args:
+        out: The run's folder or address, as it was given.
         arguments: Options for Beam.
         max_bad_rows: So many rows may be set aside.
+        cache: The folder of kept statistics, if there is one.
+        tfrecord: Whether examples are written as TFRecord, too.
+        work: Where the pipeline writes, if that is not on this machine.
     """
 
+    out: str
     arguments: Sequence[str] = ()
     max_bad_rows: int = 0
+    cache: str | None = None
+    tfrecord: bool = False
+    work: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +77,33 @@ class Result:
     sample: tuple[pl.DataFrame, pl.DataFrame]
     bad: Mapping[str, Any]
     beam: Mapping[str, Any]
+
+
+def check_options(
+    process: Worker, spec: Spec, out: str, arguments: Sequence[str], cache: str | Path | None
+) -> None:
+    """Refuse options that do not fit a run, before anything is read or computed.
+
+    Args:
+        process: What `worker` gave.
+        spec: The spec.
+        out: The run's folder or address.
+        arguments: Options for Beam.
+        cache: The folder of kept statistics, if there is one.
+
+    Raises:
+        UsageError: They do not fit; all problems together.
+    """
+    path = spec.sources[spec.examples.source].path if spec.examples.source in spec.sources else None
+    # Rows that are computed here first are brought to where workers see them.
+    inputs = [path] if path is not None and not spec.histories else []
+    process.start(
+        {
+            "task": "check", "out": out, "arguments": list(arguments), "inputs": inputs,
+            "cache": None if cache is None else str(cache),
+        }
+    )  # fmt: skip
+    process.answer()
 
 
 def run_pipeline(
@@ -84,18 +130,10 @@ def run_pipeline(
         DataError: The data is not what the spec says, or too much of it is bad.
         EngineError: The pipeline fails.
     """
-    files, renamed = _files(plan, table, scratch)
     work = scratch / "beam"
     (work / "examples").mkdir(parents=True)
-    source = plan.resolved.spec.sources[plan.resolved.spec.examples.source]
-    as_csv = {"separator": table.separator, "null_values": list(source.null_values)}
-    process.start(
-        {
-            "task": "run", "plan": described, "files": files, "csv": as_csv if table.csv else None,
-            "renamed": renamed, "folder": str(work), "arguments": list(request.arguments),
-            "max_bad_rows": request.max_bad_rows,
-        }
-    )  # fmt: skip
+    files = _files(plan, table, scratch, by_file=request.cache is not None)
+    process.start(_task("run", plan, described, table, request, files, work))
     answer = process.answer()
     where = f"source {table.name!r}"
     tally = json.loads((work / "tally.json").read_text())
@@ -107,7 +145,8 @@ def run_pipeline(
             "may be", where=where, hint="correct the data, or raise --max-bad-rows",
         )  # fmt: skip
     check_census(census, where)
-    _publish(work, folder)
+    if request.work is None:
+        _publish(work, folder)
     fitted = fitted_from(plan, json.loads((work / "fitted.json").read_text()))
     with polars_errors(where):
         sample = (pl.read_parquet(work / "inputs"), pl.read_parquet(work / "outputs"))
@@ -115,18 +154,88 @@ def run_pipeline(
     return Result(fitted, census, sample, bad, answer)
 
 
-def _files(plan: Plan, table: Table, scratch: Path) -> tuple[list[str], dict[str, str]]:
-    """Return files that workers can read: those of the source, unless rows are made here."""
-    if table.files and not plan.resolved.aggregates:
-        return [str(path.absolute()) for path in table.files], dict(table.renamed)
+def dry_run(
+    process: Worker, plan: Plan, described: Mapping[str, Any], table: Table, request: Request
+) -> dict[str, Any]:
+    """Return what `run_pipeline` would send: runner, options, steps and packages.
+
+    Rows that a run would compute first, and stage, are not computed.
+
+    Raises:
+        UsageError: The options do not fit the run.
+        EngineError: Beam cannot build the job.
+    """
+    work = Path(request.work or "work")
+    files = _sources(table) if not plan.resolved.aggregates else None
+    rows = [str(work / "rows.parquet")]
+    process.start(_task("dry_run", plan, described, table, request, (files, rows), work))
+    return process.answer()
+
+
+_Files = tuple[list[str] | None, list[str]]
+"""The files of the source, if workers read those; and files of rows made for them, if not."""
+
+
+def _task(
+    name: str, plan: Plan, described: Mapping[str, Any], table: Table, request: Request,
+    files: _Files, local: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what the process is told."""
+    own, made = files
+    source = plan.resolved.spec.sources[plan.resolved.spec.examples.source]
+    declared = {table.stored(column): str(of) for column, of in declared_types(source).items()}
+    form = {
+        "format": (table.format or "parquet") if own is not None else "parquet",
+        "separator": table.separator, "null_values": list(source.null_values), "types": declared,
+    }  # fmt: skip
+    return {
+        "task": name, "plan": described, "files": made if own is None else own,
+        "staged": own is None, "form": form, "renamed": dict(table.renamed),
+        "work": request.work or str(local), "local": str(local), "out": request.out,
+        "arguments": list(request.arguments), "max_bad_rows": request.max_bad_rows,
+        "cache": request.cache, "tfrecord": request.tfrecord,
+    }  # fmt: skip
+
+
+def _sources(table: Table) -> list[str] | None:
+    """Return the files that the rows of a table are in, if they are in files."""
+    if table.elsewhere is not None:
+        return [table.elsewhere]
+    return [glob.escape(str(path.absolute())) for path in table.files] or None
+
+
+def _files(plan: Plan, table: Table, scratch: Path, by_file: bool) -> _Files:
+    """Return files that workers can read: those of the source, unless rows are made here.
+
+    Args:
+        plan: The plan.
+        table: The examples' source, with the columns of its aggregates.
+        scratch: A folder for what only this run needs.
+        by_file: Whether rows that are made here are to stay apart by the file they come from.
+    """
+    own = _sources(table)
+    if own is not None and not plan.resolved.aggregates:
+        return own, []
     target = scratch / "rows.parquet"
     with polars_errors(f"source {table.name!r}"):
         # Arrow cannot read back what Polars writes of arrays of which some are missing.
         arrays = pl.selectors.array()
         rows = table.frame.select(columns_read(plan, table.renamed))
         rows = rows.with_columns(arrays.arr.to_list())
-        rows.sink_parquet(target, compression="snappy", row_group_size=1 << 17, engine="streaming")
-    return [str(target)], dict(table.renamed)
+        _sink(rows, target)
+        if not by_file or len(table.files) < 2:
+            return None, [str(target)]
+        start, parts = 0, []
+        for place, height in enumerate(table.heights):
+            part = scratch / f"rows-{place:08}.parquet"
+            _sink(pl.scan_parquet(target, glob=False).slice(start, height), part)
+            parts.append(str(part))
+            start += height
+    return None, parts
+
+
+def _sink(rows: pl.LazyFrame, target: Path) -> None:
+    rows.sink_parquet(target, compression="snappy", row_group_size=1 << 17, engine="streaming")
 
 
 def columns_read(plan: Plan, renamed: Mapping[str, str]) -> list[str]:
@@ -147,12 +256,8 @@ def fitted_from(plan: Plan, texts: Sequence[str]) -> dict[StatisticRequest, Any]
 
 def _publish(work: Path, folder: Path) -> None:
     """Move what was written in the order of the rows, and forget what nobody reported."""
-    written = json.loads((work / "written.json").read_text())
-    counts: dict[str, int] = {}
-    for entry in sorted(written, key=lambda entry: (entry["part"], entry["start"])):
-        split = folder / f"{SPLIT}={entry['split']}"
-        split.mkdir(parents=True, exist_ok=True)
-        number = counts[entry["split"]] = counts.get(entry["split"], -1) + 1
-        shutil.move(entry["path"], split / f"{number:08}.parquet")
+    for path, (split, name) in numbered(json.loads((work / "written.json").read_text())):
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        shutil.move(path, folder / split / name)
     if any((work / "bad_rows").glob("*")):
         shutil.move(work / "bad_rows", folder.parent / "bad_rows")

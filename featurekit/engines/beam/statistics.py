@@ -36,6 +36,7 @@ _LEAST_EPSILON, _MOST_EPSILON, _EPSILON_OF_COLUMN = 0.001, 0.01, 2e-5
 500 columns, and less for fewer, as a sketch of each is in memory (2 MB at an error of 0.001)."""
 
 _ROWS_OF_SKETCH = 1 << 32
+_VALUES = ("count", "mean", "squares", "minimum", "maximum")
 _EXACT = 1 << 16
 """Up to so many values, quantiles are looked up by their rank."""
 
@@ -231,6 +232,36 @@ class Numbers:
             at(low) if weight == 0 else at(low) + (at(high) - at(low)) * weight
             for low, high, weight in ranks
         )
+
+    def to_arrow(self) -> pa.Table:
+        """Return it as plain data, a row for each column of numbers."""
+        self.compact()
+        sketches = [None if sketch is None else sketch.__getstate__() for sketch in self.sketches]
+        return pa.table(
+            {
+                **{name: getattr(self, name) for name in _VALUES},
+                "sketch": pa.array(sketches, pa.large_binary()),
+            }
+        )
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, epsilons: tuple[float | None, ...]) -> Numbers:
+        """Return what `to_arrow` gave.
+
+        Args:
+            table: Its rows.
+            epsilons: Those that it was made with.
+        """
+        made = cls(epsilons, *(table[name].to_numpy().copy() for name in _VALUES))
+        from tfx_bsl.sketches import QuantilesSketch
+
+        for state in table["sketch"].to_pylist():
+            sketch = None
+            if state is not None:
+                sketch = QuantilesSketch.__new__(QuantilesSketch)
+                sketch.__setstate__(state)
+            made.sketches.append(sketch)
+        return made
 
     def compact(self) -> None:
         """Make what is going to travel small."""

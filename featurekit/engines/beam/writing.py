@@ -7,22 +7,25 @@ that nobody reports.
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from featurekit.engines.beam.applying import Transformed
+from featurekit.engines.beam.storage import created, is_address, join, upload
 from featurekit.engines.rows import SPLIT
+from featurekit.engines.tfrecord import records
+from featurekit.transforms.base import tf
 
 __all__ = ["Write", "Written"]
 
@@ -40,6 +43,7 @@ class Written:
         start: The place of that row in the part.
         path: Where it was written.
         rows: How many examples it has.
+        records: Where the same examples were written as TFRecord.
     """
 
     split: str
@@ -47,6 +51,7 @@ class Written:
     start: int
     path: str
     rows: int
+    records: str | None = None
 
 
 class Write(beam.DoFn):  # type: ignore[misc]
@@ -54,10 +59,11 @@ class Write(beam.DoFn):  # type: ignore[misc]
 
     Args:
         folder: The folder to write to, local or of any of Beam's file systems.
+        tfrecord: Whether to write the examples as TFRecord, too.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: str, tfrecord: bool = False) -> None:
+        self.folder, self.tfrecord = folder, tfrecord
         self._files: dict[str, _File] = {}
         self._next: tuple[int, int] | None = None
 
@@ -81,7 +87,9 @@ class Write(beam.DoFn):  # type: ignore[misc]
             part = table if len(names) == 1 else table.filter((splits == name).to_arrow())
             file = self._files.get(name)
             if file is None:
-                file = self._files[name] = _File(self.folder, name, batch, table.schema)
+                file = self._files[name] = _File(
+                    self.folder, name, batch, table.schema, self.tfrecord
+                )
             file.write(part)
             if file.rows >= _FILE_ROWS:
                 yield self._files.pop(name).close()
@@ -104,15 +112,16 @@ class Write(beam.DoFn):  # type: ignore[misc]
 class _File:
     """A file that is being written."""
 
-    def __init__(self, folder: str, split: str, first: Transformed, schema: pa.Schema) -> None:
-        name = f"{first.part:05}-{first.start:012}-{uuid.uuid4().hex}.parquet"
-        self.path = FileSystems.join(folder, name)
+    def __init__(
+        self, folder: str, split: str, first: Transformed, schema: pa.Schema, tfrecord: bool
+    ) -> None:
+        name = f"{first.part:05}-{first.start:012}-{uuid.uuid4().hex}"
+        self.path = join(folder, f"{name}.parquet")
+        self.records = _Records(join(folder, f"{name}.tfrecord")) if tfrecord else None
         self.split, self.part, self.start, self.rows = split, first.part, first.start, 0
         self.stream = None
-        if "://" in folder:
-            self.stream = FileSystems.create(
-                self.path, compression_type=CompressionTypes.UNCOMPRESSED
-            )
+        if is_address(folder):
+            self.stream = created(self.path)
         repeating = [
             field.name for field in schema
             if not (pa.types.is_floating(field.type) or pa.types.is_fixed_size_list(field.type))
@@ -124,10 +133,38 @@ class _File:
 
     def write(self, table: pa.Table) -> None:
         self.writer.write_table(table, row_group_size=_ROW_GROUP)
+        if self.records is not None:
+            self.records.write(table)
         self.rows += table.num_rows
 
     def close(self) -> Written:
         self.writer.close()
         if self.stream is not None:
             self.stream.close()
-        return Written(self.split, self.part, self.start, self.path, self.rows)
+        if self.records is not None:
+            self.records.close()
+        records = None if self.records is None else self.records.path
+        return Written(self.split, self.part, self.start, self.path, self.rows, records)
+
+
+class _Records:
+    """A TFRecord file that is being written; TensorFlow writes it here, whatever its place."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self._here = path, path
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if is_address(path):
+            self._folder = tempfile.TemporaryDirectory()
+            self._here = str(Path(self._folder.name) / "part.tfrecord")
+        self._writer = tf.io.TFRecordWriter(self._here)
+
+    def write(self, table: pa.Table) -> None:
+        frame = pl.DataFrame(pl.from_arrow(table))
+        for record in records(frame):
+            self._writer.write(record)
+
+    def close(self) -> None:
+        self._writer.close()
+        if self._folder is not None:
+            upload(Path(self._here), self.path)
+            self._folder.cleanup()
