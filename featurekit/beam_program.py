@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _RAISED = re.compile(r"featurekit\.errors\.(\w+): (.*)$", re.MULTILINE)
-_STEP = re.compile(r" \[while running '[^']*'\]")
+_STEP = re.compile(r"\s*\[while running '[^']*'\]")
 _REPORTS = ("fitted.json", "tally.json", "written.json", "inputs", "outputs")
 
 
@@ -186,6 +186,6 @@ def _as_ours(error: Exception, runner: str) -> FeatureKitError:
     if found:
         kind, said = found[-1].groups()
         return _read(getattr(errors, kind, EngineError), said)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in _STEP.sub("", text).splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
     return EngineError(f"the pipeline failed: {last}", where=runner)

@@ -8,11 +8,13 @@ from typing import Any
 import apache_beam as beam
 import polars as pl
 import tensorflow_transform.beam as tft_beam
+from apache_beam.metrics import Metrics
 
 from featurekit.engines.beam.applying import Typed
 from featurekit.engines.beam.cache import Cache
 from featurekit.engines.beam.layout import Layout
 from featurekit.engines.beam.preprocessing import FITTED, statistics_fn
+from featurekit.engines.beam.rows import NAMESPACE
 from featurekit.engines.rows import SPLIT, TRAIN
 from featurekit.engines.stacks import column_name
 from featurekit.graph import AggregateNode, ColumnNode, topological
@@ -68,10 +70,12 @@ class _Training(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, layout: Layout, files: Sequence[int] = ()) -> None:
         self.layout, self.files = layout, files
+        self._described = Metrics.counter(NAMESPACE, "rows_described")
 
     def process(self, typed: Typed) -> Iterator[Any]:
         rows = typed.frame.filter(pl.col(SPLIT) == TRAIN)
         if rows.height:
+            self._described.inc(rows.height)
             yield self.layout.to_arrow(rows, self.files[typed.part] if self.files else 0)
 
 

@@ -15,7 +15,7 @@ from featurekit.engines.beam.analysis import Analyze
 from featurekit.engines.beam.applying import SAMPLE, SAMPLED_BATCHES, SAMPLED_ROWS, Apply, Typed
 from featurekit.engines.beam.cache import Cache
 from featurekit.engines.beam.reading import BAD, Form, Part, Read
-from featurekit.engines.beam.rows import BadRow, Batch, Tally, Typing
+from featurekit.engines.beam.rows import NAMESPACE, BadRow, Batch, Tally, Typing
 from featurekit.engines.beam.running import columns_read
 from featurekit.engines.beam.storage import created, join
 from featurekit.engines.beam.writing import Write
@@ -26,7 +26,6 @@ __all__ = ["BAD_ROWS", "Job", "MakeTyped", "build"]
 
 TALLY = "tally"
 BAD_ROWS = "bad_rows"
-_NAMESPACE = "featurekit"
 
 
 @dataclass(frozen=True)
@@ -135,9 +134,9 @@ class MakeTyped(beam.DoFn):  # type: ignore[misc]
         self.plan, self.renamed, self.max_bad_rows = plan, renamed, max_bad_rows
         self.counted = counted
         self._typing: Typing | None = None
-        self._read = Metrics.counter(_NAMESPACE, "rows_read")
-        self._bad = Metrics.counter(_NAMESPACE, "rows_bad")
-        self._kept = Metrics.counter(_NAMESPACE, "rows_kept")
+        self._read = Metrics.counter(NAMESPACE, "rows_read")
+        self._bad = Metrics.counter(NAMESPACE, "rows_bad")
+        self._kept = Metrics.counter(NAMESPACE, "rows_kept")
 
     def setup(self) -> None:
         """Begin without a schema."""
@@ -163,8 +162,8 @@ class _CountBroken(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, max_bad_rows: int, counted: bool) -> None:
         self.max_bad_rows, self.counted = max_bad_rows, counted
-        self._read = Metrics.counter(_NAMESPACE, "rows_read")
-        self._bad = Metrics.counter(_NAMESPACE, "rows_bad")
+        self._read = Metrics.counter(NAMESPACE, "rows_read")
+        self._bad = Metrics.counter(NAMESPACE, "rows_bad")
 
     def process(self, row: BadRow) -> Iterator[Any]:
         tally = Tally(rows=1, bad=1, reasons=dict.fromkeys(row.reasons, 1))

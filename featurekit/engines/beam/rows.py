@@ -15,7 +15,10 @@ from featurekit.reading import Check
 from featurekit.sources import Table, renamed_columns
 from featurekit.transforms.base import polars_dtype
 
-__all__ = ["BadRow", "Batch", "Tally", "Typing"]
+__all__ = ["NAMESPACE", "BadRow", "Batch", "Tally", "Typing"]
+
+NAMESPACE = "featurekit"
+"""The namespace of the counters that pipelines leave with Beam."""
 
 NO_SPLIT = "no value in the split column"
 

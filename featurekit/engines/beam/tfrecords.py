@@ -53,7 +53,8 @@ class Decoder:
                 else schema_pb2.FLOAT if of.is_float
                 else schema_pb2.INT
             )  # fmt: skip
-        self._decoder = ExamplesToRecordBatchDecoder(schema.SerializeToString())
+        self._schema = schema.SerializeToString()
+        self._decoder = ExamplesToRecordBatchDecoder(self._schema)
 
     def records(self, path: str, size: int) -> Iterator[tuple[list[bytes], int]]:
         """Yield the records of a file, so many at a time, and how many came before.
@@ -96,10 +97,12 @@ class Decoder:
         self, lists: pl.DataFrame, places: Sequence[int], bad: list[tuple[int, str]]
     ) -> pl.DataFrame:
         first = lists.select(pl.all().list.first())
-        columns = []
+        columns: list[pl.Expr | pl.Series] = []
         for name, of in self.types.items():
             column = pl.col(name)
-            if of.kind is Kind.BOOL:
+            if of == STRING:
+                columns.append(_texts(first[name]))
+            elif of.kind is Kind.BOOL:
                 columns.append(pl.when(column.is_in([0, 1])).then(column == 1).alias(name))
             else:
                 columns.append(column.cast(polars_dtype(of), strict=False))
@@ -118,18 +121,42 @@ class Decoder:
 
     def _decoded(self, records: list[bytes]) -> tuple[Any, list[tuple[int, str]]]:
         """Decode records; where they cannot be together, one by one, to tell which cannot."""
+        whole, _ = self._batch(records)
+        if whole is not None:
+            return whole, []
+        good, bad = [], []
+        for row, record in enumerate(records):
+            made, why = self._batch([record])
+            if made is None:
+                bad.append((row, why))
+            else:
+                good.append(record)
+        return (self._batch(good)[0] if good else None), bad
+
+    def _batch(self, records: list[bytes]) -> tuple[Any, str]:
+        """Decode records, or say why they cannot be."""
         try:
-            return self._decoder.DecodeBatch(records), []
-        except RuntimeError:
-            good, bad = [], []
-            for row, record in enumerate(records):
-                try:
-                    self._decoder.DecodeBatch([record])
-                except RuntimeError as error:
-                    bad.append((row, _reason(error)))
-                else:
-                    good.append(record)
-            return (self._decoder.DecodeBatch(good) if good else None), bad
+            return self._decoder.DecodeBatch(records), ""
+        except RuntimeError as error:
+            # One that has failed remembers the part of a record that it had read.
+            self._decoder = ExamplesToRecordBatchDecoder(self._schema)
+            return None, _reason(error)
+
+
+def _texts(values: pl.Series) -> pl.Series:
+    """Return bytes as texts; null where they are not UTF-8."""
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        decoded = [None if value is None else _text(value) for value in values.to_list()]
+        return pl.Series(values.name, decoded, pl.String)
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _reason(error: RuntimeError) -> str:
