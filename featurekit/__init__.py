@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from featurekit.job import Progress as Progress
     from featurekit.job import Run as Run
     from featurekit.job import check as check
+    from featurekit.job import dry_run as dry_run
     from featurekit.job import open_run as open_run
     from featurekit.job import plan as plan
     from featurekit.job import run as run
@@ -54,7 +55,7 @@ _HOMES = {
         "engines.bigquery": "BigQuery",
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",
-        "job": "Progress Run check open_run plan run",
+        "job": "Progress Run check dry_run open_run plan run",
         "snapshots": "snapshot",
         "spec.expression": "col literal",
         "spec.objects": "Aggregation Column Examples Feature Lookup Source Spec Split",

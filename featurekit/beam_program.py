@@ -7,7 +7,9 @@ loaded, and a run's own process needs none of them.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +160,10 @@ def _dry_run(job: Mapping[str, Any]) -> dict[str, Any]:
     from featurekit.engines.beam.dataflow import described
 
     options = _options(job)
-    return described(options, _made(job, options, list(job["files"]), dry=True))
+    made = _made(job, options, list(job["files"]), dry=True)
+    with tempfile.TemporaryDirectory() as folder:
+        # tf.Transform makes its folder when the job is built; a bucket must not be touched.
+        return described(options, replace(made, work=folder))
 
 
 def _metrics(result: Any) -> dict[str, int]:
