@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -157,6 +157,7 @@ def run(
             hint="--engine beam, or a folder here",
         )  # fmt: skip
     spec = as_spec(spec)
+    main = spec.examples.source
     target = Path(out).absolute()
     if not away:
         artifact.check_target(target, overwrite)
@@ -175,21 +176,30 @@ def run(
         space, tell = Space(stack, None if away else target), _Teller(progress)
         warehouse = None
         if bigquery is not None:
+            from featurekit.engines.bigquery import aggregates as remote
             from featurekit.engines.bigquery.client import Warehouse
 
             warehouse = stack.enter_context(Warehouse(bigquery, tell.note))
         unread = _unread(spec, engine)
+        source = spec.sources.get(main)
+        in_bucket = away and engine == "gcp" and source is not None and source.table is not None
+        everything = spec.sources.keys()
         resolved, tables = open_sources(
-            spec, warehouse, space, unread, ragged=on_beam, worker=runner
+            spec, warehouse, space, everything if in_bucket else unread, on_beam, runner
         )
         made = make_plan(resolved, engine, export)
+        if in_bucket and not remote.can_export(made):
+            in_bucket = False
+            resolved, tables = open_sources(spec, warehouse, space, unread, on_beam, runner)
         if tfrecord:
             from featurekit.engines.tfrecord import refuse_wide
 
             refuse_wide(made)
         aggregates = resolved.aggregates
         histories = {(node.aggregate.history.source, node.asked) for node in aggregates}
-        past_stages = min(1, len(histories)) if engine == "gcp" else len(histories)
+        past_stages = len(histories)
+        if engine == "gcp":
+            past_stages = 1 if in_bucket else min(1, past_stages)
         passes = 1 if on_beam else 1 + max(1, len(made.levels))
         tell.stages = 1 + 2 * export + (tfrecord and not on_beam) + passes + past_stages
         work = None
@@ -197,14 +207,18 @@ def run(
             folder, work = stack.enter_context(new_remote(runner, str(out), overwrite))
         else:
             folder = stack.enter_context(artifact.new_folder(target, overwrite))
-        table = tables[spec.examples.source]
-        if aggregates:
+        table = tables[main]
+        if in_bucket and warehouse is not None:
+            tell.stage("exporting the examples from BigQuery")
+            address = f"{work}/rows/rows-*.parquet"
+            named = remote.export(made, warehouse, tables, address, load=load)
+            table = replace(table, renamed=named, format="parquet", elsewhere=address)
+            tell.lap("export")
+        elif aggregates:
             from featurekit.engines import history
 
             table.refuse_ragged()
             if warehouse is not None and engine == "gcp":
-                from featurekit.engines.bigquery import aggregates as remote
-
                 tell.stage("aggregations in BigQuery")
                 past = remote.compute(made, warehouse, table, tables, load=load)
             else:

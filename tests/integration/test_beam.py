@@ -276,9 +276,11 @@ def test_options_that_beam_does_not_know_are_refused(data: Path, tmp_path: Path)
         )  # fmt: skip
 
 
-def test_a_bucket_is_refused_before_anything_runs(data: Path) -> None:
-    with pytest.raises(fk.UsageError, match="gs://bucket/run: a run cannot be published"):
-        fk.run(spec(data / "*.parquet"), "gs://bucket/run", engine="beam")
+def test_the_embedded_engine_writes_to_no_bucket(data: Path) -> None:
+    with pytest.raises(fk.UsageError, match="gs://bucket/run: the engine local writes to a folder"):
+        fk.run(spec(data / "*.parquet"), "gs://bucket/run")
+    with pytest.raises(fk.UsageError, match="takes no cache"):
+        fk.run(spec(data / "*.parquet"), "run", cache="cache")
 
 
 def test_the_engine_local_takes_nothing_for_beam(data: Path, tmp_path: Path) -> None:

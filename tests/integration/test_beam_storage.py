@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 import featurekit as fk
+from tests.bucket import Bucket
 
 pytest.importorskip("tensorflow_transform")
 
@@ -33,69 +26,6 @@ ROWS = pl.DataFrame(
     }
 )
 FEATURES = {"x_z": "zscore(impute(x, 'mean'))", "w": "vocabulary(word)", "b": "bucketize(x, 4)"}
-
-
-class Bucket:
-    """A bucket of the emulator, seen through its HTTP interface alone."""
-
-    def __init__(self, host: str, name: str) -> None:
-        self.host, self.name = host, name
-
-    def names(self) -> list[str]:
-        """Return the names of all objects."""
-        with urllib.request.urlopen(f"{self.host}/storage/v1/b/{self.name}/o") as answer:
-            return sorted(entry["name"] for entry in json.load(answer).get("items", ()))
-
-    def read(self, name: str) -> bytes:
-        """Return what an object holds."""
-        path = f"{self.host}/storage/v1/b/{self.name}/o/{quote(name, safe='')}?alt=media"
-        with urllib.request.urlopen(path) as answer:
-            return bytes(answer.read())
-
-    def write(self, name: str, data: bytes) -> None:
-        """Make an object."""
-        path = f"{self.host}/upload/storage/v1/b/{self.name}/o?uploadType=media&name={quote(name)}"
-        kind = {"Content-Type": "application/octet-stream"}
-        request = urllib.request.Request(path, data=data, method="POST", headers=kind)
-        urllib.request.urlopen(request).close()
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    """An empty bucket, which every process started meanwhile finds instead of Google's."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["start", "--host", "127.0.0.1", "--port", str(port), "--in-memory"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gcp_storage_emulator", *command, "--default-bucket", "test-bucket"],
-        stderr=subprocess.DEVNULL,
-    )
-    host = f"http://127.0.0.1:{port}"
-    made = Bucket(host, "test-bucket")
-    before = dict(os.environ)
-    # Without credentials, Beam looks for them for half a minute before it goes on.
-    user = tmp_path_factory.mktemp("user") / "credentials.json"
-    token = {"type": "authorized_user", "token": "test", "expiry": "2100-01-01T00:00:00Z"}
-    none = dict.fromkeys(("client_id", "client_secret", "refresh_token"), "none")
-    user.write_text(json.dumps({**token, **none}))
-    os.environ.update(
-        STORAGE_EMULATOR_HOST=host, GOOGLE_APPLICATION_CREDENTIALS=str(user),
-        GOOGLE_CLOUD_PROJECT="test-project",
-    )  # fmt: skip
-    try:
-        for _ in range(100):
-            try:
-                made.names()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield made
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,13 @@ from polars.testing import assert_frame_equal
 
 import featurekit as fk
 from featurekit.cli import main
+from featurekit.engines.bigquery import aggregates
 from featurekit.engines.bigquery.aggregates import stored_types
 from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.load import load_table
+from featurekit.engines.bigquery.read import export_parquet
+from featurekit.spec.table_id import TableId
+from tests.bucket import Bucket
 from tests.emulator import Emulator
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -270,3 +274,51 @@ def test_arguments_that_do_not_fit_are_refused(
     assert code == 2
     assert message in capsys.readouterr().err
     assert not (folder / "no").exists()
+
+
+_NO_ARRAYS = {name: text for name, text in FUNCTIONS.items() if name not in ("lasts", "tops")}
+
+
+def test_examples_in_bigquery_are_exported_to_the_bucket_of_the_run(
+    folder: Path, settings: fk.BigQuery, local: pl.DataFrame, emulator: Emulator, bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def shared(warehouse: Warehouse, table: TableId, uri: str, features: Any = ()) -> Any:
+        # The two emulators keep buckets apart, as the real services do not.
+        target = emulator.buckets / uri.removeprefix("gs://")
+        target.parent.mkdir(parents=True)
+        done = export_parquet(warehouse, table, uri, features)
+        for file in target.parent.iterdir():
+            name = file.relative_to(emulator.buckets / bucket.name)
+            bucket.write(str(name), file.read_bytes())
+        return done
+
+    monkeypatch.setattr(aggregates, "export_parquet", shared)
+    with Warehouse(settings) as warehouse:
+        for name in ("past", "examples", "kinds"):
+            load_table(warehouse, folder / f"{name}.parquet", f"own_{name}")
+    plain = dict(spec(folder).as_plain())
+    columns = {"k": "string", "t": "timestamp", "v": "float32", "w": "string"}
+    project = "test-project.runs"
+    plain["sources"] = {
+        "past": {"table": f"{project}.own_past", "event_time": "t", "columns": columns},
+        "examples": {"table": f"{project}.own_examples"},
+        "kinds": {"table": f"{project}.own_kinds"},
+    }
+    plain["aggregations"]["h"]["features"] = _NO_ARRAYS
+    # A duration is a number in BigQuery.
+    plain["features"] = {
+        name: text for name, text in plain["features"].items()
+        if not name.startswith(("lasts", "tops", "since"))
+    }  # fmt: skip
+    told: list[str] = []
+    made = fk.run(
+        fk.Spec.from_dict(plain), f"gs://{bucket.name}/runs/1", tensorflow=False, engine="gcp",
+        bigquery=settings, progress=lambda stage: told.append(stage.text),
+    )  # fmt: skip
+    assert "exporting the examples from BigQuery" in told
+    names = [name for name in bucket.names() if name.startswith("runs/1/examples/")]
+    read = pl.concat([pl.read_parquet(bucket.read(name)) for name in names]).sort("id")
+    assert_frame_equal(read, local.select(read.columns).sort("id"), check_exact=False, rel_tol=1e-5)
+    assert made.manifest["rows"]["read"] == 100
+    assert not [name for name in bucket.names() if not name.startswith("runs/1/")]

@@ -97,6 +97,10 @@ class Typing:
         self.plan, self.resolved = plan, plan.resolved
         source = self.resolved.spec.sources[self.resolved.spec.examples.source]
         self.renamed = renamed_columns(source) if renamed is None else renamed
+        self._past = {
+            self.renamed[node.text]: node.text
+            for node in self.resolved.aggregates if node.text in self.renamed
+        }  # fmt: skip
         self._schema: pl.Schema | None = None
         self._columns: list[pl.Expr] = []
         self._checks: list[Check] = []
@@ -109,8 +113,8 @@ class Typing:
         name = self.resolved.spec.examples.source
         table = Table(name, frame.lazy(), dict(frame.schema), self.renamed)
         self._columns, self._checks = read_columns(table, self.resolved)
-        vectors = [node for node in self.resolved.aggregates if node.type.width is not None]
-        self._columns += [pl.col(node.text).cast(polars_dtype(node.type)) for node in vectors]
+        past = self.resolved.aggregates
+        self._columns += [pl.col(node.text).cast(polars_dtype(node.type)) for node in past]
         own = {column.meta.output_name(): column for column in self._columns}
         self._columns = list(own.values())
         self._flags = {f"~bad{place}": check.bad for place, check in enumerate(self._checks)}
@@ -130,7 +134,7 @@ class Typing:
             DataError: A column is missing.
             SpecError: A column cannot be read as its type at all.
         """
-        raw = pl.DataFrame(pl.from_arrow(batch.table))
+        raw = pl.DataFrame(pl.from_arrow(batch.table)).rename(self._past)
         self._prepare(raw)
         tally = Tally(rows=batch.rows)
         typed = raw.select(*self._columns, **self._flags)

@@ -214,7 +214,7 @@ def _files(plan: Plan, table: Table, scratch: Path, by_file: bool) -> _Files:
         by_file: Whether rows that are made here are to stay apart by the file they come from.
     """
     own = _sources(table)
-    if own is not None and not plan.resolved.aggregates:
+    if own is not None and (table.elsewhere is not None or not plan.resolved.aggregates):
         return own, []
     target = scratch / "rows.parquet"
     with polars_errors(f"source {table.name!r}"):
@@ -242,7 +242,8 @@ def columns_read(plan: Plan, renamed: Mapping[str, str]) -> list[str]:
     """Return what the data calls the columns that a plan reads, aggregates included."""
     resolved = plan.resolved
     stored = [renamed.get(name, name) for name in resolved.inputs()]
-    return list(dict.fromkeys([*stored, *(node.text for node in resolved.aggregates)]))
+    past = [renamed.get(node.text, node.text) for node in resolved.aggregates]
+    return list(dict.fromkeys([*stored, *past]))
 
 
 def fitted_from(plan: Plan, texts: Sequence[str]) -> dict[StatisticRequest, Any]:

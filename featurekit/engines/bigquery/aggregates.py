@@ -13,21 +13,29 @@ from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.columns import ROW_ID, Names
 from featurekit.engines.bigquery.jobs import Result, Statement, run_statements
 from featurekit.engines.bigquery.load import load_table
-from featurekit.engines.bigquery.read import arrow_types, read_batches, read_table
+from featurekit.engines.bigquery.read import arrow_types, export_parquet, read_batches, read_table
 from featurekit.engines.bigquery.sql import Spine, column_names, statements
 from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint
 from featurekit.engines.rows import check_rows, computed_rows
 from featurekit.errors import UsageError
 from featurekit.graph import AggregateNode, ColumnNode, Node, topological
 from featurekit.planner import Plan
-from featurekit.sources import Table, polars_errors
+from featurekit.sources import Table, polars_errors, renamed_columns
 from featurekit.spec.objects import Spec
 from featurekit.spec.table_id import table_id
 from featurekit.transforms.base import polars_dtype
 from featurekit.transforms.sql import bigquery_type
 from featurekit.types import Kind, Type
 
-__all__ = ["compute", "download", "empty_frame", "planned_statements", "stored_types"]
+__all__ = [
+    "can_export",
+    "compute",
+    "download",
+    "empty_frame",
+    "export",
+    "planned_statements",
+    "stored_types",
+]
 
 
 def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
@@ -124,6 +132,53 @@ def compute(
     return _Computing(plan, warehouse, examples, sources, load).compute()
 
 
+def can_export(plan: Plan) -> bool:
+    """Whether what workers read of a plan can be exported: no vectors of the past, no durations.
+
+    BigQuery holds an array without its missing places, and a duration as a number.
+    """
+    types = [*plan.resolved.inputs().values(), *(node.type for node in plan.resolved.aggregates)]
+    return all(of.width is None and of.kind is not Kind.DURATION for of in types)
+
+
+def export(
+    plan: Plan, warehouse: Warehouse, sources: Mapping[str, Table], uri: str, *, load: bool = False
+) -> dict[str, str]:
+    """Write the examples of a BigQuery table, with their aggregates, into Cloud Storage.
+
+    Args:
+        plan: The plan; see `can_export`.
+        warehouse: The connection.
+        sources: The local sources of past rows, opened.
+        uri: `gs://bucket/path/name-*.parquet`.
+        load: Whether local data may be loaded into BigQuery.
+
+    Returns:
+        What the files call each column that has another name there: columns of the source, and
+        aggregates by the name that features write.
+
+    Raises:
+        FeatureKitError: See `compute`.
+    """
+    spec = plan.resolved.spec
+    main = spec.examples.source
+    if not plan.resolved.aggregates:
+        own = spec.sources[main]
+        assert own.table is not None
+        export_parquet(warehouse, table_id(own.table, project=warehouse.settings.project), uri)
+        return renamed_columns(own)
+    examples = sources[main]
+    computing = _Computing(plan, warehouse, examples, sources, load)
+    nodes = {
+        f"column {name}": ColumnNode.of(name, of) for name, of in plan.resolved.inputs().items()
+    }
+    result = computing.result(None, None, nodes)
+    names, carried = column_names(plan.resolved.aggregates, [*plan.resolved.keys, *nodes])
+    export_parquet(warehouse, result.table, uri, computing.features)
+    columns = {name: carried[f"column {name}"] for name in plan.resolved.inputs()}
+    return columns | {node.text: name for node, name in names.items()}
+
+
 class _Computing:
     """The aggregates of one plan on their way through BigQuery."""
 
@@ -144,29 +199,42 @@ class _Computing:
 
     def compute(self) -> pl.LazyFrame:
         """Return the columns."""
-        tables, stored, seen = self._tables()
         main = self.spec.examples.source
         outputs = {name: node for node, name in self.asked.items()} | self._keys()
         rows = self._checked(self.examples, main, outputs)
         rows = rows.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
-        spine = None
+        own = None
         if not self.remote:
             own = rows.select(ROW_ID, *self.asked.values())
-            loaded = self._loaded(own, main, _spine_table(self.spec))
+        result = self.result(own, self._between(rows), {})
+        frame = pl.from_arrow(read_table(self.warehouse, result.table, self.features))
+        assert isinstance(frame, pl.DataFrame)
+        return self._columns(frame, rows)
+
+    def result(
+        self,
+        own: pl.LazyFrame | None,
+        between: tuple[datetime, datetime] | None,
+        carry: Mapping[str, Node],
+    ) -> Result:
+        """Run the statements, and return what the last one made.
+
+        Args:
+            own: What the aggregates ask of local examples, which is loaded.
+            between: The earliest and the latest time of prediction, if known.
+            carry: Columns of examples in BigQuery that the result has as well.
+        """
+        tables, stored, seen = self._tables()
+        spine = None
+        if own is not None:
+            loaded = self._loaded(own, self.spec.examples.source, _spine_table(self.spec))
             seen.append(loaded.job_id)
             spine = Spine(str(loaded.table), asked=self.asked)
         made = statements(
-            self.plan,
-            tables,
-            self.warehouse.settings.staging,
-            spine=spine,
-            between=self._between(rows),
-            stored=stored,
-        )
-        results = run_statements(self.warehouse, made, fingerprint=content_hash(seen))
-        frame = pl.from_arrow(read_table(self.warehouse, results[-1].table, self.features))
-        assert isinstance(frame, pl.DataFrame)
-        return self._columns(frame, rows)
+            self.plan, tables, self.warehouse.settings.staging, spine=spine, between=between,
+            stored=stored, carry=carry,
+        )  # fmt: skip
+        return run_statements(self.warehouse, made, fingerprint=content_hash(seen))[-1]
 
     def _tables(self) -> tuple[dict[str, str], dict[str, dict[str, str]], list[str]]:
         """Return each source's table, the types of its columns, and what its data is now."""

@@ -75,6 +75,7 @@ def statements(
     between: tuple[datetime, datetime] | None = None,
     stored: Mapping[str, Mapping[str, str]] | None = None,
     destination: str | None = None,
+    carry: Mapping[str, Node] | None = None,
 ) -> list[Statement]:
     """Return the statements that compute every aggregate and lookup that a plan's features use.
 
@@ -91,6 +92,8 @@ def statements(
             rows that no window reaches are not read then.
         stored: The BigQuery types of the columns of each source's table, by source, where known.
         destination: The name of the last table; by default it is made of the hash of its query.
+        carry: Columns of the examples that the last table has beside their keys, by name, for
+            examples that are read from their source's table.
 
     Returns:
         The statements, in their order; none if the features use no aggregates.
@@ -101,7 +104,8 @@ def statements(
     """
     if not plan.resolved.aggregates:
         return []
-    return _Writer(plan, tables, staging, spine, between, stored or {}).write(destination)
+    writer = _Writer(plan, tables, staging, spine, between, stored or {}, carry or {})
+    return writer.write(destination)
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class _Writer:
         spine: Spine | None,
         between: tuple[datetime, datetime] | None,
         stored: Mapping[str, Mapping[str, str]],
+        carry: Mapping[str, Node],
     ) -> None:
         self.resolved = plan.resolved
         self.spec = plan.resolved.spec
@@ -143,7 +148,8 @@ class _Writer:
                 where=self.spec.place("examples") or "examples",
                 hint="keys: the columns that name an example, such as [flight_id]",
             )
-        self.names, self.carried = column_names(self.resolved.aggregates, self.keys)
+        self.beside = {**self.keys, **carry}
+        self.names, self.carried = column_names(self.resolved.aggregates, self.beside)
         self.users: dict[AggregateNode, list[str]] = {}
         for name, root in self.resolved.features.items():
             for node in topological([root]):
@@ -206,7 +212,7 @@ class _Writer:
         main, spine = self.spec.examples.source, self.spine
         names = Names(ROW_ID, *self.carried.values())
         times = {node.at for node in self.resolved.aggregates}
-        own = {self.keys[key]: name for key, name in self.carried.items()}
+        own = {self.beside[key]: name for key, name in self.carried.items()}
         own = {node: name for node, name in own.items() if node not in times}
         for node in self.resolved.aggregates:
             for entry in node.asked:
@@ -219,25 +225,26 @@ class _Writer:
             made = {node: column(spine.asked[node]) for node in self.asked}
             last = given.read([column(spine.row_id), *made.values()])
         else:
-            wanted = Counter([*self.asked, *self.keys.values()])
+            wanted = Counter([*self.asked, *self.beside.values()])
             carried = {} if spine is None else {ROW_ID: column(spine.row_id)}
             last, made = computed(steps, Names(ROW_ID), given, wanted, carried=carried)
-        columns = {name: made[self.keys[key]].copy() for key, name in self.carried.items()}
+        columns = {name: made[self.beside[key]].copy() for key, name in self.carried.items()}
+        keys = tuple(self.carried[key] for key in self.keys)
         columns |= {
             name: function("UNIX_MICROS", made[node].copy()) if node in times else made[node].copy()
             for node, name in self.asked.items()
             if node not in own
         }
         if spine is None:
-            query = _numbered_rows(steps, last, columns, list(self.carried.values()))
+            query = _numbered_rows(steps, last, columns, keys)
         else:
             row_id = column(spine.row_id if spine.asked is not None else ROW_ID)
             query = select(last, {ROW_ID: row_id, **columns})
         head = [f"The examples: {main}, a row for each, numbered, and what is looked up for them."]
         head += [f"{name} = {node.text}" for node, name in self.asked.items() if name != node.text]
-        keys = (ROW_ID,) if spine is not None else tuple(self.carried.values())
         query = steps.finish(query)
-        return self.add("examples", query, head, self.resolved.aggregates, keys, given.table)
+        unique = keys if spine is None else (ROW_ID,)
+        return self.add("examples", query, head, self.resolved.aggregates, unique, given.table)
 
     def write_windows(self, nodes: Sequence[AggregateNode], spine: str) -> list[_Joined]:
         """Add the statements of windows over one history."""
