@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def compare(one: fk.Run, other: fk.Run) -> Comparison:
             for name, of in left.schema.items():
                 kind = _kind(of) if name in one.features else "keys and label"
                 tally = tallies.setdefault(kind, Tally(FEATURES))
-                tally.add(name, _elements(left[name], right[name]))
+                tally.add(name, elements(left[name], right[name]))
         _compare_statistics(one, other, tallies, problems)
     return Comparison(tallies, problems)
 
@@ -135,7 +135,7 @@ def _kind(of: pl.DataType) -> str:
     return "floats" if of.is_float() else "integers" if of.is_integer() else "strings"
 
 
-def _elements(one: pl.Series, other: pl.Series) -> Iterator[tuple[pl.Series, pl.Series]]:
+def elements(one: pl.Series, other: pl.Series) -> Iterator[tuple[pl.Series, pl.Series]]:
     """Yield a column as pairs of scalars."""
     if isinstance(one.dtype, pl.Array):
         # A vector that is missing is not a vector of missing elements.
@@ -159,17 +159,27 @@ def _compare_statistics(
         return
     for text, (kind, values) in left.items():
         tally = tallies.setdefault(f"statistics: {kind}", Tally(STATISTICS))
-        others = right[text][1]
-        if "mean" in values:
-            # What a mean of about 0 is exact to is a share of the spread, not of itself.
-            spread = math.copysign(math.sqrt(values["variance"]), values["mean"])
-            values["mean"] += spread
-            others["mean"] += spread
-        pairs = [(_series(values[key]), _series(others[key])) for key in values]
-        if any(len(a) != len(b) or a.dtype != b.dtype for a, b in pairs):
+        pairs = statistic_pairs(values, right[text][1])
+        if pairs is None:
             problems.append(f"{text} has values of another number or type")
         else:
             tally.add(text, iter(pairs))
+
+
+def statistic_pairs(
+    one: Mapping[str, Any], other: Mapping[str, Any]
+) -> list[tuple[pl.Series, pl.Series]] | None:
+    """Return the values of a statistic as pairs, or `None` where they are not of one form."""
+    one, other = dict(one), dict(other)
+    if "mean" in one:
+        # What a mean of about 0 is exact to is a share of the spread, not of itself.
+        spread = math.copysign(math.sqrt(one["variance"]), one["mean"])
+        one["mean"] += spread
+        other["mean"] += spread
+    pairs = [(_series(one[key]), _series(other[key])) for key in one]
+    if any(len(a) != len(b) or a.dtype != b.dtype for a, b in pairs):
+        return None
+    return pairs
 
 
 def _series(value: Any) -> pl.Series:
