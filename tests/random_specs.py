@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +48,8 @@ __all__ = ["ROWS", "RandomSpec"]
 
 compare_engines = script("examples/flights/compare_engines.py")
 
-ROWS = 2_000
+ROWS, FILES = 2_000, 4
+"""Workers read files in any order."""
 
 COLUMNS = {
     "f": "float32", "g": "float32", "d": "float64", "n": "int64", "m": "int64", "big": "int64",
@@ -144,9 +146,9 @@ class RandomSpec:
     ) -> None:
         self.chance = random.Random(seed)
         rows = table(seed)
-        middle = self.chance.randrange(1, ROWS)
-        rows[:middle].write_parquet(folder / "rows-0.parquet", row_group_size=256)
-        rows[middle:].write_parquet(folder / "rows-1.parquet")
+        cuts = [0, *sorted(self.chance.sample(range(1, ROWS), FILES - 1)), ROWS]
+        for place, (start, end) in enumerate(pairwise(cuts)):
+            rows[start:end].write_parquet(folder / f"rows-{place}.parquet", row_group_size=256)
         self.rows = pl.DataFrame()
         """Its rows, typed as features read them."""
         self.plain = self._without_features(seed, past)
