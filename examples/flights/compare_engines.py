@@ -196,7 +196,7 @@ def show(one: fk.Run, other: fk.Run, found: Comparison) -> None:
     print(f"{'':26}{'number':>8}{'cells':>14}{'differ':>10}{'largest difference':>22}")
     for kind, tally in found.tallies.items():
         print(f"{kind:26}{tally.columns:8,}{tally.cells:14,}{tally.differ:10,}", end="")
-        print(f"{tally.largest:22.1e}" if tally.largest else f"{'none':>22}", end="")
+        print(f"{tally.largest:22.1e}" if tally.largest else f"{0:22}", end="")
         print(f"  first: {tally.first}" if tally.differ else "")
     for problem in found.problems:
         print(problem)
