@@ -309,10 +309,11 @@ class RandomSpec:
                 values = self._values(request.node, fitted, training=True)
                 _refuse_beyond_floats(request, values)
                 made[nudge] = _nudged(_fitted(request, values), nudge)
-            for nudge, value in made.items():
+            for value in made.values():
                 pairs = compare_engines.statistic_pairs(asdict(made[0.0]), asdict(value))
                 if pairs is None or not _same(pairs, _STEADY_STATISTICS):
                     raise ValueError("it hangs on the last digits of others")
+            for nudge, value in made.items():
                 self._fitted[nudge][request] = value
 
     def _values(
