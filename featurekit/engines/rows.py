@@ -106,10 +106,16 @@ def read_columns(
     source = resolved.spec.sources[resolved.spec.examples.source]
     columns, checks = typed_columns(table, source, resolved.inputs(*roots))
     # Computed and typed already: see featurekit.engines.history.
-    columns += [pl.col(node.text) for node in resolved.aggregates_of(*roots)]
+    columns += [_aggregate(node) for node in resolved.aggregates_of(*roots)]
     if not columns:
         raise DataError("no column is used", where=f"source {table.name!r}")
     return columns, checks
+
+
+def _aggregate(node: AggregateNode) -> pl.Expr:
+    """Read an aggregate as its type; like that of a source column, its NaN is missing."""
+    column = pl.col(node.text).cast(polars_dtype(node.type))
+    return column.fill_nan(None) if node.type.is_float and node.type.width is None else column
 
 
 def typed_rows(table: Table, resolved: Resolved, *roots: Node) -> tuple[pl.LazyFrame, list[Check]]:

@@ -95,31 +95,29 @@ def series(tensor: Any) -> list[pl.Series]:
     return [pl.Series(column) for column in values.reshape(len(values), -1).T]
 
 
-# What the random specs are made around; see `RandomSpec._has_nan` and `_refuse_beyond_floats`.
+# Corners that random specs seldom meet.
 
-AROUND = {
-    "bucket": "bucketize(big, 2)",
+CORNERS = {
     "spread": "zscore(near)",
+    "ends": "scale_to_0_1(near)",
     "missing": "is_missing(past.k_lifetime)",
     "kept": "abs(past.k_lifetime)",
+    "bare": "past.k_lifetime",
 }
 
 
-@pytest.fixture(scope="module")
-def around(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The features that the random specs leave out, on Beam and embedded."""
-    folder = tmp_path_factory.mktemp("around")
+def corners(folder: Path, **features: str) -> fk.Spec:
+    """Return a spec over integers beyond floats, and over an aggregate that is NaN."""
     times = pl.Series(range(6)) * 10**12
     pl.DataFrame(
         {
             "t": times.cast(pl.Datetime("us", "UTC")), "key": ["k"] * 6, "same": [1.0] * 6,
-            "big": [2**53, 2**53, 2**53 + 1, 2**53 + 1, 2**53 + 1, 2**53 + 1],
             "near": [2**60 + 200 * place for place in range(6)],
         }
     ).write_parquet(folder / "rows.parquet")  # fmt: skip
-    spec = fk.Spec.from_dict(
+    return fk.Spec.from_dict(
         {
-            "name": "around",
+            "name": "corners",
             "sources": {
                 "rows": {"path": "rows.parquet", "event_time": "t", "available_at": "t"},
             },
@@ -128,27 +126,24 @@ def around(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, pl.D
                 "past": {"source": "rows", "by": "key", "windows": ["lifetime"],
                          "features": {"k": "kurtosis(same)"}},
             },
-            "features": AROUND,
+            "features": features,
         },
         folder,
     )  # fmt: skip
-    beam = fk.run(spec, folder / "beam", engine="beam", tensorflow=False)
-    local = fk.run(spec, folder / "local", tensorflow=False)
-    return beam.examples().to_polars(), local.examples().to_polars()
 
 
-@pytest.mark.parametrize("name", AROUND)
-def test_what_the_random_specs_leave_out_is_the_same_on_beam(
-    name: str,
-    around: tuple[pl.DataFrame, pl.DataFrame],
-    request: pytest.FixtureRequest,
-) -> None:
-    reason = (
-        "numbers reach the analyzer as float64, which cannot count integers beyond 2**53"
-        if name in ("bucket", "spread")
-        else "the NaN of an aggregate is missing in the row graph, and a number in Polars"
-    )
-    request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
-    beam, local = around
-    differ, _ = compare_engines.differences(beam[name], local[name], compare_engines.FEATURES)
-    assert not differ.any()
+def test_integers_beyond_floats_and_aggregates_of_nan_are_the_same_on_beam(tmp_path: Path) -> None:
+    spec = corners(tmp_path, **CORNERS)
+    beam = fk.run(spec, tmp_path / "beam", engine="beam")
+    local = fk.run(spec, tmp_path / "local")
+    here = local.examples().to_polars()
+    assert here["missing"].to_list() == [1] * 6, "NaN is read as missing"
+    for name, column in beam.examples().to_polars().to_dict().items():
+        differ, _ = compare_engines.differences(column, here[name], compare_engines.FEATURES)
+        assert not differ.any(), name
+    assert beam.statistics == local.statistics
+
+
+def test_quantiles_that_a_sketch_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(fk.DataError, match=r"feature 'b': quantiles\(near.* beyond 9,007,199"):
+        fk.run(corners(tmp_path, b="bucketize(near, 2)"), tmp_path / "run", engine="beam")

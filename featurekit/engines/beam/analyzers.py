@@ -95,7 +95,7 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
         """Return what is known of the columns of numbers, and the counts of the others."""
         numbers = counts = None
         if self.level.numbers:
-            numbers = batches | "Describe" >> beam.CombineGlobally(_Describe(self.level.epsilons))
+            numbers = batches | "Describe" >> beam.CombineGlobally(_Describe(self.level))
         if self.level.counted:
             counts = (
                 batches
@@ -106,7 +106,7 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
 
     def _count(self) -> _Count:
         types = [node.type for node in self.level.counted]
-        return _Count(types, int(bool(self.level.numbers)), self.shards)
+        return _Count(types, self.level.matrices, self.shards)
 
     def _described_by_file(self, batches: Any, cache: Cache) -> tuple[Any, Any]:
         """Return the same, file by file: those that are kept are loaded, the others kept."""
@@ -118,14 +118,14 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
             batches.pipeline
             | "Kept" >> beam.Create(kept)
             | "SpreadKept" >> beam.Reshuffle()
-            | "Load" >> beam.ParDo(Load(cache, self.level.epsilons))
+            | "Load" >> beam.ParDo(Load(cache, self.level.columns))
         )
         numbers = counts = None
         saved = []
         if self.level.numbers:
             described = (
                 fresh
-                | "Describe" >> beam.CombinePerKey(_Describe(self.level.epsilons))
+                | "Describe" >> beam.CombinePerKey(_Describe(self.level))
                 | "NameNumbers" >> beam.MapTuple(lambda file, part: ((file, None), part))
             )
             saved.append(described)
@@ -134,7 +134,7 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
                 (described, old)
                 | "AllNumbers" >> beam.Flatten()
                 | "NumbersAlone" >> beam.Values()
-                | "MergeNumbers" >> beam.CombineGlobally(_MergeNumbers(self.level.epsilons))
+                | "MergeNumbers" >> beam.CombineGlobally(_MergeNumbers(self.level))
             )
         if self.level.counted:
             counted = (
@@ -163,14 +163,14 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
 class _Describe(beam.CombineFn):  # type: ignore[misc]
     """Describes the numbers of batches."""
 
-    def __init__(self, epsilons: tuple[float | None, ...]) -> None:
-        self.epsilons = epsilons
+    def __init__(self, level: Level) -> None:
+        self.columns, self.matrices = level.columns, level.matrices
 
     def create_accumulator(self) -> Any:
-        return Numbers(self.epsilons)
+        return Numbers(self.columns)
 
     def add_input(self, part: Numbers, batch: Sequence[Any]) -> Numbers:
-        part.add(batch[0])
+        part.add(batch[: self.matrices])
         return part
 
     def merge_accumulators(self, parts: Iterable[Numbers]) -> Numbers:

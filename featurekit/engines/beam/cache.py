@@ -29,7 +29,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from featurekit.engines.beam.reading import Form
-from featurekit.engines.beam.statistics import Numbers
+from featurekit.engines.beam.statistics import Described, Numbers
 from featurekit.engines.beam.storage import created, exists, is_address, join, opened
 from featurekit.errors import DataError
 from featurekit.planner import Plan
@@ -182,8 +182,8 @@ class Save(beam.DoFn):  # type: ignore[misc]
 class Load(beam.DoFn):  # type: ignore[misc]
     """Reads kept parts: takes file, name and hash; yields what `Save` took, without the file."""
 
-    def __init__(self, cache: Cache, epsilons: tuple[float | None, ...]) -> None:
-        self.cache, self.epsilons = cache, epsilons
+    def __init__(self, cache: Cache, columns: tuple[Described, ...]) -> None:
+        self.cache, self.columns = cache, columns
 
     def process(self, kept: tuple[int, str, str]) -> Iterator[Any]:
         """Read it.
@@ -199,7 +199,7 @@ class Load(beam.DoFn):  # type: ignore[misc]
             raise DataError("a part of the cache is damaged", where=path, hint="delete its folder")
         table = pa.ipc.open_file(data).read_all()
         if name == _NUMBERS:
-            yield None, Numbers.from_arrow(table, self.epsilons)
+            yield None, Numbers.from_arrow(table, self.columns)
         else:
             column, shard = name.removesuffix(".arrow").split("-")[1:]
             yield (int(column), int(shard)), pl.DataFrame(pl.from_arrow(table))

@@ -36,7 +36,7 @@ from featurekit.transforms.statistics import (
     QuantilesValue,
     WordCounts,
 )
-from featurekit.types import STRING, UNKNOWN_WIDTH, Kind, Type
+from featurekit.types import INT64, STRING, UNKNOWN_WIDTH, Kind, Type
 
 __all__ = ["FITTED", "Analyzed", "features_fn", "statistics_fn"]
 
@@ -113,7 +113,10 @@ class Analyzed:
         cache = self.cache if number == 0 else None
         inputs = [] if cache is None else [self.file]
         if level.numbers:
-            inputs.append(_numbers(level.numbers, stacks))
+            floats = [node for node in level.numbers if node.type != INT64]
+            inputs += [_floats(floats, stacks)] if floats else []
+            whole = [node for node in level.numbers if node.type == INT64]
+            inputs += [_integers(whole, stacks)] if whole else []
         inputs += [value_key(*stacks.one(node), node.type) for node in level.counted]
         wanted = [Output("fitted"), *self._outputs(level)]
         users = [self.plan.users(request) for request in level.requests]
@@ -185,7 +188,13 @@ class Analyzed:
         return None
 
 
-def _numbers(nodes: Sequence[Node], stacks: Stacks) -> Any:
+def _integers(nodes: Sequence[Node], stacks: Stacks) -> Any:
+    """Return columns as int64 [batch, columns]; the smallest there is for what is missing."""
+    values, valid = stacks.get(nodes)
+    return tf.transpose(tf.where(valid, values, tf.int64.min))
+
+
+def _floats(nodes: Sequence[Node], stacks: Stacks) -> Any:
     """Return columns as float64 [batch, columns]; NaN for what is missing."""
     by_type: dict[Any, list[Node]] = {}
     for node in nodes:

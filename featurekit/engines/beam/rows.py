@@ -13,7 +13,6 @@ from featurekit.engines.rows import LABEL, SPLIT, TRAIN, read_columns, with_spli
 from featurekit.planner import Plan
 from featurekit.reading import Check
 from featurekit.sources import Table, renamed_columns
-from featurekit.transforms.base import polars_dtype
 
 __all__ = ["NAMESPACE", "BadRow", "Batch", "Tally", "Typing"]
 
@@ -113,10 +112,6 @@ class Typing:
         name = self.resolved.spec.examples.source
         table = Table(name, frame.lazy(), dict(frame.schema), self.renamed)
         self._columns, self._checks = read_columns(table, self.resolved)
-        past = self.resolved.aggregates
-        self._columns += [pl.col(node.text).cast(polars_dtype(node.type)) for node in past]
-        own = {column.meta.output_name(): column for column in self._columns}
-        self._columns = list(own.values())
         self._flags = {f"~bad{place}": check.bad for place, check in enumerate(self._checks)}
         for column in self.resolved.inputs():
             stored = table.stored(column)

@@ -7,7 +7,7 @@ work as it likes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,16 +27,17 @@ from featurekit.transforms.statistics import (
     QuantilesValue,
     WordCounts,
 )
-from featurekit.types import INT64, Type
+from featurekit.types import INT64
 
-__all__ = ["Counts", "Level", "Numbers"]
+__all__ = ["Counts", "Described", "Level", "Numbers"]
 
 _LEAST_EPSILON, _MOST_EPSILON, _EPSILON_OF_COLUMN = 0.001, 0.01, 2e-5
 """The largest error of a quantile, in ranks as a share of the rows: that of `tft.bucketize` for
 500 columns, and less for fewer, as a sketch of each is in memory (2 MB at an error of 0.001)."""
 
 _ROWS_OF_SKETCH = 1 << 32
-_VALUES = ("count", "mean", "squares", "minimum", "maximum")
+_EXACT_INTEGER = 2**53
+_MISSING = -(2**63)
 _EXACT = 1 << 16
 """Up to so many values, quantiles are looked up by their rank."""
 
@@ -53,9 +54,26 @@ class Level:
 
     @property
     def numbers(self) -> tuple[Node, ...]:
-        """The columns of numbers that are described by moments, extremes or quantiles."""
+        """The columns of numbers that are described by moments, extremes or quantiles.
+
+        Integers stand last: they travel apart, so that none passes through a float.
+        """
         kinds = (Moments, Extremes, Quantiles)
-        return tuple(dict.fromkeys(r.node for r in self.requests if isinstance(r.statistic, kinds)))
+        found = dict.fromkeys(r.node for r in self.requests if isinstance(r.statistic, kinds))
+        return tuple(sorted(found, key=lambda node: node.type == INT64))
+
+    @property
+    def matrices(self) -> int:
+        """How many matrices the columns of numbers travel in."""
+        return len({node.type == INT64 for node in self.numbers})
+
+    @property
+    def columns(self) -> tuple[Described, ...]:
+        """How each column of numbers is described."""
+        return tuple(
+            Described(node.type == INT64, epsilon)
+            for node, epsilon in zip(self.numbers, self.epsilons, strict=True)
+        )
 
     @property
     def counted(self) -> tuple[Node, ...]:
@@ -109,111 +127,152 @@ class Level:
                 elif numbers is None:
                     raise EmptyColumn
                 else:
-                    value = numbers.value(
-                        request.statistic, places[request.node], request.node.type
-                    )
+                    value = numbers.value(request.statistic, places[request.node])
             except ValueError as error:
                 failures.append((number, error))
             found.append(value)
         return found, failures
 
 
+@dataclass(frozen=True)
+class Described:
+    """How a column of numbers is described.
+
+    Args:
+        whole: Whether it holds integers.
+        epsilon: The largest error of its quantiles, if they are asked for.
+    """
+
+    whole: bool
+    epsilon: float | None
+
+
 @dataclass
 class Numbers:
     """Count, mean, sum of squared distances, extremes and quantiles of some columns of numbers.
 
-    Merged as in Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
-    Sample Variances", 1979.
+    The mean of integers is that of their distances from the smallest. Merged as in Chan, Golub and
+    LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
 
     Args:
-        epsilons: The largest error of the quantiles of each column, if they are asked for.
+        columns: How each column is described; those of integers stand last.
     """
 
-    epsilons: tuple[float | None, ...]
-    count: Any = None
-    mean: Any = None
-    squares: Any = None
-    minimum: Any = None
-    maximum: Any = None
+    columns: tuple[Described, ...]
+    count: list[int] = field(default_factory=list)
+    mean: list[float] = field(default_factory=list)
+    squares: list[float] = field(default_factory=list)
+    minimum: list[Any] = field(default_factory=list)
+    maximum: list[Any] = field(default_factory=list)
     sketches: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.count is None:
-            columns = len(self.epsilons)
-            self.count, self.mean, self.squares = (np.zeros(columns) for _ in range(3))
-            self.minimum, self.maximum = (np.full(columns, end) for end in (np.inf, -np.inf))
-            from tfx_bsl.sketches import QuantilesSketch
+        if self.count or not self.columns:
+            return
+        for values in (self.count, self.mean, self.squares, self.minimum, self.maximum):
+            values.extend([0] * len(self.columns))
+        from tfx_bsl.sketches import QuantilesSketch
 
-            self.sketches = [
-                None if epsilon is None else QuantilesSketch(epsilon, _ROWS_OF_SKETCH, 1)
-                for epsilon in self.epsilons
-            ]
+        self.sketches = [
+            None if column.epsilon is None else QuantilesSketch(column.epsilon, _ROWS_OF_SKETCH, 1)
+            for column in self.columns
+        ]
 
-    def add(self, values: Any) -> None:
-        """Add rows, of shape [batch, columns] in float64; what is not finite is skipped."""
-        for place, sketch in enumerate(self.sketches):
-            column = np.ascontiguousarray(values[:, place])
-            finite = np.isfinite(column)
-            column = column if finite.all() else column[finite]
-            if len(column):
-                self._add(place, column, sketch)
+    def add(self, matrices: Sequence[Any]) -> None:
+        """Add rows; what is not finite is skipped, and of integers the smallest there is.
 
-    def _add(self, place: int, column: Any, sketch: Any) -> None:
-        if sketch is not None:
-            sketch.AddValues(pa.array(column))
-        # Taken from the first value, the differences of large numbers keep their digits.
-        first = column[0]
-        apart = column - first
-        mean = apart.mean()
+        Args:
+            matrices: Shape [batch, columns]: of float64, of int64, or first one and then the other.
+        """
+        place = 0
+        for matrix in matrices:
+            for values in matrix.T:
+                column = np.ascontiguousarray(values)
+                whole = self.columns[place].whole
+                there = column != _MISSING if whole else np.isfinite(column)
+                column = column if there.all() else column[there]
+                if len(column):
+                    self._add(place, column, whole)
+                place += 1
+
+    def _add(self, place: int, column: Any, whole: bool) -> None:
+        if self.sketches[place] is not None:
+            self.sketches[place].AddValues(pa.array(column.astype(np.float64, copy=False)))
+        low, high = column.min().item(), column.max().item()
+        if whole:
+            # The difference of two int64 fits in a uint64.
+            apart = (column.view(np.uint64) - column.min().view(np.uint64)).astype(np.float64)
+            start = 0.0
+        else:
+            # Taken from the first value, the differences of large numbers keep their digits.
+            start = column[0].item()
+            apart = column - start
+        mean = apart.mean().item()
         apart -= mean
-        self._merge(place, len(column), first + mean, float(np.dot(apart, apart)))
-        self.minimum[place] = min(self.minimum[place], column.min())
-        self.maximum[place] = max(self.maximum[place], column.max())
+        self._merge(place, len(column), start + mean, float(np.dot(apart, apart)), low, high)
 
-    def _merge(self, place: int, count: float, mean: float, squares: float) -> None:
+    def _merge(
+        self, place: int, count: int, mean: float, squares: float, low: Any, high: Any
+    ) -> None:
         before, total = self.count[place], self.count[place] + count
-        apart = mean - self.mean[place]
         self.count[place] = total
+        if not before:
+            self.mean[place], self.squares[place] = mean, squares
+            self.minimum[place], self.maximum[place] = low, high
+            return
+        lowest = min(low, self.minimum[place])
+        if self.columns[place].whole:
+            self.mean[place] += self.minimum[place] - lowest
+            mean += low - lowest
+        apart = mean - self.mean[place]
         self.mean[place] += apart * (count / total)
         self.squares[place] += squares + apart * apart * (before * (count / total))
+        self.minimum[place], self.maximum[place] = lowest, max(high, self.maximum[place])
 
     def merge(self, other: Numbers) -> None:
         """Add the rows that another part describes."""
         for place, count in enumerate(other.count):
             if count:
-                self._merge(place, count, other.mean[place], other.squares[place])
-                self.minimum[place] = min(self.minimum[place], other.minimum[place])
-                self.maximum[place] = max(self.maximum[place], other.maximum[place])
+                self._merge(
+                    place, count, other.mean[place], other.squares[place], other.minimum[place],
+                    other.maximum[place],
+                )  # fmt: skip
                 if self.sketches[place] is not None:
                     self.sketches[place].Merge(other.sketches[place])
 
-    def value(self, statistic: Any, place: int, of: Type) -> Any:
+    def value(self, statistic: Any, place: int) -> Any:
         """Return a fitted statistic of one column.
 
         Raises:
             EmptyColumn: It has no finite value.
-            ValueError: Its squares are beyond the range of float64.
+            ValueError: Its squares are beyond the range of float64, or it is asked for quantiles
+                of integers that float64 cannot tell apart.
         """
-        count = int(self.count[place])
+        count, whole = self.count[place], self.columns[place].whole
         if not count:
             raise EmptyColumn
-        low, high = float(self.minimum[place]), float(self.maximum[place])
+        low, high = self.minimum[place], self.maximum[place]
         match statistic:
             case Extremes():
-                return ExtremesValue(*((int(low), int(high)) if of == INT64 else (low, high)))
+                return ExtremesValue(low, high)
             case Quantiles():
-                return QuantilesValue(count, self._boundaries(statistic, place, count, of))
+                if whole and max(abs(low), abs(high)) > _EXACT_INTEGER:
+                    raise ValueError(
+                        f"it has integers beyond {_EXACT_INTEGER:,}, which the sketch of quantiles "
+                        "cannot tell apart"
+                    )
+                return QuantilesValue(count, self._boundaries(statistic, place, count))
         assert isinstance(statistic, Moments)
         if low == high:
-            return MomentsValue(count, low, 0.0)
-        variance = float(self.squares[place]) / count
+            return MomentsValue(count, float(low), 0.0)
+        variance = self.squares[place] / count
         if not math.isfinite(variance):
             raise ValueError("the squares of its values are beyond the range of float64")
-        return MomentsValue(count, float(self.mean[place]), variance)
+        mean = self.mean[place]
+        return MomentsValue(count, low + mean if whole else mean, variance)
 
-    def _boundaries(
-        self, statistic: Quantiles, place: int, count: int, of: Type
-    ) -> tuple[float, ...]:
+    def _boundaries(self, statistic: Quantiles, place: int, count: int) -> tuple[float, ...]:
+        whole = self.columns[place].whole
         ranks = statistic.ranks(count)
         sketch = self.sketches[place]
         steps = min(count, _EXACT) if count <= _EXACT or statistic.linear else statistic.parts
@@ -223,10 +282,10 @@ class Numbers:
         else:
             (found,) = sketch.GetQuantiles(steps).to_pylist()
         if steps == statistic.parts and count > _EXACT and not statistic.linear:
-            return tuple(_number(value, of) for value in found[1:-1])
+            return tuple(_number(value, whole) for value in found[1:-1])
 
         def at(rank: int) -> float:
-            return _number(found[min(rank * steps // count, steps - 1)], of)
+            return _number(found[min(rank * steps // count, steps - 1)], whole)
 
         return tuple(
             at(low) if weight == 0 else at(low) + (at(high) - at(low)) * weight
@@ -239,20 +298,31 @@ class Numbers:
         sketches = [None if sketch is None else sketch.__getstate__() for sketch in self.sketches]
         return pa.table(
             {
-                **{name: getattr(self, name) for name in _VALUES},
+                "count": self.count, "mean": self.mean, "squares": self.squares,
+                # Text keeps integers of any size beside floats.
+                "minimum": [repr(value) for value in self.minimum],
+                "maximum": [repr(value) for value in self.maximum],
                 "sketch": pa.array(sketches, pa.large_binary()),
             }
-        )
+        )  # fmt: skip
 
     @classmethod
-    def from_arrow(cls, table: pa.Table, epsilons: tuple[float | None, ...]) -> Numbers:
+    def from_arrow(cls, table: pa.Table, columns: tuple[Described, ...]) -> Numbers:
         """Return what `to_arrow` gave.
 
         Args:
             table: Its rows.
-            epsilons: Those that it was made with.
+            columns: Those that it was made with.
         """
-        made = cls(epsilons, *(table[name].to_numpy().copy() for name in _VALUES))
+        ends = (
+            [
+                int(text) if column.whole else float(text)
+                for text, column in zip(table[name].to_pylist(), columns, strict=True)
+            ]
+            for name in ("minimum", "maximum")
+        )
+        values = (table[name].to_pylist() for name in ("count", "mean", "squares"))
+        made = cls(columns, *values, *ends)
         from tfx_bsl.sketches import QuantilesSketch
 
         for state in table["sketch"].to_pylist():
@@ -270,9 +340,9 @@ class Numbers:
                 sketch.Compact()
 
 
-def _number(value: float, of: Type) -> float:
+def _number(value: float, whole: bool) -> float:
     # The addition makes -0.0 0.0.
-    return int(value) if of == INT64 else value + 0.0
+    return int(value) if whole else value + 0.0
 
 
 class Counts:
