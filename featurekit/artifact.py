@@ -55,6 +55,7 @@ MANIFEST = "manifest.json"
 STATISTICS = "statistics.json"
 VOCABULARIES = "vocabularies"
 FORMAT = 1
+_BEAM = ("apache-beam", "tensorflow-transform", "tfx-bsl")
 
 
 @contextmanager
@@ -363,10 +364,11 @@ def read_plan(manifest: Mapping[str, Any], base: Path | None = None) -> Plan:
     return make_plan(resolve(spec, types.pop(""), types))
 
 
-def versions() -> dict[str, str]:
+def versions(on_beam: bool = False) -> dict[str, str]:
     """Return the versions of Python and of the packages that a run's numbers depend on."""
     out = {"python": platform.python_version()}
-    for package in ("featurekit", "polars", "pyarrow", "tensorflow", "tensorflow-metadata"):
+    packages = ("featurekit", "polars", "pyarrow", "tensorflow", "tensorflow-metadata")
+    for package in (*packages, *_BEAM) if on_beam else packages:
         try:
             out[package] = version(package)
         except PackageNotFoundError:

@@ -312,7 +312,9 @@ def parser() -> argparse.ArgumentParser:
     group = run.add_argument_group("Beam", "what follows -- is for Beam: -- --runner=FlinkRunner")
     text = "set so many rows aside that the spec does not allow, with the reason (default: 0)"
     group.add_argument("--max-bad-rows", metavar="N", type=int, default=0, help=text)
-    text = "keep statistics for each input file in DIR, and compute those of new files alone"
+    text = (
+        "keep statistics for each input file there, and compute those of new files (default: none)"
+    )
     group.add_argument("--cache", metavar="DIR", help=text)
     json(run, "what was written")
     text = "print nothing but errors (default: a summary, and progress on a terminal)"

@@ -539,7 +539,7 @@ def _manifest(
     resolved = made.resolved
     return {
         **_described(made),
-        "versions": artifact.versions(),
+        "versions": artifact.versions(on_beam=made.engine != "local"),
         "inputs": {
             name: table.fingerprint()
             if resolved.spec.sources[name].table is None

@@ -25,7 +25,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from featurekit.engines.beam.options import parse_options
 from featurekit.errors import FeatureKitError
 
-VALUES = ("max_bad_rows",)
+VALUES = ("max_bad_rows", "cache")
 FLAGS = ("overwrite", "no_tensorflow", "tfrecord")
 ONE_WORKER = ("--num_workers=1", "--max_num_workers=1", "--autoscaling_algorithm=NONE")
 
@@ -72,7 +72,7 @@ def read(argv: Sequence[str] | None = None) -> Job:
     options.append(f"--sdk_container_image={given.sdk_container_image}")
     # Two jobs that run at the same time need two names.
     options_of_run = [*options, f"--job_name={given.job_name}-run"]
-    checked = parse_options(options_of_run, out=given.out)
+    checked = parse_options(options_of_run, out=given.out, cache=given.cache)
 
     command = ["run", given.spec, "--engine", "beam", "--out", given.out]
     for name in VALUES:

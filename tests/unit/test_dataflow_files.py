@@ -33,7 +33,7 @@ REQUIRED = [
     f"--sdk_container_image={IMAGE}",
 ]  # fmt: skip
 OPTIONAL = [
-    "--max_bad_rows=100", "--overwrite=true",
+    "--max_bad_rows=100", "--cache=gs://my-bucket/cache", "--overwrite=true",
     "--no_tensorflow=true", "--tfrecord=true",
 ]  # fmt: skip
 
@@ -89,6 +89,7 @@ def test_the_metadata_is_what_the_service_reads() -> None:
             "localhost:5000/featurekit:1.0",
         ],
         "max_bad_rows": ["0", "7", "1000000"],
+        "cache": ["gs://my-bucket/cache"],
         "overwrite": ["true", "false"],
         "no_tensorflow": ["true", "false"],
         "tfrecord": ["true", "false"],
@@ -109,6 +110,7 @@ def test_good_values_of_a_parameter_are_accepted(name: str, values: list[str]) -
                 "gs://my-bucket//runs", "gs://my-bucket/runs\n--overwrite"],
         "sdk_container_image": ["", "featurekit", "https://gcr.io/p/i", "gcr.io/p/i:", "gcr.io/P/i",
                                 "gcr.io/p/i:1 --streaming", "gcr.io/p/i@sha256:0"],
+        "cache": ["cache", "gs://my-bucket"],
         "max_bad_rows": ["", "-1", "1.5", "many", "01", "1e3", "9" * 19],
         "overwrite": ["", "yes", "True", "truefalse"],
         "no_tensorflow": ["1", "FALSE"],
@@ -142,7 +144,8 @@ def test_the_parameters_become_a_call_of_featurekit(template: ModuleType) -> Non
     assert command[:split] == [
         "run", "gs://my-bucket/specs/flights.yaml", "--engine", "beam",
         "--out", "gs://my-bucket/runs/1",
-        "--max-bad-rows", "100", "--overwrite", "--no-tensorflow", "--tfrecord",
+        "--max-bad-rows", "100", "--cache", "gs://my-bucket/cache", "--overwrite",
+        "--no-tensorflow", "--tfrecord",
     ]  # fmt: skip
     assert temporary == "gs://my-bucket/tmp"
     options = parse_options(command[split + 1 :], out="gs://my-bucket/runs/1")
