@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from featurekit.errors import UsageError as UsageError
     from featurekit.functions import *  # noqa: F403
     from featurekit.job import Progress as Progress
-    from featurekit.job import Run as Run
     from featurekit.job import check as check
     from featurekit.job import dry_run as dry_run
-    from featurekit.job import open_run as open_run
     from featurekit.job import plan as plan
     from featurekit.job import run as run
+    from featurekit.runs import Run as Run
+    from featurekit.runs import open_run as open_run
     from featurekit.snapshots import snapshot as snapshot
     from featurekit.spec.expression import col as col
     from featurekit.spec.expression import literal as literal
@@ -55,7 +55,8 @@ _HOMES = {
         "engines.bigquery": "BigQuery",
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",
-        "job": "Progress Run check dry_run open_run plan run",
+        "job": "Progress check dry_run plan run",
+        "runs": "Run open_run",
         "snapshots": "snapshot",
         "spec.expression": "col literal",
         "spec.objects": "Aggregation Column Examples Feature Lookup Source Spec Split",

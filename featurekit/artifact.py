@@ -39,6 +39,7 @@ from featurekit.transforms.statistics import WordCountsValue, statistic_value
 from featurekit.types import parse_type
 
 __all__ = [
+    "EXAMPLES",
     "MANIFEST",
     "check_file_target",
     "new_file",
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+EXAMPLES = "examples"
 STATISTICS = "statistics.json"
 VOCABULARIES = "vocabularies"
 FORMAT = 1

@@ -202,7 +202,7 @@ def _schema(arguments: argparse.Namespace) -> str:
 
 
 def _apply(arguments: argparse.Namespace) -> str:
-    from featurekit.job import open_run
+    from featurekit.runs import open_run
     from featurekit.serving import apply_file
 
     run = open_run(arguments.run)

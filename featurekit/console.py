@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from featurekit.errors import FeatureKitError, SpecErrors
 
 if TYPE_CHECKING:
-    from featurekit.job import Progress, Run
+    from featurekit.job import Progress
+    from featurekit.runs import Run
 
 __all__ = [
     "as_json", "complain", "count", "progress_bar", "remark", "report", "report_unexpected",

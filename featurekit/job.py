@@ -1,4 +1,4 @@
-"""The main job: one spec in, one artifact out; and the artifact opened again."""
+"""The main job: one spec in, one artifact out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +23,15 @@ from featurekit.graph import code_domain, fitted_type
 from featurekit.opening import Space, as_spec, open_all, open_sources, reader
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import Resolved
+from featurekit.runs import Run, open_run
 from featurekit.sources import Table
 from featurekit.spec.objects import Spec
-from featurekit.training import ExampleSet
 
-__all__ = ["Progress", "Run", "check", "dry_run", "open_run", "plan", "run"]
+__all__ = ["Progress", "check", "dry_run", "plan", "run"]
 
 if TYPE_CHECKING:
     from featurekit.engines.bigquery.settings import Settings
 
-EXAMPLES = "examples"
 ENGINES = ("local", "beam", "gcp")
 _KNOWN = f"{', '.join(ENGINES[:-1])} and {ENGINES[-1]}"
 
@@ -231,7 +229,13 @@ def run(
             kept = None if cache is None else _absolute(cache)
             request = running.Request(str(out), tuple(beam), max_bad_rows, kept, tfrecord, work)
             result = running.run_pipeline(
-                runner, made, _described(made), table, space.folder(), folder / EXAMPLES, request
+                runner,
+                made,
+                _described(made),
+                table,
+                space.folder(),
+                folder / artifact.EXAMPLES,
+                request,
             )
             fitted, census, sample = result.fitted, result.census, result.sample
             tell.lap("beam")
@@ -253,16 +257,16 @@ def run(
             builder.start({"task": "build", "folder": str(folder), "manifest": manifest})
         if runner is None:
             tell.stage("writing the examples")
-            local.write_examples(made, fitted, table, folder / EXAMPLES, census)
+            local.write_examples(made, fitted, table, folder / artifact.EXAMPLES, census)
             tell.lap("write_examples")
         if builder is not None and verifier is not None:
-            sample = sample or local.sample(made, table, folder / EXAMPLES, census)
+            sample = sample or local.sample(made, table, folder / artifact.EXAMPLES, census)
             _certify(builder, verifier, made, sample, folder, manifest, tell)
         else:
             manifest["saved_model"] = {"exported": False, "reason": _reason(installed)}
         if tfrecord and verifier is not None and not on_beam:
             tell.stage("writing TFRecord files")
-            verifier.start({"task": "write_tfrecords", "folder": str(folder / EXAMPLES)})
+            verifier.start({"task": "write_tfrecords", "folder": str(folder / artifact.EXAMPLES)})
             verifier.answer()
             tell.lap("write_tfrecord")
         tell.stage("publishing")
@@ -347,115 +351,6 @@ def _unread(spec: Spec, engine: str) -> Set[str]:
 
 def _absolute(folder: str | Path) -> str:
     return str(folder) if "://" in str(folder) else str(Path(folder).absolute())
-
-
-def open_run(folder: str | Path) -> Run:
-    """Open a finished run.
-
-    Raises:
-        DataError: There is no run, or it cannot be read.
-        UsageError: It is in a bucket.
-    """
-    if "://" in str(folder):
-        raise _elsewhere(str(folder))
-    path = Path(folder)
-    return Run(path, artifact.read_manifest(path))
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its examples, its frozen statistics, and its manifest.
-
-    Args:
-        path: Its folder.
-        manifest: What `manifest.json` says.
-        address: Where it is, if that is not a folder of this machine. Its files cannot be read
-            through this object, then.
-    """
-
-    path: Path
-    manifest: Mapping[str, Any] = field(repr=False)
-    address: str | None = None
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The plan that was carried out."""
-        return artifact.read_plan(self.manifest)
-
-    @cached_property
-    def statistics(self) -> Mapping[Any, Any]:
-        """The fitted statistics."""
-        return artifact.read_statistics(self.path, self.plan)
-
-    @property
-    def spec(self) -> Spec:
-        """The spec that was run."""
-        return self.plan.resolved.spec
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The names of the features, in the order of the spec."""
-        return tuple(self.plan.features)
-
-    @property
-    def codes(self) -> dict[str, tuple[int, int]]:
-        """The smallest and the largest code of each feature whose values are codes."""
-        described = self.manifest["features"].items()
-        return {name: tuple(entry["codes"]) for name, entry in described if "codes" in entry}
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The names of the splits."""
-        return tuple(self.manifest["rows"]["splits"])
-
-    @property
-    def saved_model(self) -> Path | None:
-        """The folder of the SavedModel, or `None` when it was not exported.
-
-        Raises:
-            UsageError: The run is not on this machine.
-        """
-        if self.address is not None:
-            raise _elsewhere(self.address)
-        return self.path / "transform_fn" if self.manifest["saved_model"]["exported"] else None
-
-    def examples(self, split: str = "train") -> ExampleSet:
-        """Return the examples of a split, to be read as pandas, Polars, Arrow or tf.data.
-
-        Raises:
-            UsageError: There is no such split, or the run is not on this machine.
-        """
-        if self.address is not None:
-            raise _elsewhere(self.address)
-        if split not in self.splits:
-            raise UsageError(f"there is no split {split!r}", where=str(self.path),
-                             hint=f"the splits are {', '.join(self.splits)}")  # fmt: skip
-        folder = self.path / EXAMPLES / f"{local.SPLIT}={split}"
-        resolved = self.plan.resolved
-        return ExampleSet(folder, tuple(resolved.keys), self.features, resolved.label is not None)
-
-    def apply(self, table: Any) -> Any:
-        """Transform new rows with the frozen statistics; no TensorFlow is needed.
-
-        Args:
-            table: A pandas, Polars or Arrow table with the columns that the features read.
-
-        Returns:
-            A table of the same kind: the keys that are there, and all features.
-
-        Raises:
-            DataError: A column is missing, or holds what the spec does not allow.
-        """
-        from featurekit.serving import apply
-
-        return apply(self.plan, self.statistics, table)
-
-
-def _elsewhere(address: str) -> UsageError:
-    return UsageError(
-        "the run is not on this machine", where=address,
-        hint="copy it here: gcloud storage cp --recursive ADDRESS FOLDER",
-    )  # fmt: skip
 
 
 class _Teller:

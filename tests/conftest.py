@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from featurekit.job import Run, run
+from featurekit.job import run
+from featurekit.runs import Run
 from featurekit.spec.objects import Examples, Source, Spec, Split
 
 FEATURES = {

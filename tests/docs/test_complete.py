@@ -11,7 +11,7 @@ import pytest
 import featurekit as fk
 from featurekit import errors
 from featurekit.cli import INTERRUPTED, parser
-from featurekit.job import Run
+from featurekit.runs import Run
 from featurekit.spec.settings import RESERVED
 from featurekit.training import ExampleSet
 from featurekit.transforms.catalogue import aggregations, operations

@@ -16,7 +16,8 @@ import pytest
 
 from featurekit import artifact
 from featurekit.errors import EngineError, UsageError
-from featurekit.job import Progress, Run, open_run, run
+from featurekit.job import Progress, run
+from featurekit.runs import Run, open_run
 from featurekit.spec.objects import Examples, Source, Spec
 
 ROWS = 200_000

@@ -16,7 +16,8 @@ import pytest
 from featurekit import artifact
 from featurekit.engines.dense import dense
 from featurekit.errors import ParityError, UsageError
-from featurekit.job import Run, open_run, run
+from featurekit.job import run
+from featurekit.runs import Run, open_run
 from featurekit.spec.objects import Column, Examples, Source, Spec
 
 INPUTS = ("distance", "carrier", "seats", "sched")

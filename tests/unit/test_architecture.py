@@ -25,7 +25,7 @@ LAYERS = (
     ("planner", "explain", "picture"),
     ("engines",),
     ("artifact",),
-    ("beam_program", "export", "opening", "serving", "training"),
+    ("beam_program", "export", "opening", "runs", "serving", "training"),
     ("job", "schema", "snapshots", "transformer"),
     ("analysis", "beam"),
     ("report",),

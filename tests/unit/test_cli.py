@@ -16,7 +16,8 @@ import polars as pl
 import pytest
 
 from featurekit.cli import main, parser
-from featurekit.job import check, open_run
+from featurekit.job import check
+from featurekit.runs import open_run
 from featurekit.spec.yaml import load_spec
 
 ROOT = Path(__file__).resolve().parents[2]

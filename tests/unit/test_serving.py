@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from featurekit.errors import DataError
-from featurekit.job import Run, run
+from featurekit.job import run
+from featurekit.runs import Run
 from featurekit.serving import apply_file, lazy_apply
 from featurekit.spec.objects import Column, Examples, Source, Spec
 

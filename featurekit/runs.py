@@ -1,0 +1,127 @@
+"""A finished run, opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from featurekit import artifact
+from featurekit.engines.rows import SPLIT
+from featurekit.errors import UsageError
+from featurekit.planner import Plan
+from featurekit.spec.objects import Spec
+from featurekit.training import ExampleSet
+
+__all__ = ["Run", "open_run"]
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a finished run.
+
+    Raises:
+        DataError: There is no run, or it cannot be read.
+        UsageError: It is in a bucket.
+    """
+    if "://" in str(folder):
+        raise _elsewhere(str(folder))
+    path = Path(folder)
+    return Run(path, artifact.read_manifest(path))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its examples, its frozen statistics, and its manifest.
+
+    Args:
+        path: Its folder.
+        manifest: What `manifest.json` says.
+        address: Where it is, if that is not a folder of this machine. Its files cannot be read
+            through this object, then.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any] = field(repr=False)
+    address: str | None = None
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan that was carried out."""
+        return artifact.read_plan(self.manifest)
+
+    @cached_property
+    def statistics(self) -> Mapping[Any, Any]:
+        """The fitted statistics."""
+        return artifact.read_statistics(self.path, self.plan)
+
+    @property
+    def spec(self) -> Spec:
+        """The spec that was run."""
+        return self.plan.resolved.spec
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features, in the order of the spec."""
+        return tuple(self.plan.features)
+
+    @property
+    def codes(self) -> dict[str, tuple[int, int]]:
+        """The smallest and the largest code of each feature whose values are codes."""
+        described = self.manifest["features"].items()
+        return {name: tuple(entry["codes"]) for name, entry in described if "codes" in entry}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(self.manifest["rows"]["splits"])
+
+    @property
+    def saved_model(self) -> Path | None:
+        """The folder of the SavedModel, or `None` when it was not exported.
+
+        Raises:
+            UsageError: The run is not on this machine.
+        """
+        if self.address is not None:
+            raise _elsewhere(self.address)
+        return self.path / "transform_fn" if self.manifest["saved_model"]["exported"] else None
+
+    def examples(self, split: str = "train") -> ExampleSet:
+        """Return the examples of a split, to be read as pandas, Polars, Arrow or tf.data.
+
+        Raises:
+            UsageError: There is no such split, or the run is not on this machine.
+        """
+        if self.address is not None:
+            raise _elsewhere(self.address)
+        if split not in self.splits:
+            raise UsageError(f"there is no split {split!r}", where=str(self.path),
+                             hint=f"the splits are {', '.join(self.splits)}")  # fmt: skip
+        folder = self.path / artifact.EXAMPLES / f"{SPLIT}={split}"
+        resolved = self.plan.resolved
+        return ExampleSet(folder, tuple(resolved.keys), self.features, resolved.label is not None)
+
+    def apply(self, table: Any) -> Any:
+        """Transform new rows with the frozen statistics; no TensorFlow is needed.
+
+        Args:
+            table: A pandas, Polars or Arrow table with the columns that the features read.
+
+        Returns:
+            A table of the same kind: the keys that are there, and all features.
+
+        Raises:
+            DataError: A column is missing, or holds what the spec does not allow.
+        """
+        from featurekit.serving import apply
+
+        return apply(self.plan, self.statistics, table)
+
+
+def _elsewhere(address: str) -> UsageError:
+    return UsageError(
+        "the run is not on this machine", where=address,
+        hint="copy it here: gcloud storage cp --recursive ADDRESS FOLDER",
+    )  # fmt: skip
