@@ -1,0 +1,256 @@
+"""The statistical leakage scan of a table with a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from featurekit.analysis.findings import Finding, Severity, by_severity, plain
+from featurekit.analysis.leakage.fitted import find_encodings, find_leave_one_out, find_scalings
+from featurekit.analysis.leakage.histograms import Histograms, Labels
+from featurekit.analysis.leakage.history import (
+    confirmed,
+    find_future,
+    find_own_label,
+    open_history,
+)
+from featurekit.analysis.leakage.identifiers import parts_of
+from featurekit.analysis.leakage.kinds import ADVICE, CAVEAT, KINDS, Thresholds
+from featurekit.analysis.leakage.pairs import find_pairs, strongest
+from featurekit.analysis.leakage.splits import (
+    duplicates_finding,
+    entity_finding,
+    hashes,
+    overlap,
+    row_columns,
+    shifted,
+    split_in_time,
+)
+from featurekit.analysis.leakage.table import Rows, open_rows
+from featurekit.analysis.leakage.univariate import (
+    Measured,
+    judge,
+    measure,
+    pure_values,
+    strong_finding,
+)
+from featurekit.errors import DataError
+
+__all__ = ["Scan", "Thresholds", "histograms_of", "scan"]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the scan of a table found.
+
+    Args:
+        findings: The worst first.
+        features: The numbers of each feature, in the order of their strength.
+        rows: Rows that have a label.
+        label: The column of the label.
+        skipped: Columns of types that are not looked at.
+        seed: The seed of all that is drawn.
+    """
+
+    findings: tuple[Finding, ...]
+    features: Mapping[str, Measured]
+    rows: int
+    label: str
+    skipped: tuple[str, ...] = ()
+    seed: int = 0
+
+    @property
+    def flagged(self) -> tuple[Finding, ...]:
+        """The findings that are more than a note."""
+        return tuple(found for found in self.findings if found.severity > Severity.NOTE)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data, for `--json` and reports."""
+        return {
+            "label": self.label,
+            "rows": self.rows,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "features": {name: numbers.to_dict() for name, numbers in self.features.items()},
+            "skipped": list(self.skipped),
+            "seed": self.seed,
+            "caveat": CAVEAT,
+        }
+
+
+def scan(
+    table: Any,
+    *,
+    label: str,
+    split: str | None = None,
+    entity: str | None = None,
+    time: str | None = None,
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+    thresholds: Thresholds | None = None,
+) -> Scan:
+    """Look through a table for features that know more of the label than they can when it matters.
+
+    Rows without a label are left out. One pass makes a histogram of the label over the values of
+    every feature; a few columns or rows are looked at again where something stands out.
+
+    Args:
+        table: A pandas, Polars or Arrow table, or the path of a Parquet or CSV file.
+        label: The column of the label: of words, booleans, or at most 20 whole numbers, it has
+            classes; of other numbers it is a quantity, and strength is R2 instead of AUC.
+        split: The column of the split; its value "train" (or the most frequent one) means the rows
+            to learn from. With it, duplicates, entities on both sides and statistics that were
+            fitted on held-out rows are looked for.
+        entity: The column that names whose row it is, such as a customer.
+        time: The column of the time of the prediction. With it, series that persist are told from
+            leaks, and labels of the future and of the own row are looked for.
+        exclude: Columns that are no features.
+        seed: The seed of all that is drawn.
+        thresholds: From where on to speak up.
+
+    Returns:
+        The findings and the numbers of each feature. Neither the order of rows nor that of columns
+        changes them.
+
+    Raises:
+        UsageError: A column is not there.
+        DataError: The table cannot be read, or has no rows with two labels.
+
+    Example:
+        >>> import polars as pl
+        >>> late = pl.DataFrame({"late": [i % 3 == 0 for i in range(300)]})
+        >>> table = late.with_columns(refund=pl.col("late") * 5.0, hour=pl.int_range(300) % 20)
+        >>> found = scan(table, label="late")
+        >>> [(finding.kind, finding.features) for finding in found.flagged]
+        [('proxy', ('refund',))]
+    """
+    rows = open_rows(
+        table, label=label, split=split, entity=entity, time=time, exclude=exclude
+    )  # fmt: skip
+    limits = thresholds or Thresholds()
+    histograms = histograms_of(rows.batches())
+    total = _height(histograms, rows)
+    parts = parts_of(rows, histograms, total)
+    measured = {name: measure(name, histograms.columns[name], rows.target, seed)
+                for name in rows.features}  # fmt: skip
+    inside = {}
+    if parts:
+        made = histograms_of(rows.batches([expression for _, expression in parts.values()]))
+        inside = {name: measure(name, made.columns[name], rows.target, seed) for name in parts}
+    suspects = judge({**measured, **inside}, rows.target, limits)
+    single = {name: bins for name, bins in histograms.columns.items() if name not in suspects}
+    findings = pure_values(single, histograms.totals, rows.target, limits)
+    findings += find_encodings(histograms, rows.target)
+    findings += find_leave_one_out(rows, histograms, measured, total, limits, seed)
+    findings += find_scalings(rows, histograms)
+    known = {name for finding in findings for name in finding.features
+             if finding.kind in ("leave_one_out", "target_encoding")}  # fmt: skip
+    strong = {name: severity for name, severity in suspects.items()
+              if name in measured and name not in known}  # fmt: skip
+    findings += _along_time(rows, strong, measured, total, limits, seed)
+    findings += _identifiers(parts, inside, suspects, rows)
+    names = strongest(measured, suspects, rows, limits.pairs)
+    findings += find_pairs(rows, names, total, limits, seed)
+    findings += _across_split(rows, measured, total, limits)
+    return _scan(rows, findings, measured, total, seed)
+
+
+def histograms_of(batches: Iterable[tuple[pl.DataFrame, Labels]]) -> Histograms:
+    """Return the histograms of all batches, in memory that does not grow with them.
+
+    Raises:
+        DataError: There is no row.
+    """
+    whole: Histograms | None = None
+    for batch, labels in batches:
+        levels = None if whole is None else whole.levels()
+        part = Histograms.of(batch, labels, levels)
+        whole = part if whole is None else whole.merge(part)
+    if whole is None:
+        raise DataError("the table has no rows with a label")
+    return whole
+
+
+def _height(histograms: Histograms, rows: Rows) -> int:
+    totals = histograms.totals
+    return int(totals[:, 0].sum() if rows.target.classes is None else totals.sum())
+
+
+def _along_time(
+    rows: Rows, strong: Mapping[str, Severity], measured: Mapping[str, Measured], total: int,
+    thresholds: Thresholds, seed: int,
+) -> list[Finding]:  # fmt: skip
+    """Return the findings for suspects, judged along time where the time is known."""
+    target = rows.target
+    if rows.time is None:
+        return [strong_finding(name, measured[name], severity, target)
+                for name, severity in strong.items()]  # fmt: skip
+    history = open_history(rows, rows.features, total, seed)
+    out = []
+    for name, severity in strong.items():
+        within, still = confirmed(history, name, measured[name], thresholds)
+        settled = min(severity, still) if still is not None else Severity.NOTE
+        finding = strong_finding(name, measured[name], settled, target, within_time=within)
+        text = (
+            f"Within blocks of time, among rows with the same label before: {within:.3f}"
+            if target.classes is not None
+            else f"Of what is new since the row before, it explains {within:.3f}"
+        )
+        if still is None:
+            text += "; that both persist explains the rest"
+        out.append(replace(finding, message=f"{finding.message} {text}."))
+    schema = rows.schema()
+    numbers = [
+        name for name in rows.features if name not in strong and schema[name].is_numeric()
+    ]  # fmt: skip
+    out += find_future(history, numbers, thresholds)
+    return out + find_own_label(history, numbers)
+
+
+def _identifiers(
+    parts: Mapping[str, tuple[str, pl.Expr]], inside: Mapping[str, Measured],
+    suspects: Mapping[str, Severity], rows: Rows,
+) -> list[Finding]:  # fmt: skip
+    """Return the identifiers that hold the label, each with the part that says the most."""
+    best: dict[str, str] = {}
+    for part, (name, _) in parts.items():
+        if part not in suspects or name in suspects:
+            continue
+        if name not in best or inside[part].strength > inside[best[name]].strength:
+            best[name] = part
+    out = []
+    for name, part in best.items():
+        finding = strong_finding(part, inside[part], suspects[part], rows.target, part=part)
+        out.append(
+            replace(finding, features=(name,), kind="identifier", advice=ADVICE["identifier"])
+        )
+    return out
+
+
+def _across_split(
+    rows: Rows, measured: Mapping[str, Measured], total: int, thresholds: Thresholds
+) -> list[Finding]:
+    """Return what held-out rows share with training rows."""
+    if rows.target.split is None:
+        return []
+    columns = row_columns(rows, total)
+    keys = hashes(columns, rows.target.label)
+    out = duplicates_finding(overlap(rows, keys, total, by_row=True), thresholds)
+    if rows.entity is not None:
+        key = pl.col(rows.entity)
+        named = replace(rows, frame=rows.frame.filter(key.is_not_null()))
+        shared = overlap(named, hashes([], rows.entity), total, by_row=False)
+        out += entity_finding(shared, rows.entity, split_in_time(rows))
+    return out + shifted(measured, thresholds)
+
+
+def _scan(
+    rows: Rows, findings: Iterable[Finding], measured: Mapping[str, Measured], total: int, seed: int
+) -> Scan:
+    order = sorted(measured, key=lambda name: (-measured[name].strength, name))
+    return Scan(
+        by_severity(findings, KINDS), {name: measured[name] for name in order}, total,
+        rows.target.label, rows.skipped, seed,
+    )  # fmt: skip
