@@ -39,8 +39,8 @@ def rows_table(seed: int, rows: int = ROWS) -> tuple[pl.DataFrame, list[str], li
     out_of_fold = np.zeros(rows)
     for fold in range(5):
         out_of_fold[folds == fold] = mean_by(category, y, train & (folds != fold))[folds == fold]
-    amount, skewed = random.lognormal(0, 1, rows), random.exponential(2, rows)
-    base, part, total = 100 * random.lognormal(0, 1, rows), normal(30), random.gamma(5, 10, rows)
+    amount, skewed = random.lognormal(0, 1, rows), random.lognormal(0, 2, rows)
+    base, part, total = 100 * random.lognormal(0, 1, rows), normal(30), random.lognormal(0, 2, rows)
     label_number = y + normal(0.05)
     score = np.abs(random.normal(2.2 * one + 0.2, 0.35))
     status = np.where(one, random.choice(["closed", "charged"], rows), "open")
@@ -64,6 +64,8 @@ def rows_table(seed: int, rows: int = ROWS) -> tuple[pl.DataFrame, list[str], li
         "leak_difference_b": part - label_number * random.uniform(5, 20),
         "leak_ratio_a": total * np.exp(label_number),
         "leak_ratio_b": total,
+        "leak_product_a": np.exp(label_number) / skewed,
+        "leak_product_b": skewed,
     }  # fmt: skip
     held = ~train
     ranged = random.normal(50, 10, rows)

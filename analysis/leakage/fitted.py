@@ -28,8 +28,8 @@ _LEAST = 8
 """An encoding of fewer values cannot be told from chance."""
 _EXACT = 1e-3
 """The part of the spread that an exact relation may leave unexplained (float32 leaves 1e-7)."""
-_MERGED = 0.2
-"""So many values may stand for two categories at once, which breaks the relation."""
+_AGREE, _TRIES = 0.6, 100
+"""The share of the values that must agree, and how often a line through four of them is tried."""
 _ROWS = 20_000
 _CATEGORIES = 20
 _NEARLY = 0.02
@@ -84,13 +84,22 @@ def _is_encoding(bins: Bins, sums: Floats, target: Target) -> bool:
         v = (v - v.mean()) / (v.std() or 1.0)
         full = np.stack([n * v, n, v, np.ones_like(n)], axis=1)
         plain = full[:, [1, 3]]
-        kept = np.ones(len(n), bool)
-        for _ in range(4):
-            rest = np.abs(s - full @ np.linalg.lstsq(full[kept], s[kept])[0])
-            kept = rest <= np.quantile(rest, 1 - _MERGED)
-        spread = s[kept] - plain[kept] @ np.linalg.lstsq(plain[kept], s[kept])[0]
-        left = float(np.sqrt(np.mean(rest[kept] ** 2)))
-        if kept.sum() > 6 and left < _EXACT * float(np.sqrt(np.mean(spread**2))):
+        spread = s - plain @ np.linalg.lstsq(plain, s)[0]
+        near = _EXACT * float(np.sqrt(np.mean(spread**2)))
+        # Categories of one mean and size share a value and break the relation: it is sought through
+        # a few values, and most of the others must agree.
+        chosen = np.random.default_rng(0).integers(0, len(n), (_TRIES, 4))
+        lines = np.linalg.pinv(full[chosen]) @ s[chosen][:, :, None]
+        agree = np.abs(s[:, None] - full @ lines[:, :, 0].T) < near
+        kept = agree[:, int(agree.sum(axis=0).argmax())]
+        if kept.sum() < max(_LEAST, _AGREE * len(n)) or n[kept].sum() < _AGREE * n.sum():
+            continue
+        # Where sizes alone give the sums away, as of values that occur once, nothing is shown.
+        spread, rest = (
+            s[kept] - columns[kept] @ np.linalg.lstsq(columns[kept], s[kept])[0]
+            for columns in (plain, full)
+        )
+        if np.sqrt(np.mean(rest**2)) < _EXACT * np.sqrt(np.mean(spread**2)):
             return True
     return False
 

@@ -259,15 +259,18 @@ def _signed(bits: Integers, magnitude: Integers) -> Integers:
     return np.where(bits < 0, -magnitude, magnitude)
 
 
+def _hashes(words: pl.Series) -> Integers:
+    # Half of their range, so that none is below zero.
+    return (words.hash(0).to_numpy() >> 1).astype(np.int64)
+
+
 def _bin_words(words: pl.Series, labels: Labels, level: int, special: Floats) -> Bins:
     distinct = words.unique()
-    # A half of the range of hashes, so that they are not below zero.
-    hashes = np.asarray((distinct.hash(0) >> 1).cast(pl.Int64).to_numpy())
+    hashes = _hashes(distinct)
     coarse = hashes >> level
     keys = np.unique(coarse)
     named = dict(zip(hashes.tolist(), distinct.to_list(), strict=True)) if not level else {}
-    every = (words.hash(0) >> (1 + level)).cast(pl.Int64).to_numpy()
-    slots = np.searchsorted(keys, every) if len(keys) else np.zeros(0, np.int64)
+    slots = np.searchsorted(keys, _hashes(words) >> level)
     bins = Bins(level, keys, labels.sums(slots, len(keys)), special, named)
     return bins.within(LIMIT)
 

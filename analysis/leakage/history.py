@@ -8,7 +8,7 @@ row before). A copy of the label stays as strong as it was; a walk, or the last 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,8 +171,10 @@ def _innovation(history: History, value: pl.Series) -> float:
 
 def _residuals(known: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats, float]:
     """Return what `known` leaves of x and y, and the share of the variance of x that is left."""
-    basis, _ = np.linalg.qr(known)
-    left_x, left_y = x - basis @ (basis.T @ x), y - basis @ (basis.T @ y)
+    both = np.column_stack([x, y])
+    # By normal equations: their few rows fit in the cache.
+    weights = np.linalg.lstsq(known.T @ known, known.T @ both, rcond=1e-12)[0]
+    left_x, left_y = (both - known @ weights).T
     spread = float(np.sum((x - x.mean()) ** 2))
     return left_x, left_y, float(left_x @ left_x) / spread if spread else 0.0
 
@@ -246,7 +248,7 @@ def find_own_label(history: History, names: list[str], lengths: int = _LAGS) -> 
         for name in names:
             x = pl.col(name).cast(pl.Float64)
             made = table.select(x.alias("x"), x.shift(1).over(SERIES).alias("x1"), "\0y", "\0k", *past)
-            kept = made.drop_nulls().filter(pl.col("x", "x1").is_finite())
+            kept = made.drop_nulls().filter(pl.all_horizontal(pl.col("x", "x1").is_finite()))
             values = kept.head(_FITTED).to_numpy()
             if len(values) < 10 * (lags + 3):
                 continue
@@ -276,7 +278,3 @@ def find_own_label(history: History, names: list[str], lengths: int = _LAGS) -> 
         for name, (own, explained) in sorted(seen.items())
     ]
 
-
-def strata_of(history: History) -> Mapping[str, int]:
-    """Return how many blocks and series there are."""
-    return {"blocks": history.table[BLOCK].n_unique(), "series": history.table[SERIES].n_unique()}

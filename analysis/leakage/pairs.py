@@ -7,7 +7,7 @@ more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ _FORMS = {
 
 
 def strongest(
-    measured: Mapping[str, Measured], suspects: Mapping[str, Severity], rows: Rows, count: int
+    measured: Mapping[str, Measured], suspects: Collection[str], rows: Rows, count: int
 ) -> list[str]:
     """Return the strongest numeric features that are not suspects themselves."""
     numbers = {name for name, dtype in rows.schema().items() if dtype.is_numeric()}

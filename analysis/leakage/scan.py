@@ -39,6 +39,8 @@ from featurekit.analysis.leakage.univariate import (
 )
 from featurekit.errors import DataError
 
+_ALONE = frozenset({"future_label", "leave_one_out", "own_label", "proxy", "target_encoding"})
+
 __all__ = ["Scan", "Thresholds", "histograms_of", "scan"]
 
 
@@ -151,7 +153,9 @@ def scan(
               if name in measured and name not in known}  # fmt: skip
     findings += _along_time(rows, strong, measured, total, limits, seed)
     findings += _identifiers(parts, inside, suspects, rows)
-    names = strongest(measured, suspects, rows, limits.pairs)
+    # What leaks alone makes a good pair with much else.
+    alone = {name for finding in findings for name in finding.features if finding.kind in _ALONE}
+    names = strongest(measured, alone | set(suspects), rows, limits.pairs)
     findings += find_pairs(rows, names, total, limits, seed)
     findings += _across_split(rows, measured, total, limits)
     return _scan(rows, findings, measured, total, seed)
@@ -202,9 +206,10 @@ def _along_time(
             text += "; that both persist explains the rest"
         out.append(replace(finding, message=f"{finding.message} {text}."))
     schema = rows.schema()
+    flagged = {finding.features[0] for finding in out if finding.severity > Severity.NOTE}
     numbers = [
-        name for name in rows.features if name not in strong and schema[name].is_numeric()
-    ]  # fmt: skip
+        name for name in rows.features if name not in flagged and schema[name].is_numeric()
+    ]
     out += find_future(history, numbers, thresholds)
     return out + find_own_label(history, numbers)
 

@@ -195,6 +195,23 @@ def _categories(sums: Floats, counts: Floats, bins: Bins) -> Floats:
     return out
 
 
+def _stands_out(counts: Floats, at: int, thresholds: Thresholds) -> bool:
+    """Say whether a number's rows differ from those of its neighbours on either side.
+
+    The ends of a strong legitimate feature are pure, too, but come there by and by.
+    """
+    best = int(counts[at].argmax())
+    share = counts[at, best] / counts[at].sum()
+    for near in (counts[:at][::-1], counts[at + 1 :]):
+        sizes = np.cumsum(near.sum(axis=1))
+        if not len(near) or sizes[-1] < thresholds.value_rows:
+            continue
+        few = near[: int(np.searchsorted(sizes, thresholds.value_rows)) + 1]
+        if share - few[:, best].sum() / few.sum() < thresholds.lift:
+            return False
+    return True
+
+
 def judge(
     measured: Mapping[str, Measured], target: Target, thresholds: Thresholds
 ) -> dict[str, Severity]:
@@ -264,7 +281,10 @@ def pure_values(
             counts = counts[:0]
         special = bins.special.sum(axis=1)
         enough = np.flatnonzero(counts.sum(axis=1) >= least)
-        values = [(f"the value {bins.name(int(at))!r}", False, counts[at]) for at in enough]
+        values = [
+            (f"the value {bins.name(int(at))!r}", False, counts[at])
+            for at in enough if bins.words is not None or _stands_out(counts, at, thresholds)
+        ]  # fmt: skip
         gone = special[MISSING] + special[NAN]
         labels = (("missing", gone), ("-inf", special[NEGATIVE]), ("inf", special[INFINITE]))
         values += [(text, text == "missing", n) for text, n in labels if n.sum() >= least]
