@@ -240,13 +240,13 @@ def _across_split(
     """Return what held-out rows share with training rows."""
     if rows.target.split is None:
         return []
-    columns = row_columns(rows, total)
-    keys = hashes(columns, rows.target.label)
+    # Its label belongs to a row: who remembers the row remembers it.
+    keys = hashes([*row_columns(rows, total), rows.target.label])
     out = duplicates_finding(overlap(rows, keys, total, by_row=True), thresholds)
     if rows.entity is not None:
         key = pl.col(rows.entity)
-        named = replace(rows, frame=rows.frame.filter(key.is_not_null()))
-        shared = overlap(named, hashes([], rows.entity), total, by_row=False)
+        named = replace(rows, known=rows.known & key.is_not_null())
+        shared = overlap(named, hashes([rows.entity]), total, by_row=False)
         out += entity_finding(shared, rows.entity, split_in_time(rows))
     return out + shifted(measured, thresholds)
 

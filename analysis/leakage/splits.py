@@ -6,6 +6,7 @@ through a file on disk, part by part, so that memory does not grow with them.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,6 @@ __all__ = [
     "shifted", "split_in_time",
 ]  # fmt: skip
 
-_SEEDS = (0x5EED, 0xFEED)
 _AT_ONCE = 1 << 22
 """So many rows are grouped at a time."""
 _NAMES_ROW = 0.95
@@ -66,10 +66,19 @@ def row_columns(rows: Rows, total: int) -> list[str]:
     return kept or list(rows.features)
 
 
-def hashes(columns: Sequence[str], label: str) -> list[pl.Expr]:
-    """Return the two halves of a row's 128-bit hash, `high` and `low`; its label belongs to it."""
-    content = pl.struct(sorted([*columns, label]))
-    return [content.hash(_SEEDS[0]).alias("high"), content.hash(_SEEDS[1]).alias("low")]
+def hashes(columns: Sequence[str]) -> list[pl.Expr]:
+    """Return the two halves of a row's 128-bit hash, `high` and `low`.
+
+    Each is the sum of the hashes of its values, every column with a seed of its own, so that the
+    order of columns does not matter, nor does a value count the same in another column.
+    """
+    return [
+        pl.sum_horizontal(
+            pl.col(name).hash(int.from_bytes(hashlib.sha256(f"{half}{name}".encode()).digest()[:8]))
+            for name in columns
+        ).alias(half)
+        for half in ("high", "low")
+    ]
 
 
 def overlap(rows: Rows, keys: Sequence[pl.Expr], total: int, by_row: bool) -> Shared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,7 +24,7 @@ CLASSES = 100
 _FEW = 20
 """A label of whole numbers with more distinct values is a quantity."""
 
-_BATCH = 1 << 17
+_BATCH = 1 << 18
 _PARTS = 20
 
 
@@ -91,35 +92,62 @@ class Rows:
     """A table with a label, ready to be looked through.
 
     Args:
-        frame: Its rows that have a label: features, label, split, entity and time.
+        every: All its rows: features, label, split, entity and time.
+        known: Whether a row has a label.
         features: The columns to judge, by name.
         target: The label.
         entity: The column that names whose row it is.
         time: The column of the prediction's time.
         skipped: Columns of types that are not looked at, such as lists.
+        height: How many rows there are, where any stretch of them can be read by itself; else
+            `None`.
     """
 
-    frame: pl.LazyFrame
+    every: pl.LazyFrame
+    known: pl.Expr
     features: tuple[str, ...]
     target: Target
     entity: str | None
     time: str | None
     skipped: tuple[str, ...]
+    height: int | None = None
+
+    @property
+    def frame(self) -> pl.LazyFrame:
+        """Its rows that have a label."""
+        return self.every.filter(self.known)
 
     def batches(self, columns: Sequence[pl.Expr] = ()) -> Iterator[tuple[pl.DataFrame, Labels]]:
         """Yield features, or expressions of them, with the labels, some rows at a time."""
         names = [self.target.label] + [self.target.split] * (self.target.split is not None)
         wanted = list(columns) or [pl.col(name) for name in self.features]
         kept = [pl.col(name).alias(f"\0{name}") for name in names]
-        frame = self.frame.select(*wanted, *kept)
+        frame = self.every.select(*wanted, *kept, self.known.alias("\0known"))
         with polars_errors("the table"):
-            for batch in frame.collect_batches(chunk_size=_BATCH, maintain_order=True):
+            for whole in self._stretches(frame):
+                batch = whole.filter("\0known") if not whole["\0known"].all() else whole
                 labels = batch.select(pl.col(f"\0{name}").alias(name) for name in names)
-                yield batch.drop(f"\0{name}" for name in names), self.target.labels(labels)
+                yield batch.select(pl.exclude("^\0.*$")), self.target.labels(labels)
+
+    def _stretches(self, frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        """Yield the rows some at a time, the next ones being read meanwhile."""
+        if self.height is None:
+            yield from frame.collect_batches(chunk_size=_BATCH, maintain_order=True)
+            return
+        # Reading by batches, Polars runs far ahead, and memory would grow with the rows.
+        with ThreadPoolExecutor(1) as pool:
+            coming: Future[pl.DataFrame] | None = None
+            for start in range(0, max(self.height, 1), _BATCH):
+                then = pool.submit(frame.slice(start, _BATCH).collect)
+                if coming is not None:
+                    yield coming.result()
+                coming = then
+            assert coming is not None
+            yield coming.result()
 
     def schema(self) -> dict[str, Any]:
         """Return the data type of each column."""
-        return dict(self.frame.collect_schema())
+        return dict(self.every.collect_schema())
 
 
 def collect(frame: pl.LazyFrame) -> pl.DataFrame:
@@ -157,8 +185,8 @@ def open_rows(
     """
     path = isinstance(table, (str, Path))
     source = Source(path=table) if path else Source(data=table)
-    frame = open_table("table", source, Path.cwd()).frame
-    schema = dict(frame.collect_schema())
+    opened = open_table("table", source, Path.cwd())
+    frame, schema = opened.frame, dict(opened.schema)
     roles = {"label": label, "split": split, "entity": entity, "time": time}
     named = [(role, name) for role, name in roles.items() if name is not None]
     for role, name in [*named, *(("exclude", name) for name in exclude)]:
@@ -183,10 +211,12 @@ def open_rows(
     known = pl.col(label).is_not_null()
     if schema[label].is_float():
         known &= pl.col(label).is_finite()
-    frame = frame.select(columns).filter(known)
+    every = frame.select(columns)
+    frame = every.filter(known)
     target = _with_split(_target(frame, label, frame.collect_schema()[label]), frame, split)
     features = tuple(name for name in frame.collect_schema() if name not in kept)
-    return Rows(frame, features, target, entity, time, tuple(skipped))
+    height = None if opened.csv or isinstance(table, pl.LazyFrame) else opened.height
+    return Rows(every, known, features, target, entity, time, tuple(skipped), height)
 
 
 def _target(frame: pl.LazyFrame, label: str, dtype: Any) -> Target:
