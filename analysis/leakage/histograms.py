@@ -90,7 +90,7 @@ class Labels:
         if self.classes is not None:
             at = at * self.class_count + self.classes
             counts = np.bincount(at, minlength=cells * self.class_count)
-            return counts.reshape(size, self.part_count, -1).astype(np.float64)
+            return counts.reshape(size, self.part_count, self.class_count).astype(np.float64)
         assert self.values is not None
         weights = (None, self.values, self.values * self.values)
         columns = [np.bincount(at, weight, minlength=cells) for weight in weights]
@@ -282,6 +282,7 @@ class Histograms:
     Args:
         totals: The labels of all rows, [parts, width], see `Labels.sums`.
         columns: The bins of each column.
+        rows: How many rows there are.
 
     Example:
         >>> labels = Labels(np.zeros(3, int), 1, np.array([0, 1, 1]), 2)
@@ -292,6 +293,7 @@ class Histograms:
 
     totals: Floats
     columns: Mapping[str, Bins]
+    rows: int
 
     @classmethod
     def of(
@@ -308,12 +310,12 @@ class Histograms:
         columns = {
             series.name: bin_column(series, labels, known.get(series.name, 0)) for series in batch
         }
-        return cls(labels.sums(None, 1)[0], columns)
+        return cls(labels.sums(None, 1)[0], columns, batch.height)
 
     def merge(self, other: Histograms) -> Histograms:
         """Return those of both parts' rows; the parts have the same columns."""
         columns = {name: bins.merge(other.columns[name]) for name, bins in self.columns.items()}
-        return Histograms(self.totals + other.totals, columns)
+        return Histograms(self.totals + other.totals, columns, self.rows + other.rows)
 
     def levels(self) -> dict[str, int]:
         """Return the level of each column."""

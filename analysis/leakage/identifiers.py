@@ -18,13 +18,12 @@ _REPEATS = 5
 """A column is taken apart if a value has fewer rows on average."""
 
 
-def parts_of(rows: Rows, histograms: Histograms, total: int) -> dict[str, tuple[str, pl.Expr]]:
+def parts_of(rows: Rows, histograms: Histograms) -> dict[str, tuple[str, pl.Expr]]:
     """Return the parts of all columns that look like identifiers.
 
     Args:
         rows: The table.
         histograms: Its histograms, which say how far values repeat.
-        total: How many rows it has.
 
     Returns:
         For each part, the column and an expression for it.
@@ -33,7 +32,7 @@ def parts_of(rows: Rows, histograms: Histograms, total: int) -> dict[str, tuple[
     out: dict[str, tuple[str, pl.Expr]] = {}
     for name in rows.features:
         bins = histograms.columns[name]
-        if bins.exact and total / max(1, len(bins.keys)) >= _REPEATS:
+        if bins.exact and histograms.rows / max(1, len(bins.keys)) >= _REPEATS:
             continue
         made: dict[str, pl.Expr] = {}
         x = pl.col(name)

@@ -21,6 +21,7 @@ from featurekit.analysis.leakage.identifiers import parts_of
 from featurekit.analysis.leakage.kinds import ADVICE, CAVEAT, KINDS, Thresholds
 from featurekit.analysis.leakage.pairs import find_pairs, strongest
 from featurekit.analysis.leakage.splits import (
+    Shared,
     duplicates_finding,
     entity_finding,
     hashes,
@@ -41,7 +42,7 @@ from featurekit.errors import DataError
 
 _ALONE = frozenset({"future_label", "leave_one_out", "own_label", "proxy", "target_encoding"})
 
-__all__ = ["Scan", "Thresholds", "histograms_of", "scan"]
+__all__ = ["Scan", "Thresholds", "conclude", "histograms_of", "scan"]
 
 
 @dataclass(frozen=True)
@@ -128,37 +129,66 @@ def scan(
         >>> [(finding.kind, finding.features) for finding in found.flagged]
         [('proxy', ('refund',))]
     """
-    rows = open_rows(
-        table, label=label, split=split, entity=entity, time=time, exclude=exclude
-    )  # fmt: skip
-    limits = thresholds or Thresholds()
+    rows = open_rows(table, label=label, split=split, entity=entity, time=time, exclude=exclude)
     histograms = histograms_of(rows.batches())
-    total = _height(histograms, rows)
-    parts = parts_of(rows, histograms, total)
-    measured = {name: measure(name, histograms.columns[name], rows.target, seed)
-                for name in rows.features}  # fmt: skip
+    shared = _shared(rows, histograms.rows) if rows.target.split is not None else {}
+    return conclude(rows, histograms, shared, thresholds or Thresholds(), seed)
+
+
+def conclude(
+    rows: Rows, histograms: Histograms, shared: Mapping[str, Shared], thresholds: Thresholds,
+    seed: int, sampled: bool = False,
+) -> Scan:  # fmt: skip
+    """Judge a table by what was counted in it.
+
+    Args:
+        rows: The table, or some of its rows.
+        histograms: The labels over the values of all its rows.
+        shared: What the parts of the split share: "rows" and, where it is known, "entities".
+        thresholds: From where on to speak up.
+        seed: The seed of all that is drawn.
+        sampled: Whether `rows` are only some.
+    """
+    target = rows.target
+    here = min(histograms.rows, rows.height or histograms.rows) if sampled else histograms.rows
+    parts = parts_of(rows, histograms)
+    measured = {
+        name: measure(name, histograms.columns[name], target, seed) for name in rows.features
+    }
     inside = {}
     if parts:
         made = histograms_of(rows.batches([expression for _, expression in parts.values()]))
-        inside = {name: measure(name, made.columns[name], rows.target, seed) for name in parts}
-    suspects = judge({**measured, **inside}, rows.target, limits)
+        inside = {name: measure(name, made.columns[name], target, seed) for name in parts}
+    suspects = judge({**measured, **inside}, target, thresholds)
     single = {name: bins for name, bins in histograms.columns.items() if name not in suspects}
-    findings = pure_values(single, histograms.totals, rows.target, limits)
-    findings += find_encodings(histograms, rows.target)
-    findings += find_leave_one_out(rows, histograms, measured, total, limits, seed)
-    findings += find_scalings(rows, histograms)
-    known = {name for finding in findings for name in finding.features
-             if finding.kind in ("leave_one_out", "target_encoding")}  # fmt: skip
-    strong = {name: severity for name, severity in suspects.items()
-              if name in measured and name not in known}  # fmt: skip
-    findings += _along_time(rows, strong, measured, total, limits, seed)
+    findings = pure_values(single, histograms.totals, target, thresholds)
+    findings += find_encodings(histograms, target)
+    findings += find_leave_one_out(rows, histograms, measured, here, thresholds, seed)
+    if not sampled:
+        findings += find_scalings(rows, histograms)
+    fitted = {
+        name for finding in findings for name in finding.features
+        if finding.kind in ("leave_one_out", "target_encoding")
+    }  # fmt: skip
+    strong = {
+        name: severity for name, severity in suspects.items()
+        if name in measured and name not in fitted
+    }  # fmt: skip
+    findings += _along_time(rows, strong, measured, here, thresholds, seed)
     findings += _identifiers(parts, inside, suspects, rows)
     # What leaks alone makes a good pair with much else.
     alone = {name for finding in findings for name in finding.features if finding.kind in _ALONE}
-    names = strongest(measured, alone | set(suspects), rows, limits.pairs)
-    findings += find_pairs(rows, names, total, limits, seed)
-    findings += _across_split(rows, measured, total, limits)
-    return _scan(rows, findings, measured, total, seed)
+    names = strongest(measured, alone | set(suspects), rows, thresholds.pairs)
+    findings += find_pairs(rows, names, here, thresholds, seed)
+    findings += duplicates_finding(shared["rows"], thresholds) if "rows" in shared else []
+    if "entities" in shared and rows.entity is not None:
+        findings += entity_finding(shared["entities"], rows.entity, split_in_time(rows))
+    findings += shifted(measured, thresholds)
+    order = sorted(measured, key=lambda name: (-measured[name].strength, name))
+    return Scan(
+        by_severity(findings, KINDS), {name: measured[name] for name in order}, histograms.rows,
+        target.label, rows.skipped, seed,
+    )  # fmt: skip
 
 
 def histograms_of(batches: Iterable[tuple[pl.DataFrame, Labels]]) -> Histograms:
@@ -175,11 +205,6 @@ def histograms_of(batches: Iterable[tuple[pl.DataFrame, Labels]]) -> Histograms:
     if whole is None:
         raise DataError("the table has no rows with a label")
     return whole
-
-
-def _height(histograms: Histograms, rows: Rows) -> int:
-    totals = histograms.totals
-    return int(totals[:, 0].sum() if rows.target.classes is None else totals.sum())
 
 
 def _along_time(
@@ -234,28 +259,12 @@ def _identifiers(
     return out
 
 
-def _across_split(
-    rows: Rows, measured: Mapping[str, Measured], total: int, thresholds: Thresholds
-) -> list[Finding]:
-    """Return what held-out rows share with training rows."""
-    if rows.target.split is None:
-        return []
+def _shared(rows: Rows, total: int) -> dict[str, Shared]:
+    """Count what held-out rows share with training rows."""
     # Its label belongs to a row: who remembers the row remembers it.
     keys = hashes([*row_columns(rows, total), rows.target.label])
-    out = duplicates_finding(overlap(rows, keys, total, by_row=True), thresholds)
+    out = {"rows": overlap(rows, keys, total, by_row=True)}
     if rows.entity is not None:
-        key = pl.col(rows.entity)
-        named = replace(rows, known=rows.known & key.is_not_null())
-        shared = overlap(named, hashes([rows.entity]), total, by_row=False)
-        out += entity_finding(shared, rows.entity, split_in_time(rows))
-    return out + shifted(measured, thresholds)
-
-
-def _scan(
-    rows: Rows, findings: Iterable[Finding], measured: Mapping[str, Measured], total: int, seed: int
-) -> Scan:
-    order = sorted(measured, key=lambda name: (-measured[name].strength, name))
-    return Scan(
-        by_severity(findings, KINDS), {name: measured[name] for name in order}, total,
-        rows.target.label, rows.skipped, seed,
-    )  # fmt: skip
+        named = replace(rows, known=rows.known & pl.col(rows.entity).is_not_null())
+        out["entities"] = overlap(named, hashes([rows.entity]), total, by_row=False)
+    return out

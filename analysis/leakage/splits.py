@@ -21,9 +21,11 @@ from featurekit.analysis.leakage.univariate import Measured
 from featurekit.sources import polars_errors
 
 __all__ = [
-    "Shared", "duplicates_finding", "entity_finding", "hashes", "overlap", "row_columns",
+    "HELD_OUT", "Shared", "counted", "duplicates_finding", "entity_finding", "hashes", "overlap", "row_columns",
     "shifted", "split_in_time",
 ]  # fmt: skip
+
+HELD_OUT = "\0held_out"
 
 _AT_ONCE = 1 << 22
 """So many rows are grouped at a time."""
@@ -90,11 +92,11 @@ def overlap(rows: Rows, keys: Sequence[pl.Expr], total: int, by_row: bool) -> Sh
         total: How many rows there are.
         by_row: Whether to count rows, or distinct keys.
     """
-    held_out = rows.target.held_out.alias("\0held_out")
+    held_out = rows.target.held_out.alias(HELD_OUT)
     keyed = rows.frame.select(*keys, held_out)
     pieces = -(-total // _AT_ONCE)
     if pieces <= 1:
-        return _counted(keyed, by_row)
+        return counted(keyed, by_row)
     first = keyed.collect_schema().names()[0]
     parts = []
     with tempfile.TemporaryDirectory(prefix="featurekit-") as folder:
@@ -103,13 +105,14 @@ def overlap(rows: Rows, keys: Sequence[pl.Expr], total: int, by_row: bool) -> Sh
             keyed.sink_parquet(path, compression="uncompressed")
         for piece in range(pieces):
             mine = pl.scan_parquet(path, glob=False).filter(pl.col(first) % pieces == piece)
-            parts.append(_counted(mine, by_row))
+            parts.append(counted(mine, by_row))
     return Shared(*(sum(column) for column in zip(*parts, strict=True)))
 
 
-def _counted(keyed: pl.LazyFrame, by_row: bool) -> Shared:
-    names = [name for name in keyed.collect_schema() if name != "\0held_out"]
-    out = pl.col("\0held_out")
+def counted(keyed: pl.LazyFrame, by_row: bool) -> Shared:
+    """Count what the parts share, given the keys and whether a row is held out (`HELD_OUT`)."""
+    names = [name for name in keyed.collect_schema() if name != HELD_OUT]
+    out = pl.col(HELD_OUT)
     groups = keyed.group_by(names).agg(rows=pl.len(), held_out=out.sum())
     held = pl.col("held_out")
     both = (held > 0) & (held < pl.col("rows"))

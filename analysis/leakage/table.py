@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +16,9 @@ from featurekit.errors import DataError, UsageError, closest
 from featurekit.sources import open_table, polars_errors
 from featurekit.spec.objects import Source
 
-__all__ = ["CLASSES", "Rows", "Target", "collect", "open_rows"]
+__all__ = [
+    "CLASSES", "Rows", "Target", "collect", "has_label", "open_rows", "readable", "target_of",
+]  # fmt: skip
 
 CLASSES = 100
 """A label of words has at most so many classes."""
@@ -73,6 +75,26 @@ class Target:
         if self.split is None:
             return pl.lit(False)  # noqa: FBT003
         return pl.col(self.split).ne_missing(pl.lit(self.train))
+
+    def with_split(self, counts: pl.DataFrame, split: str) -> Target:
+        """Return the same with the values of a split.
+
+        Args:
+            counts: Its values `x` with their rows `len`.
+            split: The column of the split.
+
+        Raises:
+            DataError: It has too many values.
+        """
+        if counts.height >= _PARTS:
+            raise DataError(f"the split {split!r} has {_PARTS} values or more, which are no splits")
+        values = counts.drop_nulls("x").sort("len", "x", descending=True)["x"].to_list()
+        if len(values) < 2:
+            return self
+        named = (v for v in values if str(v).lower() in ("train", "training", "fit"))
+        train = next(named, values[0])
+        others = tuple(value for value in values if value != train)
+        return replace(self, split=split, train=train, others=others)
 
     def labels(self, batch: pl.DataFrame) -> Labels:
         """Return the labels of a batch whose rows all have one."""
@@ -195,33 +217,65 @@ def open_rows(
                 f"{role} {name!r} is not a column of the table", hint=closest(name, schema)
             )
     kept = {name for _, name in named}
-    columns, skipped = [], []
-    for name, dtype in sorted(schema.items()):
-        if name in exclude and name not in kept:
-            continue
-        if isinstance(dtype, pl.Array) and dtype.shape and len(dtype.shape) == 1:
-            columns += [pl.col(name).arr.get(i).alias(f"{name}[{i}]") for i in range(dtype.size)]
-        elif dtype.is_nested() or dtype in (pl.Binary, pl.Object):
-            skipped.append(name)
-        else:
-            columns.append(pl.col(name).cast(pl.Float64) if dtype.is_decimal() else pl.col(name))
+    columns, skipped = readable(schema, {name for name in exclude if name not in kept})
     for _, name in named:
         if name in skipped:
             raise DataError(f"column {name!r} holds {schema[name]}, which is not one value a row")
-    known = pl.col(label).is_not_null()
-    if schema[label].is_float():
-        known &= pl.col(label).is_finite()
+    known = has_label(label, schema[label])
     every = frame.select(columns)
     frame = every.filter(known)
-    target = _with_split(_target(frame, label, frame.collect_schema()[label]), frame, split)
+    target = target_of(frame, label, split)
     features = tuple(name for name in frame.collect_schema() if name not in kept)
     height = None if opened.csv or isinstance(table, pl.LazyFrame) else opened.height
     return Rows(every, known, features, target, entity, time, tuple(skipped), height)
 
 
-def _target(frame: pl.LazyFrame, label: str, dtype: Any) -> Target:
-    """Decide whether a label is of classes or a quantity."""
-    column = pl.col(label)
+def readable(
+    schema: Mapping[str, Any], exclude: Collection[str]
+) -> tuple[list[pl.Expr], list[str]]:
+    """Return the columns as they are looked at, vectors as one column each, and those left out.
+
+    Raises:
+        DataError: A name reads as a pattern of names.
+    """
+    columns, skipped = [], []
+    for name, dtype in sorted(schema.items()):
+        if name in exclude:
+            continue
+        if name.startswith("^") and name.endswith("$"):
+            raise DataError(
+                f"the column name {name!r} reads as a pattern", hint="rename it, or exclude it"
+            )
+        if isinstance(dtype, pl.Array) and len(dtype.shape) == 1 and not dtype.inner.is_nested():
+            columns += [pl.col(name).arr.get(i).alias(f"{name}[{i}]") for i in range(dtype.size)]
+        elif dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+            skipped.append(name)
+        else:
+            columns.append(pl.col(name).cast(pl.Float64) if dtype.is_decimal() else pl.col(name))
+    return columns, skipped
+
+
+def has_label(label: str, dtype: Any) -> pl.Expr:
+    """Return whether a row has a label: one that is there, and finite."""
+    known = pl.col(label).is_not_null()
+    return known & pl.col(label).is_finite() if dtype.is_float() else known
+
+
+def target_of(frame: pl.LazyFrame, label: str, split: str | None) -> Target:
+    """Decide whether a label is of classes or a quantity, and which rows are to learn from.
+
+    Raises:
+        DataError: The label has one value or too many, or the split has too many.
+    """
+    target = _target(frame, label)
+    if split is None:
+        return target
+    counts = frame.group_by(pl.col(split).alias("x")).len().sort("len", "x", descending=True)
+    return target.with_split(collect(counts.head(_PARTS)), split)
+
+
+def _target(frame: pl.LazyFrame, label: str) -> Target:
+    column, dtype = pl.col(label), frame.collect_schema()[label]
     number = dtype.is_numeric()
     words = dtype == pl.String or isinstance(dtype, (pl.Categorical, pl.Enum))
     if not number and not words and dtype != pl.Boolean:
@@ -254,21 +308,4 @@ def _refuse_classes(label: str) -> NoReturn:
     raise DataError(
         f"the label {label!r} has more than {CLASSES} classes",
         hint="group them, or give a number as the label",
-    )
-
-
-def _with_split(target: Target, frame: pl.LazyFrame, split: str | None) -> Target:
-    """Add what the split's values are."""
-    if split is None:
-        return target
-    counted = collect(frame.group_by(pl.col(split).alias("x")).len().sort("len", "x").head(_PARTS))
-    values = counted.drop_nulls("x")["x"].to_list()[::-1]
-    if counted.height == _PARTS:
-        raise DataError(f"the split {split!r} has {_PARTS} values or more, which are no splits")
-    if len(values) < 2:
-        return target
-    train = next((v for v in values if str(v).lower() in ("train", "training", "fit")), values[0])
-    others = tuple(value for value in values if value != train)
-    return Target(
-        target.label, target.classes, target.centre, target.scale, split, train, others
     )
