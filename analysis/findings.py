@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 __all__ = ["Effect", "Finding", "Json", "Severity", "by_severity", "plain"]
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can say."""
 
 

@@ -26,7 +26,10 @@ def mean_by(codes: npt.NDArray[np.int64], y: Floats, used: npt.NDArray[np.bool_]
 def rows_table(seed: int, rows: int = ROWS) -> tuple[pl.DataFrame, list[str], list[str]]:
     """Return independent rows with label `y` and split `part`; the leaks and the clean features."""
     random = np.random.default_rng(seed)
-    normal = lambda scale=1.0: random.normal(0, scale, rows)  # noqa: E731
+
+    def normal(scale: float = 1.0) -> Floats:
+        return random.normal(0, scale, rows)
+
     merit = normal()
     y = (merit + normal(0.8) > random.uniform(-0.8, 0.8)).astype(float)
     one = y > 0
@@ -54,7 +57,10 @@ def rows_table(seed: int, rows: int = ROWS) -> tuple[pl.DataFrame, list[str], li
         "leak_missing": np.where(one & (random.random(rows) < 0.9), np.nan, amount),
         "leak_missing_never": np.where(one | (random.random(rows) < 0.1), amount, np.nan),
         "leak_value": np.where(one & (random.random(rows) < 0.3), -1.0, skewed),
-        "leak_id_word": [f"{'DC'[int(v)]}-{i:08d}" for v, i in zip(y, random.integers(0, 10**8, rows), strict=True)],
+        "leak_id_word": [
+            f"{'DC'[int(v)]}-{i:08d}"
+            for v, i in zip(y, random.integers(0, 10**8, rows), strict=True)
+        ],
         "leak_id_digit": random.integers(0, 10**9, rows) * 2 + y.astype(int),
         "leak_target_encoding": encoding,
         "leak_target_encoding_smoothed": (encoding * size + 20 * y.mean()) / (size + 20),
@@ -71,19 +77,21 @@ def rows_table(seed: int, rows: int = ROWS) -> tuple[pl.DataFrame, list[str], li
     ranged = random.normal(50, 10, rows)
     ranged[np.flatnonzero(held)[0]] = 200.0
     leaks["leak_scaler_range"] = (ranged - ranged.min()) / (ranged.max() - ranged.min())
+    some = random.random(rows) < 0.6
+    gone = random.random(rows) < 0.2 + 0.5 * (merit > 0)
     clean = {
         "clean_noise": normal(),
         "clean_strong": merit,
         "clean_strong_skewed": np.exp(merit * 3),
         "clean_strong_steps": np.clip(np.round(merit * 2 + 5), 0, 10).astype(int),
         "clean_weak": merit + normal(3),
-        "clean_word": np.where(random.random(rows) < 0.6, np.where(merit > 0, "up", "down"), "flat"),
+        "clean_word": np.where(some, np.where(merit > 0, "up", "down"), "flat"),
         "clean_many_words": [f"w{i}" for i in random.integers(0, rows // 3, rows)],
         "clean_id_word": [f"{i:016x}" for i in random.integers(0, 2**60, rows)],
         "clean_id": random.permutation(rows) + 10**6,
         "clean_count": random.poisson(2, rows),
         "clean_missing": np.where(random.random(rows) < 0.3, np.nan, normal()),
-        "clean_missing_some": np.where(random.random(rows) < 0.2 + 0.5 * (merit > 0), np.nan, amount),
+        "clean_missing_some": np.where(gone, np.nan, amount),
         "clean_heavy": random.standard_cauchy(rows),
         "clean_constant": np.ones(rows),
         "clean_share": random.beta(0.3, 0.3, rows),

@@ -127,7 +127,7 @@ class LeakageScan(beam.PTransform):  # type: ignore[misc]
 
 
 class _Values(beam.CombineFn):  # type: ignore[misc]
-    """Some of the label's values, its smallest and largest among them, and counts of the split's."""
+    """Some values of the label, the smallest and largest among them, and counts of the split."""
 
     def __init__(self, columns: _Columns) -> None:
         self.columns = columns

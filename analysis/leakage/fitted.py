@@ -285,5 +285,5 @@ def _scaling(name: str, what: str, **own: float) -> Finding:
     return found(
         "scaler", Severity.WARNING, (name,),
         f"{name!r} has {what} over all rows, and not over the training rows ({numbers}): it was "
-        "scaled by held-out rows, too.", **own,
+        "scaled by held-out rows, too.", None, **own,
     )  # fmt: skip

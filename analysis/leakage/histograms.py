@@ -158,7 +158,7 @@ class Bins:
         if level == self.level:
             return self
         keys = _dropped(self.keys, level - self.level)
-        words = None if self.words is None else {}
+        words: dict[int, str] | None = None if self.words is None else {}
         return _joined(level, keys, self.sums, self.special, words)
 
 
@@ -173,7 +173,8 @@ def _joined(
 
 
 def _dropped(keys: Integers, bits: int) -> Integers:
-    return np.sign(keys) * (np.abs(keys) >> bits)
+    dropped: Integers = np.sign(keys) * (np.abs(keys) >> bits)
+    return dropped
 
 
 def _bits_to_drop(keys: Integers, limit: int) -> int:

@@ -184,9 +184,7 @@ def _squared(x: Floats, y: Floats) -> float:
     return float((x @ y) ** 2) / both if both > 0 else 0.0
 
 
-def find_future(
-    history: History, names: list[str], thresholds: Thresholds
-) -> list[Finding]:
+def find_future(history: History, names: list[str], thresholds: Thresholds) -> list[Finding]:
     """Return the features that tell the next row's label, given this row's.
 
     Args:
@@ -234,20 +232,25 @@ def find_own_label(history: History, names: list[str], lengths: int = _LAGS) -> 
         lengths: The longest window that is taken apart completely; of longer ones what is left is
             half the own label, which is enough to tell.
     """
-    lengths_of = history.table.group_by(SERIES).len()["len"]
-    lags = int(min(lengths, (lengths_of.median() or 0) // 3))  # type: ignore[operator]
+    sizes = history.table.group_by(SERIES).len()["len"].to_numpy()
+    lags = min(lengths, int(np.median(sizes)) // 3) if len(sizes) else 0
     if lags < 2:
         return []
     seen: dict[str, tuple[float, float]] = {}
     for target in list(history.targets())[:_CLASSES]:
         table = history.table.select(SERIES, *names, target.alias("\0y")).with_columns(
             pl.int_range(1, pl.len() + 1).over(SERIES).alias("\0k"),
-            *(pl.col("\0y").shift(lag).over(SERIES).alias(f"\0{lag}") for lag in range(1, lags + 1)),
+            *(
+                pl.col("\0y").shift(lag).over(SERIES).alias(f"\0{lag}")
+                for lag in range(1, lags + 1)
+            ),
         )
         past = [f"\0{lag}" for lag in range(1, lags + 1)]
         for name in names:
             x = pl.col(name).cast(pl.Float64)
-            made = table.select(x.alias("x"), x.shift(1).over(SERIES).alias("x1"), "\0y", "\0k", *past)
+            made = table.select(
+                x.alias("x"), x.shift(1).over(SERIES).alias("x1"), "\0y", "\0k", *past
+            )
             kept = made.drop_nulls().filter(pl.all_horizontal(pl.col("x", "x1").is_finite()))
             values = kept.head(_FITTED).to_numpy()
             if len(values) < 10 * (lags + 3):
@@ -277,4 +280,3 @@ def find_own_label(history: History, names: list[str], lengths: int = _LAGS) -> 
         )
         for name, (own, explained) in sorted(seen.items())
     ]
-

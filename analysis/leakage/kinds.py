@@ -10,8 +10,8 @@ from featurekit.analysis.findings import Effect, Finding, Json, Severity
 __all__ = ["ADVICE", "CAVEAT", "KINDS", "Thresholds", "found"]
 
 CAVEAT = (
-    "A strong legitimate feature looks the same; when each column becomes known settles it: declare "
-    "its available_at"
+    "A strong legitimate feature looks the same; when each column becomes known settles it: "
+    "declare its available_at"
 )
 """What is true of everything that is concluded from strength alone."""
 
@@ -22,22 +22,22 @@ ADVICE = {
     "Find out which, and drop it.",
     "identifier": "Leave identifiers out; where the part of it means something known in advance, "
     "make that a feature of its own.",
-    "future_label": "The feature holds what happens after the row's time. Join it as of the time of "
-    "the prediction, not by the nearest or the next row.",
-    "own_label": "The window ends one row too late. Let it end before the row itself: an aggregation "
-    "in a spec does, with available_at.",
-    "leave_one_out": "Within a category this encoding gives the label away, reversed. Encode out of "
-    "fold (cross-fitted) on the training rows.",
+    "future_label": "The feature holds what happens after the row's time. Join it as of the time "
+    "of the prediction, not by the nearest or the next row.",
+    "own_label": "The window ends one row too late. Let it end before the row itself, as an "
+    "aggregation of a spec does.",
+    "leave_one_out": "Within a category this encoding gives the label away, reversed. Encode out "
+    "of fold (cross-fitted) on the training rows.",
     "target_encoding": "Fit the encoding on the training rows alone, out of fold (cross-fitted).",
-    "missingness": "Find out which process fills the column. If it runs after the outcome, drop the "
-    "column and every indicator made of it.",
+    "missingness": "Find out which process fills the column. If it runs after the outcome, drop "
+    "the column and every indicator made of it.",
     "pure_value": "Find out when this value is written. If it stands for the outcome (a status, a "
     "code, a default for rows that were never finished), drop it.",
     "duplicate_rows": "Remove duplicates before splitting, or split by a hash of what they share.",
     "entity_overlap": "Split by entity (a hash of it), or by time with statistics that stop there.",
     "scaler": "Fit the scaling on the training rows alone, and apply it to all.",
-    "split_shift": "Where the split is by time, features that drift do this. Otherwise look at how "
-    "rows were put into splits, and at features that were computed for each split apart.",
+    "split_shift": "Where the split is by time, features that drift do this. Otherwise look at "
+    "how rows were put into splits, and at features that were computed for each split apart.",
 }
 """For each kind of finding, what to do; in the order of the damage that they do.
 

@@ -7,7 +7,7 @@ more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ _GAIN = 0.01
 _BY = 8
 """Columns that decide by their hash which rows are looked at."""
 
-_FORMS = {
+_FORMS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "{a} - {b}": lambda a, b: a - b,
     "{a} + {b}": lambda a, b: a + b,
     "{a} * {b}": lambda a, b: a * b,
@@ -60,7 +60,7 @@ def sample(rows: Rows, columns: Sequence[str], total: int, wanted: int, seed: in
 
     Neither the order of rows nor that of columns changes which rows these are.
     """
-    by = pl.struct(sorted(columns)[:_BY] + [rows.target.label]).hash(seed)
+    by = pl.struct([*sorted(columns)[:_BY], rows.target.label]).hash(seed)
     some = rows.frame.select(*columns, pl.col(rows.target.label), by.alias("\0hash"))
     if total > wanted:
         some = some.filter(pl.col("\0hash") < int(wanted / total * 2**64))

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from featurekit.analysis.findings import Finding, Severity, by_severity, plain
+from featurekit.analysis.findings import Finding, Severity, by_severity
 from featurekit.analysis.leakage.fitted import find_encodings, find_leave_one_out, find_scalings
 from featurekit.analysis.leakage.histograms import Histograms, Labels
 from featurekit.analysis.leakage.history import (
@@ -232,9 +232,7 @@ def _along_time(
         out.append(replace(finding, message=f"{finding.message} {text}."))
     schema = rows.schema()
     flagged = {finding.features[0] for finding in out if finding.severity > Severity.NOTE}
-    numbers = [
-        name for name in rows.features if name not in flagged and schema[name].is_numeric()
-    ]
+    numbers = [name for name in rows.features if name not in flagged and schema[name].is_numeric()]
     out += find_future(history, numbers, thresholds)
     return out + find_own_label(history, numbers)
 

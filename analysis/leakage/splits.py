@@ -21,8 +21,8 @@ from featurekit.analysis.leakage.univariate import Measured
 from featurekit.sources import polars_errors
 
 __all__ = [
-    "HELD_OUT", "Shared", "counted", "duplicates_finding", "entity_finding", "hashes", "overlap", "row_columns",
-    "shifted", "split_in_time",
+    "HELD_OUT", "Shared", "counted", "duplicates_finding", "entity_finding", "hashes", "overlap",
+    "row_columns", "shifted", "split_in_time",
 ]  # fmt: skip
 
 HELD_OUT = "\0held_out"

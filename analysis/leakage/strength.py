@@ -51,7 +51,8 @@ def auc(positive: Floats, negative: Floats) -> tuple[float, float]:
 def ranked_auc(scores: Floats, positive: Floats, negative: Floats) -> float:
     """Return the area for bins in the order of a score; equal scores tie."""
     _, place = np.unique(scores, return_inverse=True)
-    return auc(np.bincount(place, positive), np.bincount(place, negative))[0]
+    sides = [np.bincount(place, side).astype(np.float64) for side in (positive, negative)]
+    return auc(sides[0], sides[1])[0]
 
 
 def standard_error(positive: float, negative: float) -> float:
@@ -133,7 +134,9 @@ def permuted_p_value(
     null = []
     for _ in range(_PERMUTATIONS):
         ones = random.multivariate_hypergeometric(counts, drawn, method="marginals")
-        null.append(encoded_auc(ones.astype(np.float64), (counts - ones).astype(np.float64), random))
+        null.append(
+            encoded_auc(ones.astype(np.float64), (counts - ones).astype(np.float64), random)
+        )
     # The areas of few rows may all be 1/2; no permutation is more certain than the plain test.
     deviation = max(float(np.std(null, ddof=1)), standard_error(drawn, float(negative.sum())))
     score = (area - float(np.mean(null))) / deviation

@@ -73,7 +73,7 @@ class Target:
     def held_out(self) -> pl.Expr:
         """Whether a row is not one to learn from."""
         if self.split is None:
-            return pl.lit(False)  # noqa: FBT003
+            return pl.lit(False)
         return pl.col(self.split).ne_missing(pl.lit(self.train))
 
     def with_split(self, counts: pl.DataFrame, split: str) -> Target:
@@ -141,7 +141,7 @@ class Rows:
 
     def batches(self, columns: Sequence[pl.Expr] = ()) -> Iterator[tuple[pl.DataFrame, Labels]]:
         """Yield features, or expressions of them, with the labels, some rows at a time."""
-        names = [self.target.label] + [self.target.split] * (self.target.split is not None)
+        names = [name for name in (self.target.label, self.target.split) if name is not None]
         wanted = list(columns) or [pl.col(name) for name in self.features]
         kept = [pl.col(name).alias(f"\0{name}") for name in names]
         frame = self.every.select(*wanted, *kept, self.known.alias("\0known"))

@@ -150,7 +150,11 @@ def measure(name: str, bins: Bins, target: Target, seed: int) -> Measured:
 
 
 def _measure_quantity(
-    sums: Floats, missing: Floats, bins: Bins, known: tuple[Any, ...], shift: float | None
+    sums: Floats,
+    missing: Floats,
+    bins: Bins,
+    known: tuple[int, float, int, bool],
+    shift: float | None,
 ) -> Measured:
     """Measure a feature against a quantity."""
     groups = _categories(sums, sums[:, 0], bins)
@@ -283,7 +287,7 @@ def pure_values(
         enough = np.flatnonzero(counts.sum(axis=1) >= least)
         values = [
             (f"the value {bins.name(int(at))!r}", False, counts[at])
-            for at in enough if bins.words is not None or _stands_out(counts, at, thresholds)
+            for at in enough if bins.words is not None or _stands_out(counts, int(at), thresholds)
         ]  # fmt: skip
         gone = special[MISSING] + special[NAN]
         labels = (("missing", gone), ("-inf", special[NEGATIVE]), ("inf", special[INFINITE]))

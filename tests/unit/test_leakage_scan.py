@@ -60,8 +60,10 @@ def test_skill_is_the_adjusted_r2_with_the_p_value_of_the_f_test() -> None:
     random = np.random.default_rng(3)
     group = random.integers(0, 6, 300)
     y = 0.2 * group + random.normal(size=300)
-    count, total, squares = (np.bincount(group, w) for w in (None, y, y * y))
-    value, chance = skill(count.astype(float), total, squares)
+    count, total, squares = (
+        np.bincount(group, w).astype(np.float64) for w in (np.ones(300), y, y * y)
+    )
+    value, chance = skill(count, total, squares)
     plain = r2_score(y, (total / count)[group])
     assert value == pytest.approx(1 - (1 - plain) * 299 / 294, rel=1e-9)
     expected = stats.f_oneway(*(y[group == g] for g in range(6))).pvalue
@@ -107,7 +109,7 @@ def test_the_numbers_of_each_feature_are_given() -> None:
     result = scan(frame, label="y")
     fair = result.features["fair"]
     assert fair.ways["rank"] == pytest.approx(roc_auc_score(frame["y"], frame["fair"]), abs=1e-9)
-    assert list(result.features)[0] == "copy"
+    assert next(iter(result.features)) == "copy"
     assert result.rows == 2_000
     (finding,) = result.flagged
     assert (finding.kind, finding.severity) == ("proxy", Severity.CRITICAL)
@@ -133,7 +135,9 @@ def test_every_kind_of_table_gives_the_same_result(tmp_path: Path) -> None:
 def test_labels_may_be_words_booleans_or_several_classes() -> None:
     random = np.random.default_rng(1)
     kind = random.integers(0, 3, 3_000)
-    frame = pl.DataFrame({"x": (kind == 2) + random.normal(0, 0.2, 3_000), "z": random.random(3_000)})
+    frame = pl.DataFrame(
+        {"x": (kind == 2) + random.normal(0, 0.2, 3_000), "z": random.random(3_000)}
+    )
     words = frame.with_columns(y=pl.Series([["red", "green", "blue"][k] for k in kind]))
     for table in (words, words.with_columns(pl.col("y").cast(pl.Categorical))):
         (finding,) = scan(table, label="y").flagged

@@ -33,7 +33,7 @@ EXPECTED = {
 }  # fmt: skip
 """What each planted leak is called when it is found."""
 
-TABLES: list[tuple[Callable[[int], Any], dict[str, str]]] = [
+TABLES: list[tuple[Callable[[int], Any], dict[str, Any]]] = [
     (rows_table, {"split": "part"}),
     (series_table, {"entity": "who", "time": "when"}),
     (walks_table, {"time": "when"}),
@@ -51,7 +51,7 @@ def flagged(result: Scan) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(("table", "roles"), TABLES, ids=["rows", "series", "walks"])
 def test_planted_leaks_are_found_and_clean_features_are_not_flagged(
-    table: Callable[[int], Any], roles: dict[str, str]
+    table: Callable[[int], Any], roles: dict[str, Any]
 ) -> None:
     missed, alarms, planted, clean = [], [], 0, 0
     for seed in range(100, 106):
