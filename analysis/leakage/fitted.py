@@ -25,10 +25,12 @@ __all__ = ["find_encodings", "find_leave_one_out", "find_scalings", "stratified_
 Floats = npt.NDArray[np.float64]
 
 _LEAST = 8
-"""An encoding of fewer values cannot be told from chance."""
+"""A smoothed or scaled encoding of fewer values cannot be told from chance; a plain one of"""
+_PLAIN = 3
+"""values can, since every value has to be the mean itself."""
 _EXACT = 1e-3
 """The part of the spread that an exact relation may leave unexplained (float32 leaves 1e-7)."""
-_AGREE, _TRIES = 0.6, 100
+_AGREE, _TRIES = 0.5, 100
 """The share of the values that must agree, and how often a line through four of them is tried."""
 _ROWS = 10_000
 _CATEGORIES = 10
@@ -43,7 +45,7 @@ def find_encodings(histograms: Histograms, target: Target) -> list[Finding]:
     """
     out = []
     for name, bins in sorted(histograms.columns.items()):
-        if bins.words is not None or not bins.exact or len(bins.keys) < _LEAST:
+        if bins.words is not None or not bins.exact or len(bins.keys) < _PLAIN:
             continue
         parts = bins.sums.shape[1]
         every = _is_encoding(bins, bins.sums.sum(axis=1), target)
@@ -76,9 +78,14 @@ def _is_encoding(bins: Bins, sums: Floats, target: Target) -> bool:
     else:
         sides = [(sums.sum(axis=1), sums[:, question]) for question in target.questions]
     x = bins.values()
+    if target.classes is None:
+        x = (x - target.centre) / target.scale
     for count, total in sides:
         held = count > 0
         n, s, v = count[held], total[held], x[held]
+        mean = s / n
+        if len(np.unique(mean)) >= _PLAIN and n.min() > 1 and np.allclose(v, mean, 0, 1e-6):
+            return True
         if len(n) < _LEAST or n.sum() < 2 * len(n):
             continue
         v = (v - v.mean()) / (v.std() or 1.0)

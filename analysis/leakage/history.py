@@ -55,9 +55,9 @@ class History:
     questions: tuple[int, ...]
 
     def targets(self) -> Iterator[pl.Series]:
-        """Yield the label as numbers, of several classes one after the other as 0 and 1."""
+        """Yield the label as numbers: classes by their place, then each of them as 0 and 1."""
         code = self.table[CODE]
-        if not self.questions:
+        if len(self.questions) != 1:
             yield code
         for question in self.questions:
             yield (code == question).cast(pl.Float64)
@@ -156,11 +156,19 @@ def _value(history: History, name: str, numbers: Measured) -> pl.Series:
     return made.select(share.fill_null(pl.col("one").mean()).alias(name)).to_series()
 
 
-def _innovation(history: History, value: pl.Series) -> float:
-    """Return the squared correlation of what is new in a feature and in the label."""
-    x = history.table.select(SERIES, value.alias("x"), y=CODE)
+def _innovation(history: History, value: pl.Series, shift: int = 0) -> float:
+    """Return the squared correlation of what is new in a feature and in the label.
+
+    Args:
+        history: Rows in the order of time.
+        value: The feature.
+        shift: -1 for the label of the next row.
+    """
+    x = history.table.select(SERIES, value.cast(pl.Float64).alias("x"), label=CODE)
+    label = pl.col("label").shift(shift).over(SERIES)
     before = pl.col("x", "y").shift(1).over(SERIES).name.suffix("1")
-    made = x.with_columns(before).drop_nulls().select("x", "y", "x1", "y1").to_numpy()
+    made = x.with_columns(label.alias("y")).with_columns(before).drop_nulls()
+    made = made.select("x", "y", "x1", "y1").to_numpy()
     made = made[np.isfinite(made).all(axis=1)]
     if len(made) < 30:
         return 0.0
@@ -171,10 +179,14 @@ def _innovation(history: History, value: pl.Series) -> float:
 
 def _residuals(known: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats, float]:
     """Return what `known` leaves of x and y, and the share of the variance of x that is left."""
-    both = np.column_stack([x, y])
-    # By normal equations: their few rows fit in the cache.
-    weights = np.linalg.lstsq(known.T @ known, known.T @ both, rcond=1e-12)[0]
-    left_x, left_y = (both - known @ weights).T
+    left = np.column_stack([x, y])
+    # By normal equations, which are many times faster than a decomposition of all rows; what they
+    # lose in precision, repeating them on what is left brings back.
+    known = known / np.maximum(np.linalg.norm(known, axis=0), 1e-300)
+    inverse = np.linalg.pinv(known.T @ known, rcond=1e-13, hermitian=True)
+    for _ in range(3):
+        left = left - known @ (inverse @ (known.T @ left))
+    left_x, left_y = left.T
     spread = float(np.sum((x - x.mean()) ** 2))
     return left_x, left_y, float(left_x @ left_x) / spread if spread else 0.0
 
@@ -195,6 +207,11 @@ def find_future(history: History, names: list[str], thresholds: Thresholds) -> l
     table = history.table.with_columns(pl.col(CODE).shift(-1).over(SERIES).alias("\0next"))
     table = table.filter(pl.col("\0next").is_not_null())
     seen: dict[str, float] = {}
+    if not history.questions:
+        for name in names:
+            ahead = _innovation(history, history.table[name].cast(pl.Float64), -1)
+            if ahead >= max(thresholds.warning, _innovation(history, history.table[name])):
+                seen[name] = ahead
     for question in history.questions[:_CLASSES]:
         after = stratified_auc(table, names, [BLOCK, CODE], table["\0next"] == question)
         for name, (area, positive, negative) in after.items():
@@ -207,14 +224,15 @@ def find_future(history: History, names: list[str], thresholds: Thresholds) -> l
             own = stratified_auc(table, [name], [BLOCK, BEFORE], table[CODE] == question)[name][0]
             if strength > max(own, 1 - own) + 0.02:
                 seen[name] = strength
+    kind = "AUC" if history.questions else "R2"
     return [
         found(
             "future_label",
             thresholds.severity(strength) or Severity.WARNING,
             (name,),
-            f"{name!r} tells the label of the entity's next row, among rows with the same label "
-            f"now: AUC {strength:.3f}.",
-            Effect("AUC", strength),
+            f"{name!r} tells the label of the entity's next row beyond what this row's does: "
+            f"{kind} {strength:.3f}.",
+            Effect(kind, strength),
         )
         for name, strength in sorted(seen.items())
     ]
@@ -261,8 +279,9 @@ def find_own_label(history: History, names: list[str], lengths: int = _LAGS) -> 
             own = _squared(left_x, left_y) if share > 1e-10 else 0.0
             explained = 1 - share * (1 - own)
             if not (own >= _NEW and explained >= _EXPLAINED):
-                added = k * x0 - (k - 1) * x1
-                own = _squared(added - added.mean(), y - y.mean()) if history.whole else 0.0
+                known = np.column_stack([np.ones(len(y)), values[:, 4:]])
+                added, left_y, share = _residuals(known, k * x0 - (k - 1) * x1, y)
+                own = _squared(added, left_y) if history.whole and share > 1e-10 else 0.0
                 if own < _SAME:
                     continue
             if own > seen.get(name, (0.0, 0.0))[0]:

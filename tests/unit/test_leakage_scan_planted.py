@@ -83,6 +83,41 @@ def test_pure_noise_raises_alarms_no_more_often_than_stated(columns: int, tables
     assert alarms <= max(1, 0.05 * tables + 3), f"{alarms} of {tables}"
 
 
+def test_along_time_a_quantity_is_told_from_what_persists_with_it() -> None:
+    random = np.random.default_rng(5)
+    y = random.normal(size=4_000)
+    for t in range(1, 4_000):
+        y[t] += 0.5 * y[t - 1]
+    walk = np.cumsum(random.normal(size=4_000))
+    last = np.concatenate([[np.nan], y[:-1]])
+    frame = pl.DataFrame(
+        {
+            "leak_copy": y + random.normal(0, 0.1, 4_000), "leak_next": np.append(y[1:], np.nan),
+            "leak_window": np.convolve(y, np.ones(5) / 5)[:4_000], "leak_sum": np.cumsum(y),
+            "leak_so_far": np.cumsum(y) / np.arange(1, 4_001), "clean_last": last,
+            "clean_sum": np.cumsum(np.nan_to_num(last)), "clean_walk": walk,
+            "clean_window": np.convolve(np.nan_to_num(last), np.ones(5) / 5)[:4_000],
+            "y": y, "when": np.arange(4_000),
+        }
+    ).fill_nan(None)  # fmt: skip
+    assert flagged(scan(frame, label="y", time="when")) == {
+        "leak_copy": {"proxy"}, "leak_next": {"future_label"}, "leak_window": {"own_label"},
+        "leak_sum": {"own_label"}, "leak_so_far": {"own_label"},
+    }  # fmt: skip
+    # The label itself a walk: its last value explains nearly all of it, and so does any copy.
+    walks = pl.DataFrame({"clean_last": np.roll(walk, 1), "y": walk, "when": np.arange(4_000)})
+    result = scan(walks, label="y", time="when")
+    assert not result.flagged
+    assert "both persist explains the rest" in result.findings[0].message
+
+
+def test_a_plain_encoding_of_few_categories_is_found() -> None:
+    frame, _, _ = rows_table(9)
+    few = frame.with_columns(color=pl.int_range(pl.len()) % 4)
+    encoded = few.select("y", "clean_noise", x=pl.col("y").mean().over("color").cast(pl.Float32))
+    assert flagged(scan(encoded, label="y")) == {"x": {"target_encoding"}}
+
+
 def test_nothing_depends_on_the_order_of_rows_and_columns() -> None:
     frame, _, _ = rows_table(7)
     order = sorted(frame.columns, key=lambda name: name[::-1])
