@@ -22,7 +22,7 @@ from featurekit.analysis.leakage.strength import noise_p_value
 from featurekit.analysis.leakage.table import Rows, collect
 from featurekit.analysis.leakage.univariate import Measured
 
-__all__ = ["History", "confirmed", "find_future", "find_own_label", "open_history"]
+__all__ = ["History", "confirmed", "find_future", "find_own_label", "open_history", "still_pure"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,6 +35,7 @@ _LAGS = 30
 _FITTED = 10_000
 _NEW, _EXPLAINED, _SAME = 0.4, 0.95, 0.98
 _CLASSES = 10
+_TURNED = 5
 
 BLOCK, SERIES, BEFORE, CODE = "\0block", "\0series", "\0before", "\0code"
 
@@ -134,6 +135,35 @@ def confirmed(
     return strength, thresholds.severity(strength)
 
 
+def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bool:
+    """Say whether a pure value keeps its class where the row before was of another.
+
+    A value that only goes with a long stretch of one class does not.
+
+    Args:
+        history: Rows in the order of time.
+        finding: Names the value.
+        thresholds: From where on to speak up.
+    """
+    column, seen = history.table[finding.features[0]], finding.evidence
+    value = str(seen["value"])
+    if not seen["special"]:
+        if column.dtype == pl.String or isinstance(column.dtype, (pl.Categorical, pl.Enum)):
+            mine = column.cast(pl.String) == value
+        else:
+            mine = (column.to_physical().cast(pl.Float64) - float(value)).abs() <= abs(
+                float(value)
+            ) * 1e-11
+    elif value == "missing":
+        mine = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
+    else:
+        mine = column == float(value)
+    code, before = pl.col(CODE), pl.col(BEFORE)
+    turned = history.table.filter(mine.fill_null(value=False)).filter(before != seen["of"])
+    kept = turned.select((code == seen["of"]).mean()).item()
+    return turned.height >= _TURNED and kept >= 1 - thresholds.lift
+
+
 def _value(history: History, name: str, numbers: Measured) -> pl.Series:
     """Return what a suspect says, as one number for each row."""
     table, column = history.table, history.table[name]
@@ -167,8 +197,8 @@ def _innovation(history: History, value: pl.Series, shift: int = 0) -> float:
     x = history.table.select(SERIES, value.cast(pl.Float64).alias("x"), label=CODE)
     label = pl.col("label").shift(shift).over(SERIES)
     before = pl.col("x", "y").shift(1).over(SERIES).name.suffix("1")
-    made = x.with_columns(label.alias("y")).with_columns(before).drop_nulls()
-    made = made.select("x", "y", "x1", "y1").to_numpy()
+    both = x.with_columns(label.alias("y")).with_columns(before).drop_nulls()
+    made = both.select("x", "y", "x1", "y1").to_numpy()
     made = made[np.isfinite(made).all(axis=1)]
     if len(made) < 30:
         return 0.0

@@ -16,6 +16,7 @@ from featurekit.analysis.leakage.history import (
     find_future,
     find_own_label,
     open_history,
+    still_pure,
 )
 from featurekit.analysis.leakage.identifiers import parts_of
 from featurekit.analysis.leakage.kinds import ADVICE, CAVEAT, KINDS, Thresholds
@@ -161,8 +162,8 @@ def conclude(
         inside = {name: measure(name, made.columns[name], target, seed) for name in parts}
     suspects = judge({**measured, **inside}, target, thresholds)
     single = {name: bins for name, bins in histograms.columns.items() if name not in suspects}
-    findings = pure_values(single, histograms.totals, target, thresholds)
-    findings += find_encodings(histograms, target)
+    pure = pure_values(single, histograms.totals, target, thresholds)
+    findings = find_encodings(histograms, target)
     findings += find_leave_one_out(rows, histograms, measured, here, thresholds, seed)
     if not sampled:
         findings += find_scalings(rows, histograms)
@@ -174,7 +175,7 @@ def conclude(
         name: severity for name, severity in suspects.items()
         if name in measured and name not in fitted
     }  # fmt: skip
-    findings += _along_time(rows, strong, measured, here, thresholds, seed)
+    findings += _along_time(rows, strong, pure, measured, here, thresholds, seed)
     findings += _identifiers(parts, inside, suspects, rows)
     # What leaks alone makes a good pair with much else.
     alone = {name for finding in findings for name in finding.features if finding.kind in _ALONE}
@@ -208,16 +209,23 @@ def histograms_of(batches: Iterable[tuple[pl.DataFrame, Labels]]) -> Histograms:
 
 
 def _along_time(
-    rows: Rows, strong: Mapping[str, Severity], measured: Mapping[str, Measured], total: int,
-    thresholds: Thresholds, seed: int,
+    rows: Rows, strong: Mapping[str, Severity], pure: Sequence[Finding],
+    measured: Mapping[str, Measured], total: int, thresholds: Thresholds, seed: int,
 ) -> list[Finding]:  # fmt: skip
     """Return the findings for suspects, judged along time where the time is known."""
     target = rows.target
     if rows.time is None:
-        return [strong_finding(name, measured[name], severity, target)
-                for name, severity in strong.items()]  # fmt: skip
+        return [*pure, *(strong_finding(name, measured[name], severity, target)
+                         for name, severity in strong.items())]  # fmt: skip
     history = open_history(rows, rows.features, total, seed)
-    out = []
+    out = [
+        finding if still_pure(history, finding, thresholds)
+        else replace(
+            finding, severity=Severity.NOTE,
+            message=f"{finding.message} Both persist: the row before mostly had the same label.",
+        )
+        for finding in pure
+    ]  # fmt: skip
     for name, severity in strong.items():
         within, still = confirmed(history, name, measured[name], thresholds)
         settled = min(severity, still) if still is not None else Severity.NOTE
@@ -231,7 +239,10 @@ def _along_time(
             text += "; that both persist explains the rest"
         out.append(replace(finding, message=f"{finding.message} {text}."))
     schema = rows.schema()
-    flagged = {finding.features[0] for finding in out if finding.severity > Severity.NOTE}
+    flagged = {
+        finding.features[0] for finding in out
+        if finding.severity > Severity.NOTE and finding.kind == "proxy"
+    }  # fmt: skip
     numbers = [name for name in rows.features if name not in flagged and schema[name].is_numeric()]
     out += find_future(history, numbers, thresholds)
     return out + find_own_label(history, numbers)

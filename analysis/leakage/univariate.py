@@ -286,33 +286,37 @@ def pure_values(
         special = bins.special.sum(axis=1)
         enough = np.flatnonzero(counts.sum(axis=1) >= least)
         values = [
-            (f"the value {bins.name(int(at))!r}", False, counts[at])
+            (bins.name(int(at)), False, counts[at])
             for at in enough if bins.words is not None or _stands_out(counts, int(at), thresholds)
         ]  # fmt: skip
         gone = special[MISSING] + special[NAN]
         labels = (("missing", gone), ("-inf", special[NEGATIVE]), ("inf", special[INFINITE]))
-        values += [(text, text == "missing", n) for text, n in labels if n.sum() >= least]
-        for text, is_missing, held in values:
+        values += [(text, True, n) for text, n in labels if n.sum() >= least]
+        for text, is_special, held in values:
             tests += len(target.classes)
             size, best = float(held.sum()), int(held.argmax())
             share = float(held[best]) / size
             if share >= thresholds.purity and share - base[best] >= thresholds.lift:
                 chance = binomial_tail(int(held[best]), int(size), float(base[best]))
-                seen.append((chance, name, text, is_missing, best, size, share))
+                seen.append((chance, name, text, is_special, best, size, share))
     out, told = [], set()
-    for chance, name, text, is_missing, best, size, share in sorted(seen):
+    for chance, name, text, is_special, best, size, share in sorted(seen):
+        is_missing = is_special and text == "missing"
         if chance * tests >= thresholds.false_alarms or (name, is_missing) in told:
             continue
         told.add((name, is_missing))
+        what = text if is_special else f"the value {text!r}"
         out.append(
             found(
                 "missingness" if is_missing else "pure_value",
                 Severity.WARNING,
                 (name,),
-                f"{name!r} is {text} in {size:,.0f} rows, of which {share:.2%} are of the class "
+                f"{name!r} is {what} in {size:,.0f} rows, of which {share:.2%} are of the class "
                 f"{target.classes[best]!r} (all rows: {base[best]:.1%}). {CAVEAT}.",
                 Effect("share", share),
                 value=text,
+                special=is_special,
+                of=best,
                 rows=int(size),
                 coverage=size / rows,
                 base=float(base[best]),

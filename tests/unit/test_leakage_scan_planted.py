@@ -111,6 +111,23 @@ def test_along_time_a_quantity_is_told_from_what_persists_with_it() -> None:
     assert "both persist explains the rest" in result.findings[0].message
 
 
+def test_a_value_of_one_long_stretch_is_no_leak_and_one_that_goes_with_each_turn_is() -> None:
+    random = np.random.default_rng(6)
+    stretch = np.repeat(random.integers(0, 2, 40), 100)
+    stretch[:400] = 1
+    turns = (stretch + (random.random(4_000) < 0.2)) % 2
+    frame = pl.DataFrame(
+        {
+            "clean_season": np.where(np.arange(4_000) < 400, "winter", "other"),
+            "leak_code": np.where((turns == 1) & (random.random(4_000) < 0.3), "paid", "none"),
+            "y": np.where(np.arange(4_000) < 400, 1, turns), "when": np.arange(4_000),
+        }
+    )  # fmt: skip
+    result = scan(frame, label="y", time="when")
+    assert flagged(result) == {"leak_code": {"pure_value"}}
+    assert [f.features for f in result.findings if f not in result.flagged] == [("clean_season",)]
+
+
 def test_a_plain_encoding_of_few_categories_is_found() -> None:
     frame, _, _ = rows_table(9)
     few = frame.with_columns(color=pl.int_range(pl.len()) % 4)
