@@ -159,8 +159,9 @@ def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bo
     else:
         mine = column == float(value)
     code, before = pl.col(CODE), pl.col(BEFORE)
-    turned = history.table.filter(mine.fill_null(value=False)).filter(before != seen["of"])
-    kept = turned.select((code == seen["of"]).mean()).item()
+    of = pl.lit(seen["of"])
+    turned = history.table.filter(mine.fill_null(value=False)).filter(before != of)
+    kept = turned.select((code == of).mean()).item()
     return turned.height >= _TURNED and kept >= 1 - thresholds.lift
 
 
