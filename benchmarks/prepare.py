@@ -69,6 +69,11 @@ def wide(rows: int, workload: str = "wide") -> pa.Table:
         )
         noise = pl.Series(random.normal(size=rows)) if place % 2 else 0.0
         columns[name] = drawn + noise
+    if workload == "scan":
+        # A label that the first column says a little about, and a split.
+        noise = pl.Series(random.normal(0, 30, rows))
+        columns["label"] = (columns["n00"].fill_null(0) + noise > 5).cast(pl.Int64)
+        columns["part"] = pl.Series(random.choice(["train", "eval"], rows, p=[0.7, 0.3]))
     return pl.DataFrame(columns).to_arrow()
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import environment
 
 __all__ = [
-    "CASES", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "ON_BEAM", "PLAN", "POLARS", "PYARROW",
-    "SAVED_MODEL", "SKLEARN", "TF_TRANSFORM", "Case", "Contender",
+    "CASES", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "HISTOGRAMS", "ON_BEAM", "PLAN",
+    "POLARS", "PYARROW", "SAVED_MODEL", "SCAN", "SKLEARN", "TF_TRANSFORM", "TREES", "Case",
+    "Contender",
 ]  # fmt: skip
 
 FLIGHTS = 336_776
@@ -28,6 +29,9 @@ POLARS = "Polars by hand"
 DUCKDB = "DuckDB"
 FEATURETOOLS = "Featuretools"
 HELP = "featurekit --help"
+HISTOGRAMS = "FeatureKit, histograms only"
+TREES = "a decision tree for each feature"
+SAMPLED_TREES = "the same, of 5,000 rows"
 PLAN = "featurekit plan --sql"
 
 
@@ -81,6 +85,15 @@ PAST = {
     FEATURETOOLS: Contender(
         "benchmarks.peers.featuretools_windows", apart=True, warmed=False, examples=1000, quick=100
     ),
+}
+SCAN = {
+    FEATUREKIT: Contender("benchmarks.cases.featurekit_scan"),
+    HISTOGRAMS: Contender("benchmarks.cases.featurekit_scan", ("--histograms",)),
+    TREES: Contender(
+        "benchmarks.peers.sklearn_trees", warmed=False, examples=100_000, quick=10_000
+    ),
+    SAMPLED_TREES: Contender("benchmarks.peers.sklearn_trees", ("--sample", "5000")),
+    PYARROW: Contender("benchmarks.peers.pyarrow_read"),
 }
 COMMANDS = {
     HELP: Contender(extra=("--help",)),
@@ -153,6 +166,11 @@ CASES = {
     "windows-hot": Case(
         "12 aggregates, 5 events an example, one key with 2% of the rows", {FEATUREKIT: 3}, PAST,
         "windows-hot", 1_000_000, 10_000,
+    ),
+    "scan": Case(
+        "leakage scan of 100 columns",
+        {FEATUREKIT: 3, HISTOGRAMS: 3, PYARROW: 3, TREES: 1, SAMPLED_TREES: 2}, SCAN,
+        "scan", 1_000_000, 100_000,
     ),
     "sql": Case("SQL of 500 aggregated features", {PLAN: 5}, COMMANDS, "sql"),
 }  # fmt: skip

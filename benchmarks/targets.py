@@ -13,6 +13,7 @@ from suite import (
     FEATUREKIT,
     FEATURETOOLS,
     HELP,
+    HISTOGRAMS,
     ON_BEAM,
     PLAN,
     POLARS,
@@ -20,6 +21,7 @@ from suite import (
     SAVED_MODEL,
     SKLEARN,
     TF_TRANSFORM,
+    TREES,
 )  # fmt: skip
 
 __all__ = ["TARGETS", "Target", "judge"]
@@ -98,6 +100,8 @@ TARGETS = (
     Target(("sql", PLAN), "seconds", 2),
     _faster("both", ON_BEAM, 4, TF_TRANSFORM),
     _faster("beam", ON_BEAM, 1.3, TF_TRANSFORM),
+    _faster("scan", FEATUREKIT, 10, TREES, each=True),
+    Target(("scan", HISTOGRAMS), "seconds", 5, ("scan", PYARROW)),
     Target(("both", ON_BEAM), "megabytes", 1, ("both", TF_TRANSFORM)),
     Target(("beam", ON_BEAM), "megabytes", 1, ("beam", TF_TRANSFORM)),
 )

@@ -53,6 +53,7 @@ WORKLOADS = {
     "wide": Workload(_WIDE[:50], _WIDE[50:]),
     "both": Workload(_WIDE, _WIDE),
     "few": Workload(_WIDE[:10], _WIDE[:10]),
+    "scan": Workload(_WIDE[:50], _WIDE[50:]),
 }
 
 
