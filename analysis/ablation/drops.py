@@ -1,0 +1,334 @@
+"""Ridge regression of one fold, and the closed form of every model without some columns.
+
+With A = X'WX + penalty, V = A^-1 and b = V X'Wy, dropping a set S of columns leaves the
+coefficients b - V[:,S] (V[S,S])^-1 b[S]. Columns that say nearly the same make V[S,S] nearly singular, and the
+formula would lose as many digits as the condition of A has, twice. So it is computed from a factor:
+with the Cholesky factor L of A, R = L^-1 and z = R X'Wy, we have V = R'R and b = R'z, and
+
+    V[:,S] (V[S,S])^-1 b[S]  =  R' a,  where a is the projection of z on the columns R[:,S].
+
+On held-out rows with the products (G, c) the sum of squared errors changes by
+
+    2 a'q + a'H a,  where q = R (c - G b) and H = R G R'.
+
+For one column this is 2 t V_j'(c - G b) + t^2 V_j' G V_j with t = b_j / V_jj. Projections are found
+from an orthonormal basis for each feature, which pairs of features then share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from featurekit.analysis.ablation.design import Design
+from featurekit.analysis.ablation.gram import Gram
+from featurekit.errors import UsageError
+
+__all__ = [
+    "Bases", "FoldModel", "Scaling", "change_of", "feature_bases", "fit_fold", "fit_scaling",
+    "pair_changes", "project",
+]  # fmt: skip
+
+ALIKE = 1e-3
+"""Two features are alike when 1 - cos^2 of the angle between their columns is less than this: the
+quick formula for pairs would lose more than three digits, so they are projected one by one."""
+
+LEAST_PENALTY = 1e-11
+"""Of the weight of the rows: less is no penalty in float64, and collinear columns have no model."""
+
+CELLS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What standardises the design columns in one fold: fitted on its training rows.
+
+    Args:
+        imputed: Columns with missing numbers beside their indicators, of shape [n, 2].
+        fill: What stands for a missing number, its distance from the column's shift, of shape [n].
+        scale: Standard deviations after filling, of shape [columns]; 1 where `dead`.
+        dead: Which columns are constant: they take no part.
+    """
+
+    imputed: np.ndarray
+    fill: np.ndarray
+    scale: np.ndarray
+    dead: np.ndarray
+
+    def products(self, raw: np.ndarray) -> np.ndarray:
+        """Return products of standardised columns, given those of the columns as they are.
+
+        Args:
+            raw: Of shape [columns, columns], or [columns] for products with the label.
+        """
+        out = raw.copy()
+        column, indicator = self.imputed.T
+        for axis in range(raw.ndim):
+            turned = np.moveaxis(out, axis, 0)
+            turned[column] += _beside(self.fill, turned) * turned[indicator]
+            turned /= _beside(self.scale, turned)
+            turned[self.dead] = 0.0
+        return out
+
+    def raw_coefficients(self, coefficients: np.ndarray) -> np.ndarray:
+        """Return coefficients of the columns as they are, given those of standardised ones.
+
+        Args:
+            coefficients: Of shape [columns, models].
+        """
+        out = coefficients / self.scale[:, None]
+        out[self.dead] = 0.0
+        column, indicator = self.imputed.T
+        np.add.at(out, indicator, self.fill[:, None] * out[column])
+        return out
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """A ridge regression of the training rows of one fold, and all that its ablations need.
+
+    Args:
+        fold: Its number.
+        weight: Of the held-out rows.
+        center: Means of the design columns over the training rows, of shape [columns].
+        label: The mean of the label over the training rows.
+        scaling: What standardises the columns.
+        coefficients: Of the standardised columns, of shape [columns].
+        root: R, of shape [columns, columns].
+        target: z, of shape [columns].
+        slope: q, of shape [columns].
+        curvature: H, of shape [columns, columns].
+    """
+
+    fold: int
+    weight: float
+    center: np.ndarray
+    label: float
+    scaling: Scaling
+    coefficients: np.ndarray
+    root: np.ndarray
+    target: np.ndarray
+    slope: np.ndarray
+    curvature: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bases:
+    """An orthonormal basis for the columns of each feature in R, in the order of the design.
+
+    Args:
+        vectors: Of shape [columns, columns]; those of a feature stand in the places of its columns.
+        cosines: Products of them with each other.
+        target: z in each of them, of shape [columns].
+        slope: q in each of them.
+        curvature: H in each two of them.
+        starts: Where each feature begins, and the number of columns.
+    """
+
+    vectors: np.ndarray
+    cosines: np.ndarray
+    target: np.ndarray
+    slope: np.ndarray
+    curvature: np.ndarray
+    starts: np.ndarray
+
+
+def fit_scaling(train: Gram, design: Design) -> Scaling:
+    """Return what standardises the columns, given the training rows."""
+    imputed = design.imputed
+    column, indicator = imputed.T
+    absent = train.mean[indicator]
+    present = 1.0 - absent
+    # The column holds zeros where numbers are missing.
+    fill = np.divide(train.mean[column], present, out=np.zeros(len(column)), where=present > 1e-12)
+    scatter = train.scatter
+    variance = np.diag(scatter)[:-1].copy()
+    variance[column] += fill * (
+        2 * scatter[column, indicator] + fill * scatter[indicator, indicator]
+    )
+    scale = np.sqrt(np.maximum(variance, 0.0) / train.weight)
+    dead = scale <= design.rounding
+    return Scaling(imputed, fill, np.where(dead, 1.0, scale), dead)
+
+
+def fit_fold(fold: int, train: Gram, test: Gram, scaling: Scaling, penalty: float) -> FoldModel:
+    """Fit the ridge regression of one fold and look at its held-out rows.
+
+    Args:
+        fold: The number of the fold.
+        train: Of the training rows.
+        test: Of the held-out rows.
+        scaling: Of the training rows.
+        penalty: Added to the diagonal of the weighted products of standardised columns; the
+            intercept is not penalised. As `alpha` of scikit-learn's `Ridge`.
+
+    Raises:
+        UsageError: The columns are collinear and the penalty is too small to decide between them.
+    """
+    products = scaling.products(train.scatter[:-1, :-1])
+    size = len(products)
+    products[np.diag_indices(size)] += penalty + scaling.dead
+    try:
+        factor = np.linalg.cholesky(products)
+    except np.linalg.LinAlgError:
+        factor = np.zeros((size, size))
+    if size and np.diag(factor).min() ** 2 < LEAST_PENALTY * train.weight:
+        raise UsageError(
+            f"with penalty {penalty:g} the coefficients are not determined: features are copies or "
+            "sums of each other",
+            where=f"fold {fold}",
+            hint="a penalty of 1 tells them apart and shrinks little",
+        )
+    root = np.tril(np.linalg.inv(factor))
+    target = root @ scaling.products(train.scatter[:-1, -1])
+    coefficients = root.T @ target
+    apart = test.mean - train.mean
+    seen = test.scatter + test.weight * np.multiply.outer(apart, apart)
+    held = scaling.products(seen[:-1, :-1])
+    slope = root @ (scaling.products(seen[:-1, -1]) - held @ coefficients)
+    return FoldModel(
+        fold, test.weight, train.mean[:-1], float(train.mean[-1]), scaling, coefficients,
+        root, target, slope, root @ held @ root.T,
+    )  # fmt: skip
+
+
+def project(model: FoldModel, sets: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a for every set of columns: the part of z that is lost with them.
+
+    Args:
+        model: Of a fold.
+        sets: Places of design columns; a set may be empty.
+
+    Returns:
+        Float64 of shape [sets, columns].
+    """
+    size = len(model.target)
+    out = np.zeros((len(sets), size))
+    widths = np.array([len(columns) for columns in sets], dtype=np.int64)
+    for width in np.unique(widths[widths > 0]):
+        places = np.flatnonzero(widths == width)
+        step = max(1, CELLS // (size * int(width)))
+        for first in range(0, len(places), step):
+            some = places[first : first + step]
+            columns = np.stack([sets[place] for place in some])
+            taken = np.moveaxis(model.root[:, columns], 0, 1)
+            basis, _ = np.linalg.qr(taken)
+            parts = np.einsum("nps,p->ns", basis, model.target)
+            out[some] = np.einsum("nps,ns->np", basis, parts)
+    return out
+
+
+def change_of(model: FoldModel, lost: np.ndarray) -> np.ndarray:
+    """Return the change of the held-out sum of squared errors.
+
+    Args:
+        model: Of a fold.
+        lost: What `project` gives, of shape [sets, columns].
+
+    Returns:
+        Float64 of shape [sets].
+    """
+    return 2 * lost @ model.slope + np.einsum("np,np->n", lost @ model.curvature, lost)
+
+
+def feature_bases(model: FoldModel, design: Design) -> Bases:
+    """Return what pairs of features are computed from."""
+    starts = np.array(design.starts)
+    vectors = model.root / np.linalg.norm(model.root, axis=0)
+    for start, stop in pairwise(starts):
+        if stop - start > 1:
+            vectors[:, start:stop], _ = np.linalg.qr(model.root[:, start:stop])
+    return Bases(
+        vectors,
+        vectors.T @ vectors,
+        vectors.T @ model.target,
+        vectors.T @ model.slope,
+        vectors.T @ model.curvature @ vectors,
+        starts,
+    )
+
+
+def pair_changes(model: FoldModel, bases: Bases) -> np.ndarray:
+    """Return the change of the held-out sum of squared errors without every pair of features.
+
+    Returns:
+        Float64 of shape [features, features], symmetric; on the diagonal, without one feature.
+    """
+    widths = np.diff(bases.starts)
+    count = len(widths)
+    out = np.empty((count, count))
+    alike = np.zeros((count, count), dtype=bool)
+    for width in np.unique(widths):
+        for other in np.unique(widths[widths >= width]):
+            first, second = np.flatnonzero(widths == width), np.flatnonzero(widths == other)
+            if width == other == 1:
+                found, near = _narrow_pairs(bases, bases.starts[first])
+                out[np.ix_(first, first)], alike[np.ix_(first, first)] = found, near
+                continue
+            for one in first:
+                found, near = _wide_pairs(bases, one, second, int(width), int(other))
+                out[one, second], alike[one, second] = found, near
+                out[second, one], alike[second, one] = found, near
+    np.fill_diagonal(alike, val=False)
+    one, two = np.nonzero(np.triu(alike))
+    columns = [np.arange(*ends) for ends in pairwise(bases.starts)]
+    sets = [np.concatenate([columns[j], columns[k]]) for j, k in zip(one, two, strict=True)]
+    step = max(1, CELLS // len(model.target))
+    for start in range(0, len(sets), step):
+        some = slice(start, start + step)
+        found = change_of(model, project(model, sets[some]))
+        out[one[some], two[some]] = out[two[some], one[some]] = found
+    np.fill_diagonal(out, _single_changes(bases))
+    return out
+
+
+def _single_changes(bases: Bases) -> np.ndarray:
+    """Return the change without each feature."""
+    linear = np.add.reduceat(2 * bases.target * bases.slope, bases.starts[:-1])
+    square = [
+        bases.target[start:stop]
+        @ bases.curvature[start:stop, start:stop]
+        @ bases.target[start:stop]
+        for start, stop in pairwise(bases.starts)
+    ]
+    return linear + np.array(square)
+
+
+def _narrow_pairs(bases: Bases, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the changes without pairs of one-column features, and which of them are alike."""
+    grid = np.ix_(places, places)
+    cosine = bases.cosines[grid]
+    sine = 1.0 - cosine**2
+    near = sine < ALIKE
+    target, slope = bases.target[places], bases.slope[places]
+    # The weight of each basis vector in the projection on it and another one.
+    share = (target[:, None] - cosine * target) / np.where(near, 1.0, sine)
+    curvature = bases.curvature[grid]
+    own = share * (2 * slope[:, None] + share * np.diag(curvature)[:, None])
+    return own + own.T + 2 * share * share.T * curvature, near
+
+
+def _wide_pairs(
+    bases: Bases, one: int, others: np.ndarray, width: int, other: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the changes without a feature and each of others, which are equally wide."""
+    mine = np.broadcast_to(bases.starts[one] + np.arange(width), (len(others), width))
+    theirs = bases.starts[others][:, None] + np.arange(other)
+    columns = np.concatenate([mine, theirs], axis=1)
+    cosines = bases.cosines[columns[:, :, None], columns[:, None, :]]
+    # The largest cosine between the two spaces is at most the norm of the block between them.
+    near = 1.0 - np.sum(cosines[:, :width, width:] ** 2, axis=(1, 2)) < ALIKE
+    cosines[near] = np.eye(width + other)
+    target = bases.target[columns]
+    share = np.linalg.solve(cosines, target[:, :, None])[:, :, 0]
+    curvature = bases.curvature[columns[:, :, None], columns[:, None, :]]
+    square = np.einsum("ni,nij,nj->n", share, curvature, share)
+    return 2 * np.sum(share * bases.slope[columns], axis=1) + square, near
+
+
+def _beside(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return values in the shape that multiplies the rows of a matrix (or of a vector)."""
+    return values.reshape(-1, *[1] * (matrix.ndim - 1))
