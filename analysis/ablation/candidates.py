@@ -17,7 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from featurekit.analysis.ablation.surrogate import Surrogate, closed_effects, correlations
+from featurekit.analysis.ablation.losses import Loss
+from featurekit.analysis.ablation.surrogate import (
+    Surrogate,
+    closed_effects,
+    closed_gains,
+    correlations,
+)
 
 __all__ = ["Candidate", "Kind", "Term", "find_candidates"]
 
@@ -29,6 +35,8 @@ SEARCHED = 200
 """So many features at most are compared with sets of others; those that the others explain best."""
 LEAST_EXPLAINED = 0.05
 """A feature of which all others explain less of the variance stands in for nothing."""
+PART = 0.1
+"""Each member of a set that supersedes a feature takes over at least this share of its worth."""
 COPY = 1e-10
 """A correlation this close to 1 or -1 is a copy, up to scale and the rounding of a float32."""
 COMPLEMENTS = 20
@@ -64,7 +72,6 @@ class Candidate:
         others: Places of those that supersede them, or of the rest of the group.
         group: The name of a declared group, or empty.
         evidence: Effects, and differences of effects, to be measured.
-        older: Whether the features are known to be older than all the others.
     """
 
     kind: Kind
@@ -72,7 +79,6 @@ class Candidate:
     others: tuple[int, ...]
     group: str
     evidence: Mapping[str, Term]
-    older: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class _Search:
     explained: np.ndarray
     created: tuple[Any, ...]
     limit: float
+    chance: float
 
     def features(self, units: Sequence[int] | Units) -> frozenset[int]:
         """Return the features of some units."""
@@ -95,6 +102,10 @@ class _Search:
     def effects(self, sets: Sequence[Sequence[int] | Units]) -> np.ndarray:
         """Return the effects of leaving out sets of units."""
         return closed_effects(self.surrogate, [sorted(self.features(units)) for units in sets])
+
+    def gains(self, sets: Sequence[Sequence[int] | Units]) -> np.ndarray:
+        """Return what sets of units achieve alone."""
+        return closed_gains(self.surrogate, [sorted(self.features(units)) for units in sets])
 
     def older(self, unit: int, others: Sequence[int] | Units) -> bool:
         """Whether a unit is known to have been made before others."""
@@ -147,9 +158,12 @@ def _search(
 ) -> _Search:
     names = surrogate.design.names
     copied = {place for group in copies for place in group}
-    units = [(place,) for place in range(len(names)) if place not in copied]
+    units: list[tuple[int, ...]] = [
+        *((place,) for place in range(len(names)) if place not in copied),
+        *copies,
+    ]
     # By name, so that the order of the columns decides nothing.
-    units = sorted([*units, *copies], key=lambda unit: min(names[place] for place in unit))
+    units.sort(key=lambda unit: min(names[place] for place in unit))
     first = np.array([unit[0] for unit in units])
     of_pairs = pairs[np.ix_(first, first)].copy()
     several = [place for place, unit in enumerate(units) if len(unit) > 1]
@@ -162,13 +176,19 @@ def _search(
     tolerance = 1.0 / np.diag(np.linalg.inv(likeness + noise))
     starts = np.array(surrogate.design.starts[:-1])
     explained = np.maximum.reduceat(np.diag(likeness) - tolerance, starts)[first]
-    dates = []
+    # What a column of noise gains beside few others: it is above this about once in 400.
+    unit_loss = 0.5
+    if surrogate.loss is Loss.SQUARED:
+        unit_loss = float(surrogate.whole.scatter[-1, -1]) / surrogate.whole.weight
+    chance = 9 * unit_loss / surrogate.whole.rows
+    dates: list[Any] = []
     for unit in units:
-        known = [created.get(names[place]) for place in unit]
+        known: list[Any] = [created.get(names[place]) for place in unit]
         dates.append(None if None in known else max(known))
     return _Search(
         surrogate, tuple(units), np.diag(of_pairs), of_pairs, resemblance, explained, tuple(dates),
         limit,
+        chance,
     )  # fmt: skip
 
 
@@ -208,7 +228,7 @@ def _duplicates(
     names = surrogate.design.names
     for group in copies:
         yield Candidate(Kind.DUPLICATE, group, (), "", {"together": ((1, frozenset(group)),)})
-        dates = [created.get(names[place]) for place in group]
+        dates: list[Any] = [created.get(names[place]) for place in group]
         if None in dates or dates.count(max(dates)) > 1:
             continue
         newest = group[dates.index(max(dates))]
@@ -220,7 +240,7 @@ def _duplicates(
                     "effect": ((1, frozenset({place})),),
                     "without the others": ((1, frozenset(group)),),
                 }
-                yield Candidate(Kind.LEGACY, (place,), others, "", evidence, older=True)
+                yield Candidate(Kind.LEGACY, (place,), others, "", evidence)
 
 
 def _superseded(search: _Search) -> Iterator[Candidate]:
@@ -232,12 +252,10 @@ def _superseded(search: _Search) -> Iterator[Candidate]:
         others, effect = _supersedes(search, unit)
         if not others:
             continue
-        small = [search.alone[other] < search.limit for other in others]
+        small = all(search.alone[other] < search.limit for other in others)
         older = search.older(unit, others)
-        strong = effect > search.limit
-        bundle = frozenset({unit, *others})
-        if strong and (older or not all(small)):
-            features, by = search.features([unit]), search.features(others)
+        features, by = search.features([unit]), search.features(others)
+        if older or (effect > search.limit and not small):
             evidence: dict[str, Term] = {
                 "effect": ((1, features),),
                 "the others": ((1, by),),
@@ -245,16 +263,22 @@ def _superseded(search: _Search) -> Iterator[Candidate]:
                 "the others less the effect": ((1, by), (-1, features)),
             }
             kind = Kind.LEGACY if older else Kind.REDUNDANT
-            yield Candidate(kind, tuple(sorted(features)), tuple(sorted(by)), "", evidence, older)
-        elif all(small) and bundle not in told:
+            yield Candidate(kind, tuple(sorted(features)), tuple(sorted(by)), "", evidence)
+        bundle = frozenset({unit, *others})
+        if small and bundle not in told:
             told.add(bundle)
             yield _substitutes([search.features([place]) for place in sorted(bundle)])
 
 
 def _supersedes(search: _Search, unit: int) -> tuple[Units, float]:
-    """Return the smallest set in whose absence a unit would matter, and the effect of that set.
+    """Return the smallest set that supersedes a unit, and the effect of that set.
 
-    Among sets of one size: first those older than which the unit is, then those that matter
+    In its absence the unit would matter; beside the set alone, the unit adds nothing. That the
+    unit is worth nothing beside all other features is not enough to name some of these: x alone
+    does not say what x + z says. Where no set has both properties, the smallest with the first one
+    is taken.
+
+    Among sets of one size: first those than which the unit is older, then those that matter
     themselves, then those that leave the unit the most to do.
     """
     rescue = search.pairs[unit] - search.alone
@@ -262,22 +286,31 @@ def _supersedes(search: _Search, unit: int) -> tuple[Units, float]:
     order = [*np.argsort(-rescue, kind="stable")[: POOL // 2]]
     order += [*np.argsort(-search.resemblance[unit], kind="stable")[: POOL // 2 + 1]]
     pool = sorted({int(place) for place in order} - {unit})
-    for size in range(1, LARGEST_SET + 1):
+    best: tuple[Units, float] = frozenset(), 0.0
+    worth = {frozenset[int](): float(search.alone[unit])}
+    for size in range(1, min(LARGEST_SET, len(pool)) + 1):
         sets = [frozenset(some) for some in combinations(pool, size)]
-        if not sets:
-            break
         gone = search.effects(sets)
-        left = search.effects([some | {unit} for some in sets]) - gone
-        hits = [
-            (search.older(unit, some), gone[place] > search.limit, float(left[place]), -place)
-            for place, some in enumerate(sets)
-            if left[place] > search.limit
-        ]
-        strong = [hit for hit in hits if hit[1]]
-        if strong or hits:
-            place = -max(strong or hits)[3]
-            return sets[place], float(gone[place])
-    return frozenset(), 0.0
+        more = [some | {unit} for some in sets]
+        left = search.effects(more) - gone
+        adds = search.gains(more) - search.gains(sets)
+        hits = []
+        for place, some in enumerate(sets):
+            worth[some] = float(left[place])
+            # Every member must leave the unit more to do, or it has no part in this.
+            fewer = max(worth[some - {member}] for member in some)
+            if left[place] - fewer > max(search.limit, PART * left[place]):
+                enough = adds[place] < search.limit + search.chance
+                older = search.older(unit, some)
+                strong = gone[place] > search.limit
+                hits.append((bool(enough), older, bool(strong), float(left[place]), -place))
+        if hits:
+            enough, _, _, _, place = max(hits)
+            found = sets[-place], float(gone[-place])
+            if enough:
+                return found
+            best = best if best[0] else found
+    return best
 
 
 def _substitutes(parts: Sequence[frozenset[int]], group: str = "") -> Candidate:

@@ -1,10 +1,10 @@
 """Feature columns as the columns of a linear model: the design.
 
-- Numbers, truth values, times and durations: the number; an indicator of missing ones, if there are.
+- Numbers, truth values, times and durations: the number; an indicator of missing ones, if any.
 - Vectors of numbers: a column for each element; one indicator, if a row misses any element.
-- Strings, and what is declared categorical: an indicator for each of the most frequent values, except
-  for the most frequent one, which is the reference; one for all rarer values together; one for
-  missing ones, if there are.
+- Strings, and what is declared categorical: an indicator for each of the most frequent values, but
+  not for the most frequent one, which is the reference; one for all rarer values together; one for
+  missing ones, if any.
 
 A number that is missing or not finite stands in the design as the mean of the training rows of its
 fold (`fold.py` puts that mean in), beside the indicator. The indicator is part of the feature: both

@@ -1,9 +1,9 @@
 """Ridge regression of one fold, and the closed form of every model without some columns.
 
 With A = X'WX + penalty, V = A^-1 and b = V X'Wy, dropping a set S of columns leaves the
-coefficients b - V[:,S] (V[S,S])^-1 b[S]. Columns that say nearly the same make V[S,S] nearly singular, and the
-formula would lose as many digits as the condition of A has, twice. So it is computed from a factor:
-with the Cholesky factor L of A, R = L^-1 and z = R X'Wy, we have V = R'R and b = R'z, and
+coefficients b - V[:,S] (V[S,S])^-1 b[S]. Columns that say nearly the same make V[S,S] nearly
+singular, and the formula would lose the digits of the condition of A twice. So it is computed from
+a factor: with the Cholesky factor L of A, R = L^-1 and z = R X'Wy, we have V = R'R and b = R'z, and
 
     V[:,S] (V[S,S])^-1 b[S]  =  R' a,  where a is the projection of z on the columns R[:,S].
 
@@ -29,7 +29,7 @@ from featurekit.errors import UsageError
 
 __all__ = [
     "Bases", "FoldModel", "Scaling", "change_of", "feature_bases", "fit_fold", "fit_scaling",
-    "pair_changes", "project",
+    "gain_of", "pair_changes", "project",
 ]  # fmt: skip
 
 ALIKE = 1e-3
@@ -79,7 +79,7 @@ class Scaling:
         Args:
             coefficients: Of shape [columns, models].
         """
-        out = coefficients / self.scale[:, None]
+        out: np.ndarray = coefficients / self.scale[:, None]
         out[self.dead] = 0.0
         column, indicator = self.imputed.T
         np.add.at(out, indicator, self.fill[:, None] * out[column])
@@ -101,6 +101,10 @@ class FoldModel:
         target: z, of shape [columns].
         slope: q, of shape [columns].
         curvature: H, of shape [columns, columns].
+        normal: A, of shape [columns, columns].
+        right: X'Wy, of shape [columns].
+        held: G, of shape [columns, columns].
+        held_right: c, of shape [columns].
     """
 
     fold: int
@@ -113,6 +117,10 @@ class FoldModel:
     target: np.ndarray
     slope: np.ndarray
     curvature: np.ndarray
+    normal: np.ndarray
+    right: np.ndarray
+    held: np.ndarray
+    held_right: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -168,11 +176,11 @@ def fit_fold(fold: int, train: Gram, test: Gram, scaling: Scaling, penalty: floa
     Raises:
         UsageError: The columns are collinear and the penalty is too small to decide between them.
     """
-    products = scaling.products(train.scatter[:-1, :-1])
-    size = len(products)
-    products[np.diag_indices(size)] += penalty + scaling.dead
+    normal = scaling.products(train.scatter[:-1, :-1])
+    size = len(normal)
+    normal[np.diag_indices(size)] += penalty + scaling.dead
     try:
-        factor = np.linalg.cholesky(products)
+        factor = np.linalg.cholesky(normal)
     except np.linalg.LinAlgError:
         factor = np.zeros((size, size))
     if size and np.diag(factor).min() ** 2 < LEAST_PENALTY * train.weight:
@@ -183,15 +191,18 @@ def fit_fold(fold: int, train: Gram, test: Gram, scaling: Scaling, penalty: floa
             hint="a penalty of 1 tells them apart and shrinks little",
         )
     root = np.tril(np.linalg.inv(factor))
-    target = root @ scaling.products(train.scatter[:-1, -1])
+    right = scaling.products(train.scatter[:-1, -1])
+    target = root @ right
     coefficients = root.T @ target
     apart = test.mean - train.mean
     seen = test.scatter + test.weight * np.multiply.outer(apart, apart)
     held = scaling.products(seen[:-1, :-1])
-    slope = root @ (scaling.products(seen[:-1, -1]) - held @ coefficients)
+    held_right = scaling.products(seen[:-1, -1])
+    slope = root @ (held_right - held @ coefficients)
     return FoldModel(
         fold, test.weight, train.mean[:-1], float(train.mean[-1]), scaling, coefficients,
         root, target, slope, root @ held @ root.T,
+        normal, right, held, held_right,
     )  # fmt: skip
 
 
@@ -231,7 +242,34 @@ def change_of(model: FoldModel, lost: np.ndarray) -> np.ndarray:
     Returns:
         Float64 of shape [sets].
     """
-    return 2 * lost @ model.slope + np.einsum("np,np->n", lost @ model.curvature, lost)
+    square = np.einsum("np,np->n", lost @ model.curvature, lost)
+    change: np.ndarray = 2 * lost @ model.slope + square
+    return change
+
+
+def gain_of(model: FoldModel, sets: Sequence[np.ndarray]) -> np.ndarray:
+    """Return by how much the held-out sum of squared errors falls with some columns alone.
+
+    Args:
+        model: Of a fold.
+        sets: Places of the only design columns that are kept.
+
+    Returns:
+        Float64 of shape [sets]: compared with the model that is a constant.
+    """
+    out = np.zeros(len(sets))
+    widths = np.array([len(columns) for columns in sets], dtype=np.int64)
+    for width in np.unique(widths[widths > 0]):
+        places = np.flatnonzero(widths == width)
+        step = max(1, CELLS // int(width) ** 2)
+        for first in range(0, len(places), step):
+            some = places[first : first + step]
+            columns = np.stack([sets[place] for place in some])
+            grid = (columns[:, :, None], columns[:, None, :])
+            kept = np.linalg.solve(model.normal[grid], model.right[columns][:, :, None])[:, :, 0]
+            square = np.einsum("ni,nij,nj->n", kept, model.held[grid], kept)
+            out[some] = 2 * np.sum(kept * model.held_right[columns], axis=1) - square
+    return out
 
 
 def feature_bases(model: FoldModel, design: Design) -> Bases:
@@ -268,10 +306,10 @@ def pair_changes(model: FoldModel, bases: Bases) -> np.ndarray:
                 found, near = _narrow_pairs(bases, bases.starts[first])
                 out[np.ix_(first, first)], alike[np.ix_(first, first)] = found, near
                 continue
-            for one in first:
-                found, near = _wide_pairs(bases, one, second, int(width), int(other))
-                out[one, second], alike[one, second] = found, near
-                out[second, one], alike[second, one] = found, near
+            for feature in first.tolist():
+                found, near = _wide_pairs(bases, feature, second, int(width), int(other))
+                out[feature, second], alike[feature, second] = found, near
+                out[second, feature], alike[second, feature] = found, near
     np.fill_diagonal(alike, val=False)
     one, two = np.nonzero(np.triu(alike))
     columns = [np.arange(*ends) for ends in pairwise(bases.starts)]
@@ -294,7 +332,8 @@ def _single_changes(bases: Bases) -> np.ndarray:
         @ bases.target[start:stop]
         for start, stop in pairwise(bases.starts)
     ]
-    return linear + np.array(square)
+    change: np.ndarray = linear + np.array(square)
+    return change
 
 
 def _narrow_pairs(bases: Bases, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

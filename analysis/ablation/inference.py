@@ -72,7 +72,8 @@ class Estimates:
     @property
     def standard_error(self) -> np.ndarray:
         """The larger of both: neither sees all that varies."""
-        return np.maximum(self.row_error, self.fold_error)
+        larger: np.ndarray = np.maximum(self.row_error, self.fold_error)
+        return larger
 
     def take(self, places: Sequence[int] | np.ndarray | slice) -> Estimates:
         """Return some of the effects."""
@@ -188,7 +189,8 @@ def equivalence_p_values(estimates: Estimates, margin: float) -> np.ndarray:
         return np.ones_like(estimates.effect)
     below = _upper_tail(margin - estimates.effect, estimates)
     above = _upper_tail(margin + estimates.effect, estimates)
-    return np.maximum(below, above)
+    larger: np.ndarray = np.maximum(below, above)
+    return larger
 
 
 def bounds(

@@ -52,8 +52,6 @@ def column(
 def read_label(series: pl.Series, task: str | None) -> tuple[np.ndarray, Loss]:
     """Return the label as float64 and what a prediction of it costs.
 
-    A label of regression is given as the distance from its mean, which changes no result.
-
     Raises:
         UsageError: The task is unknown, or the label does not fit it.
     """
@@ -64,7 +62,7 @@ def read_label(series: pl.Series, task: str | None) -> tuple[np.ndarray, Loss]:
             f"the label is {series.dtype}; expected numbers or truth values",
             hint="compare it with one of its values",
         )
-    values = series.cast(pl.Float64).to_numpy(writable=True)
+    values = series.cast(pl.Float64).to_numpy()
     if not np.isfinite(values).all():
         raise DataError("a label is infinite", where="label")
     truth = set(np.unique(values[:1000])) <= {0.0, 1.0} and set(np.unique(values)) == {0.0, 1.0}
@@ -72,7 +70,7 @@ def read_label(series: pl.Series, task: str | None) -> tuple[np.ndarray, Loss]:
         raise UsageError("a binary label has the values 0 and 1 (or false and true), both")
     if task == "binary" or (task is None and truth):
         return values, Loss.LOG
-    return values - values.mean(), Loss.SQUARED
+    return values, Loss.SQUARED
 
 
 def ranks(series: pl.Series) -> np.ndarray:
@@ -107,7 +105,8 @@ def deal_folds(
     if clusters is not None:
         codes = ranks(clusters)
         first = np.unique(codes, return_index=True)[1]
-        return _dealt(clusters[first].hash(seed).to_numpy(), folds)[codes]
+        dealt: np.ndarray = _dealt(clusters[first].hash(seed).to_numpy(), folds)[codes]
+        return dealt
     beside = {"label": pl.Series(label)} | ({} if weights is None else {"weights": weights})
     hashes = np.zeros(len(label), dtype=np.uint64)
     for series in beside.values():

@@ -48,7 +48,7 @@ def held_out_losses(
     contrasts: np.ndarray,
     centers: np.ndarray,
     loss: Loss,
-    rates: Mapping[int, float],
+    constants: Mapping[int, float],
     clusters: int,
 ) -> Losses:
     """Return the effects of leaving sets out, and of contrasts between these, with their errors.
@@ -60,7 +60,7 @@ def held_out_losses(
         contrasts: Coefficients of the sets' effects, of shape [contrasts, sets].
         centers: Roughly the effects of sets and contrasts; any numbers give the same result.
         loss: What is lost.
-        rates: For each fold, the constant prediction of the baseline: the mean label.
+        constants: For each fold, what the baseline predicts: a mean label, or its log odds.
         clusters: How many clusters the rows belong to; 0 where each row is one of its own.
 
     Returns:
@@ -95,7 +95,7 @@ def held_out_losses(
         change -= centers
         weights = block.weights if block.weights is not None else np.ones(len(label))
         full += weights @ _loss(predicted, label, loss)
-        baseline += weights @ _baseline_loss(rates[block.fold], label, loss)
+        baseline += weights @ _loss(np.full(len(label), constants[block.fold]), label, loss)
         if block.weights is not None:
             change *= weights[:, None]
         weight_of[block.fold] += float(weights.sum())
@@ -131,20 +131,22 @@ def held_out_losses(
 def softplus(x: np.ndarray) -> np.ndarray:
     """Return log(1 + exp(x))."""
     # Faster than NumPy's logaddexp, and as exact for what is summed here.
-    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+    found: np.ndarray = np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+    return found
 
 
 def logistic(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)), without overflow."""
     small = np.exp(-np.abs(x))
-    return np.where(x >= 0.0, 1.0, small) / (1.0 + small)
+    found: np.ndarray = np.where(x >= 0.0, 1.0, small) / (1.0 + small)
+    return found
 
 
 def _change(shifts: np.ndarray, predicted: np.ndarray, label: np.ndarray, loss: Loss) -> np.ndarray:
     """Return how much more each row loses when its prediction falls by each shift; [rows, sets]."""
     if loss is Loss.SQUARED:
         # (e + s)^2 - e^2 = s (s + 2 e)
-        change = shifts + 2 * (label - predicted)[:, None]
+        change: np.ndarray = shifts + 2 * (label - predicted)[:, None]
         change *= shifts
         return change
     change = softplus(predicted[:, None] - shifts)
@@ -154,12 +156,8 @@ def _change(shifts: np.ndarray, predicted: np.ndarray, label: np.ndarray, loss: 
 
 
 def _loss(predicted: np.ndarray, label: np.ndarray, loss: Loss) -> np.ndarray:
-    if loss is Loss.SQUARED:
-        return (label - predicted) ** 2
-    return softplus(predicted) - label * predicted
-
-
-def _baseline_loss(rate: float, label: np.ndarray, loss: Loss) -> np.ndarray:
-    if loss is Loss.SQUARED:
-        return (label - rate) ** 2
-    return -(label * np.log(rate) + (1.0 - label) * np.log1p(-rate))
+    squared = loss is Loss.SQUARED
+    found: np.ndarray = (
+        (label - predicted) ** 2 if squared else softplus(predicted) - label * predicted
+    )
+    return found

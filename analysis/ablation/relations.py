@@ -1,14 +1,18 @@
 """Redundant, legacy and bundled features: what each word means, and which candidates earn it.
 
-Bounds are those of intervals that hold together, over all that is tested here and at least over as
-many as there are features; the margin is that of the ablation.
+The margin is that of the ablation. Bounds are adjusted (Bonferroni) for as many relations as are
+tested, and at least for as many as there are features, among which the tested ones were picked.
+They are not adjusted for the conditions of one relation: all must hold, so that the chance of a
+false word is at most that of one false condition (Berger, "Multiparameter hypothesis testing and
+acceptance sampling", 1982).
 
 - **Legacy**: o is superseded by the set N, of at most three, when (i) the upper bound of its effect
   is below the margin; (ii) the lower bound of effect(o and N) - effect(N) is above it: o would
   matter if N vanished; (iii) the lower bounds of effect(N) and of effect(N) - effect(o) are above
-  0, and effect(N) is not itself negligible: N is not equally redundant; (iv) N is known to be newer.
-  Of exact copies only (i), (ii) and (iv) are asked, the last one being all that tells them apart.
-- **Redundant**: (i) to (iii), without (iv).
+  0: N is not equally redundant; (iv) N is known to be newer. Of exact copies only (i), (ii) and
+  (iv) are asked, the last one being all that tells them apart.
+- **Redundant**: without (iv). Then (iii) asks that the lower bound of effect(N) is above the
+  margin: of features that are all negligible, nothing says which one to keep.
 - **Duplicate**: columns that are the same up to scale.
 - **Substitutes**: every member's upper bound is below the margin, the lower bound of all together
   is above it.
@@ -84,10 +88,10 @@ def ask(sets: Sequence[Sequence[int]], candidates: Sequence[Candidate]) -> Quest
 
     The contrasts are the evidence of the candidates, one after the other.
     """
-    places: dict[frozenset[int], int] = {}
     listed = [tuple(some) for some in sets]
-    for place, some in enumerate(listed):
-        places.setdefault(frozenset(some), place)
+    places: dict[frozenset[int], int] = {}
+    for place, members in enumerate(listed):
+        places.setdefault(frozenset(members), place)
     contrasts = []
     for candidate in candidates:
         for term in candidate.evidence.values():
@@ -112,7 +116,7 @@ def confirm(
         estimates: Of the contrasts that `ask` listed, in their order.
         margin: What is negligible, in units of the loss.
     """
-    family = max(len(names), len(estimates.effect))
+    family = max(len(names), len(candidates))
     low, high = bounds(estimates, family=family)
     out = []
     start = 0
@@ -124,7 +128,11 @@ def confirm(
         start += len(evidence)
         if margin > 0.0 and _holds(candidate, evidence, margin):
             out.append(_relation(candidate, names, evidence))
-    return tuple(out)
+    # What is legacy is not called a substitute of what supersedes it as well.
+    settled = [{*one.features, *one.others} for one in out if one.kind is Kind.LEGACY]
+    return tuple(
+        one for one in out if one.kind is not Kind.SUBSTITUTES or set(one.features) not in settled
+    )
 
 
 def joint_set(
@@ -169,7 +177,7 @@ def _holds(candidate: Candidate, found: Mapping[str, Bound], margin: float) -> b
     if candidate.kind in (Kind.LEGACY, Kind.REDUNDANT):
         small = found["effect"].high < margin
         needed = found["without the others"].low > margin
-        return small and needed and all(_stronger(found, margin))
+        return small and needed and all(_stronger(candidate.kind, found, margin))
     if candidate.kind is Kind.SUBSTITUTES:
         members = [bound for name, bound in found.items() if name != "together"]
         return all(one.high < margin for one in members) and found["together"].low > margin
@@ -181,11 +189,10 @@ def _holds(candidate: Candidate, found: Mapping[str, Bound], margin: float) -> b
     return found["group"].low > margin and all(one.high < margin for one in idle)
 
 
-def _stronger(found: Mapping[str, Bound], margin: float) -> Iterator[bool]:
+def _stronger(kind: Kind, found: Mapping[str, Bound], margin: float) -> Iterator[bool]:
     """Yield whether the others are not equally redundant; nothing is asked of exact copies."""
     if "the others" in found:
-        yield found["the others"].low > 0.0
-        yield found["the others"].high >= margin
+        yield found["the others"].low > (0.0 if kind is Kind.LEGACY else margin)
         yield found["the others less the effect"].low > 0.0
 
 

@@ -23,6 +23,7 @@ from featurekit.analysis.ablation.drops import (
     feature_bases,
     fit_fold,
     fit_scaling,
+    gain_of,
     pair_changes,
     project,
 )
@@ -33,6 +34,7 @@ from featurekit.errors import DataError, UsageError
 __all__ = [
     "Surrogate",
     "closed_effects",
+    "closed_gains",
     "correlations",
     "fit_surrogate",
     "measured",
@@ -52,7 +54,8 @@ class Surrogate:
         rows: The rows.
         loss: What a prediction costs.
         models: For every fold that is held out.
-        rates: For each of these folds, the mean label of its training rows.
+        constants: For each of these folds, what a model without features predicts: the mean label
+            of the training rows, or its log odds.
         weight: Of all rows that are held out once.
         whole: The Gram matrix of all rows, the label in the last place.
     """
@@ -61,7 +64,7 @@ class Surrogate:
     rows: Rows
     loss: Loss
     models: Mapping[int, FoldModel]
-    rates: Mapping[int, float]
+    constants: Mapping[int, float]
     weight: float
     whole: Gram
 
@@ -124,7 +127,7 @@ def fit_surrogate(
         rows,
         loss,
         models,
-        {fold: float(train.mean[-1]) for fold, train in plain.items()},
+        {fold: _constant(float(train.mean[-1]), loss) for fold, train in plain.items()},
         sum(grams[fold].weight for fold in tested),
         whole,
     )
@@ -144,7 +147,19 @@ def closed_effects(surrogate: Surrogate, sets: Sequence[Sequence[int]]) -> np.nd
     """
     columns = [surrogate.design.columns_of(features) for features in sets]
     changes = [change_of(model, project(model, columns)) for model in surrogate.models.values()]
-    return np.sum(changes, axis=0) * surrogate.unit
+    effects: np.ndarray = np.sum(changes, axis=0) * surrogate.unit
+    return effects
+
+
+def closed_gains(surrogate: Surrogate, sets: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return by how much sets of features, each alone, lower the loss of a constant.
+
+    Exact for the squared error, a second-order expansion for the log loss; float64 of shape [sets].
+    """
+    columns = [surrogate.design.columns_of(features) for features in sets]
+    gains = [gain_of(model, columns) for model in surrogate.models.values()]
+    summed: np.ndarray = np.sum(gains, axis=0) * surrogate.unit
+    return summed
 
 
 def pair_effects(surrogate: Surrogate) -> np.ndarray:
@@ -153,7 +168,8 @@ def pair_effects(surrogate: Surrogate) -> np.ndarray:
         pair_changes(model, feature_bases(model, surrogate.design))
         for model in surrogate.models.values()
     ]
-    return np.sum(changes, axis=0) * surrogate.unit
+    effects: np.ndarray = np.sum(changes, axis=0) * surrogate.unit
+    return effects
 
 
 def measured(
@@ -181,7 +197,7 @@ def measured(
         factors,
         np.concatenate([near, factors @ near]),
         surrogate.loss,
-        surrogate.rates,
+        surrogate.constants,
         0 if clusters is None else int(clusters.max()) + 1,
     )
 
@@ -190,6 +206,10 @@ def correlations(surrogate: Surrogate) -> np.ndarray:
     """Return the correlations of the design columns over all rows; 0 where one is constant."""
     scaling = fit_scaling(surrogate.whole, surrogate.design)
     return scaling.products(surrogate.whole.scatter[:-1, :-1]) / surrogate.whole.weight
+
+
+def _constant(mean: float, loss: Loss) -> float:
+    return mean if loss is Loss.SQUARED else float(np.log(mean / (1.0 - mean)))
 
 
 def _first_step(part: Gram, rate: float) -> Gram:
