@@ -287,23 +287,29 @@ def _supersedes(search: _Search, unit: int) -> tuple[Units, float]:
     order += [*np.argsort(-search.resemblance[unit], kind="stable")[: POOL // 2 + 1]]
     pool = sorted({int(place) for place in order} - {unit})
     best: tuple[Units, float] = frozenset(), 0.0
-    worth = {frozenset[int](): float(search.alone[unit])}
+    nothing = frozenset[int]()
+    # What the unit is worth when a set is gone, and what it adds to a set alone.
+    worth = {nothing: float(search.alone[unit])}
+    adds = {nothing: float(search.gains([[unit]])[0])}
     for size in range(1, min(LARGEST_SET, len(pool)) + 1):
         sets = [frozenset(some) for some in combinations(pool, size)]
-        gone = search.effects(sets)
         more = [some | {unit} for some in sets]
-        left = search.effects(more) - gone
-        adds = search.gains(more) - search.gains(sets)
+        gone = search.effects(sets)
+        worth |= zip(sets, (search.effects(more) - gone).tolist(), strict=True)
+        adds |= zip(sets, (search.gains(more) - search.gains(sets)).tolist(), strict=True)
+        noticed = search.limit + search.chance
         hits = []
         for place, some in enumerate(sets):
-            worth[some] = float(left[place])
-            # Every member must leave the unit more to do, or it has no part in this.
-            fewer = max(worth[some - {member}] for member in some)
-            if left[place] - fewer > max(search.limit, PART * left[place]):
-                enough = adds[place] < search.limit + search.chance
-                older = search.older(unit, some)
-                strong = gone[place] > search.limit
-                hits.append((bool(enough), older, bool(strong), float(left[place]), -place))
+            part = max(search.limit, PART * worth[some])
+            # Every member takes over some of the worth, or else it has no part in this.
+            if worth[some] > search.limit and all(
+                worth[some] - worth[some - {member}] > part
+                or adds[some - {member}] - adds[some] > noticed
+                for member in some
+            ):
+                strong = bool(gone[place] > search.limit)
+                enough = adds[some] < noticed
+                hits.append((enough, search.older(unit, some), strong, worth[some], -place))
         if hits:
             enough, _, _, _, place = max(hits)
             found = sets[-place], float(gone[-place])
