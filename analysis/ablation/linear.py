@@ -124,7 +124,7 @@ class LinearAblation:
 
 
 def ablate_linear(
-    table: pl.DataFrame | pl.LazyFrame | Mapping[str, np.ndarray],
+    table: pl.DataFrame | pl.LazyFrame | Mapping[str, Values],
     label: str | Values,
     *,
     features: Sequence[str] | None = None,
@@ -275,7 +275,7 @@ def _joint(
     )  # fmt: skip
 
 
-def _framed(table: Mapping[str, np.ndarray]) -> pl.LazyFrame:
+def _framed(table: Mapping[str, Values]) -> pl.LazyFrame:
     return pl.DataFrame(dict(table)).lazy()
 
 

@@ -7,7 +7,7 @@ They are centred at the effects that the closed form gave already, so that nothi
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,13 +75,8 @@ def held_out_losses(
         for fold, model in models.items()
     }
     offsets = {fold: models[fold].center @ drop for fold, drop in drops.items()}
-    effects = len(sets) + len(contrasts)
-    by_fold = {fold: np.zeros(effects) for fold in models}
-    weight_of = dict.fromkeys(models, 0.0)
-    kept = np.zeros((clusters, effects))
-    kept_weight = np.zeros(clusters)
-    squares, crosses = np.zeros(effects), np.zeros(effects)
-    weight_squares, rows, full, baseline = 0.0, 0, 0.0, 0.0
+    sums = _Sums.zeros(len(sets) + len(contrasts), models, clusters)
+    full = baseline = 0.0
     for block in blocks:
         if block.fold not in models:
             continue
@@ -93,39 +88,102 @@ def held_out_losses(
         if len(contrasts):
             change = np.hstack([change, change @ contrasts.T])
         change -= centers
-        weights = block.weights if block.weights is not None else np.ones(len(label))
-        full += weights @ _loss(predicted, label, loss)
-        baseline += weights @ _loss(np.full(len(label), constants[block.fold]), label, loss)
-        if block.weights is not None:
+        sums.add(block, change)
+        constant = np.full(len(label), constants[block.fold])
+        full += _total(_loss(predicted, label, loss), block.weights)
+        baseline += _total(_loss(constant, label, loss), block.weights)
+    weight = sum(sums.weight_of.values())
+    return Losses(sums.estimates(centers), full / weight, baseline / weight)
+
+
+@dataclass
+class _Sums:
+    """What is added up, block by block.
+
+    Args:
+        by_fold: Weighted sums of the changes, less their centers, for each fold.
+        weight_of: The weight of each fold.
+        squares: Where rows are independent: sums of the squares of the weighted changes,
+        crosses: of their products with the weights,
+        weight_squares: of the squares of the weights,
+        rows: and how many rows there are.
+        kept: Where they are not: weighted sums for each cluster.
+        kept_weight: The weight of each cluster.
+    """
+
+    by_fold: dict[int, np.ndarray]
+    weight_of: dict[int, float]
+    squares: np.ndarray
+    crosses: np.ndarray
+    weight_squares: float
+    rows: int
+    kept: np.ndarray
+    kept_weight: np.ndarray
+
+    @classmethod
+    def zeros(cls, effects: int, folds: Collection[int], clusters: int) -> _Sums:
+        return cls(
+            by_fold={fold: np.zeros(effects) for fold in folds},
+            weight_of=dict.fromkeys(folds, 0.0),
+            squares=np.zeros(effects),
+            crosses=np.zeros(effects),
+            weight_squares=0.0,
+            rows=0,
+            kept=np.zeros((clusters, effects)),
+            kept_weight=np.zeros(clusters),
+        )
+
+    def add(self, block: Block, change: np.ndarray) -> None:
+        """Add the changes of a block, of shape [rows, effects], which are overwritten."""
+        weights = block.weights
+        if weights is not None:
             change *= weights[:, None]
-        weight_of[block.fold] += float(weights.sum())
-        by_fold[block.fold] += change.sum(axis=0)
+        total = change.sum(axis=0)
+        self.by_fold[block.fold] += total
+        self.weight_of[block.fold] += len(change) if weights is None else float(weights.sum())
         if block.clusters is not None:
             starts = np.flatnonzero(np.diff(block.clusters, prepend=-1))
             places = block.clusters[starts]
-            kept[places] += np.add.reduceat(change, starts, axis=0)
-            kept_weight[places] += np.add.reduceat(weights, starts)
-            continue
-        rows += len(label)
-        weight_squares += float(weights @ weights)
-        squares += np.einsum("ij,ij->j", change, change)
-        crosses += weights @ change
-    weight = sum(weight_of.values())
-    mean = np.sum(list(by_fold.values()), axis=0) / weight
-    if clusters:
-        seen = kept_weight > 0.0
-        rows = int(seen.sum())
-        scatter = np.sum((kept[seen] - np.multiply.outer(kept_weight[seen], mean)) ** 2, axis=0)
-    else:
-        scatter = np.maximum(squares - 2 * mean * crosses + mean**2 * weight_squares, 0.0)
-    apart = [(by_fold[fold] - weight_of[fold] * mean) ** 2 for fold in models]
-    estimates = Estimates(
-        mean + centers,
-        np.sqrt(scatter * rows / max(rows - 1, 1)) / weight,
-        np.sqrt(np.sum(apart, axis=0) * len(apart) / max(len(apart) - 1, 1)) / weight,
-        rows,
-    )
-    return Losses(estimates, full / weight, baseline / weight)
+            self.kept[places] += np.add.reduceat(change, starts, axis=0)
+            ones = np.ones(len(change)) if weights is None else weights
+            self.kept_weight[places] += np.add.reduceat(ones, starts)
+            return
+        self.rows += len(change)
+        self.squares += np.einsum("ij,ij->j", change, change)
+        self.crosses += total if weights is None else weights @ change
+        self.weight_squares += len(change) if weights is None else float(weights @ weights)
+
+    def estimates(self, centers: np.ndarray) -> Estimates:
+        """Return the effects and their errors."""
+        weight = sum(self.weight_of.values())
+        mean = np.sum(list(self.by_fold.values()), axis=0) / weight
+        apart = [self.by_fold[fold] - part * mean for fold, part in self.weight_of.items()]
+        if not len(self.kept):
+            products = self.squares - 2 * mean * self.crosses + mean**2 * self.weight_squares
+            return Estimates(
+                mean + centers,
+                _error(np.maximum(products, 0.0), self.rows, weight),
+                _error(np.sum(np.square(apart), axis=0), len(apart), weight),
+                self.rows,
+            )
+        seen = self.kept_weight > 0.0
+        away = self.kept[seen] - np.multiply.outer(self.kept_weight[seen], mean)
+        return Estimates(
+            mean + centers,
+            _error(np.sum(away**2, axis=0), len(away), weight),
+            _error(np.sum(np.square(apart), axis=0), len(apart), weight),
+            len(away),
+        )
+
+
+def _error(squares: np.ndarray, parts: int, weight: float) -> np.ndarray:
+    """Return the standard error of a ratio of sums over parts."""
+    error: np.ndarray = np.sqrt(squares * parts / max(parts - 1, 1)) / weight
+    return error
+
+
+def _total(losses: np.ndarray, weights: np.ndarray | None) -> float:
+    return float(losses.sum() if weights is None else weights @ losses)
 
 
 def softplus(x: np.ndarray) -> np.ndarray:

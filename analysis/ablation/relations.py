@@ -32,9 +32,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featurekit.analysis.ablation.candidates import ADD_ONE, Candidate, Kind
+from featurekit.analysis.ablation.candidates import ADD_ONE
 from featurekit.analysis.ablation.inference import Estimates, bounds
 from featurekit.analysis.ablation.surrogate import Surrogate, closed_effects
+from featurekit.analysis.ablation.units import Candidate, Kind
 
 __all__ = ["Bound", "Question", "Relation", "ask", "confirm", "joint_set"]
 

@@ -20,15 +20,14 @@ from featurekit.analysis.ablation.design import Design
 from featurekit.analysis.ablation.drops import (
     FoldModel,
     change_of,
-    feature_bases,
     fit_fold,
     fit_scaling,
     gain_of,
-    pair_changes,
     project,
 )
 from featurekit.analysis.ablation.gram import Block, Gram, accumulate, merge
 from featurekit.analysis.ablation.losses import Loss, Losses, held_out_losses, logistic
+from featurekit.analysis.ablation.pairs import feature_bases, pair_changes
 from featurekit.errors import DataError, UsageError
 
 __all__ = [

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurekit.analysis.ablation.candidates import Kind
 from featurekit.analysis.ablation.inference import Verdict
 from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
 from featurekit.analysis.ablation.relations import Relation
+from featurekit.analysis.ablation.units import Kind
 
 ROWS = 6000
 
