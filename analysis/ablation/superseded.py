@@ -28,8 +28,8 @@ def superseded(search: Search) -> Iterator[Candidate]:
     quiet = np.flatnonzero((search.alone < search.limit) & (search.explained > LEAST_EXPLAINED))
     quiet = quiet[np.argsort(-search.explained[quiet], kind="stable")][:SEARCHED]
     told: set[Units] = set()
-    for unit in sorted(int(place) for place in quiet):
-        others, effect = _supersedes(search, unit)
+    for unit, pool in _pools(search, sorted(quiet.tolist())):
+        others, effect = _supersedes(search, unit, pool)
         if not others:
             continue
         small = all(search.alone[other] < search.limit for other in others)
@@ -50,7 +50,26 @@ def superseded(search: Search) -> Iterator[Candidate]:
             yield substitutes([search.features([place]) for place in sorted(bundle)])
 
 
-def _supersedes(search: Search, unit: int) -> tuple[Units, float]:
+def _pools(search: Search, quiet: list[int]) -> Iterator[tuple[int, list[int]]]:
+    """Yield the units that may stand in for others, with those that they may stand in for."""
+    pools = []
+    most = []
+    for unit in quiet:
+        rescue = search.pairs[unit] - search.alone
+        rescue[unit] = -np.inf
+        most.append(rescue.max())
+        order = [*np.argsort(-rescue, kind="stable")[: POOL // 2]]
+        order += [*np.argsort(-search.resemblance[unit], kind="stable")[: POOL // 2 + 1]]
+        pools.append(sorted({int(place) for place in order} - {unit}))
+    alone = search.effects(pools)
+    worth = search.effects([[*pool, unit] for unit, pool in zip(quiet, pools, strict=True)]) - alone
+    for unit, pool, *reach in zip(quiet, pools, worth, most, strict=True):
+        # Where it stands in for none of these alone, nor for all of them, sets need no search.
+        if max(reach) > search.limit:
+            yield unit, pool
+
+
+def _supersedes(search: Search, unit: int, pool: list[int]) -> tuple[Units, float]:
     """Return the smallest set that supersedes a unit, and the effect of that set.
 
     In its absence the unit would matter; beside the set alone, the unit adds nothing. That the
@@ -61,17 +80,8 @@ def _supersedes(search: Search, unit: int) -> tuple[Units, float]:
     Among sets of one size: first those than which the unit is older, then those that matter
     themselves, then those that leave the unit the most to do.
     """
-    rescue = search.pairs[unit] - search.alone
-    rescue[unit] = -np.inf
-    order = [*np.argsort(-rescue, kind="stable")[: POOL // 2]]
-    order += [*np.argsort(-search.resemblance[unit], kind="stable")[: POOL // 2 + 1]]
-    pool = sorted({int(place) for place in order} - {unit})
     best: tuple[Units, float] = frozenset(), 0.0
     nothing = frozenset[int]()
-    without, with_it = search.effects([pool, [*pool, unit]])
-    if max(with_it - without, rescue.max()) <= search.limit:
-        # It stands in for none of these alone, nor for all of them.
-        return best
     # What the unit is worth when a set is gone, and what it adds to a set alone.
     worth = {nothing: float(search.alone[unit])}
     adds = {nothing: float(search.gains([[unit]])[0])}
