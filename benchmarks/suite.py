@@ -10,8 +10,9 @@ from pathlib import Path
 import environment
 
 __all__ = [
-    "CASES", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "ON_BEAM", "PLAN", "POLARS", "PYARROW",
-    "SAVED_MODEL", "SKLEARN", "TF_TRANSFORM", "Case", "Contender",
+    "ABLATION", "CASES", "COLUMNS", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "NUMPY",
+    "ON_BEAM", "PLAN", "POLARS", "PYARROW", "SAVED_MODEL", "SKLEARN", "TF_TRANSFORM", "Case",
+    "Contender",
 ]  # fmt: skip
 
 FLIGHTS = 336_776
@@ -27,6 +28,7 @@ PYARROW = "pyarrow, reading only"
 POLARS = "Polars by hand"
 DUCKDB = "DuckDB"
 FEATURETOOLS = "Featuretools"
+NUMPY = "NumPy, Gram matrices only"
 HELP = "featurekit --help"
 PLAN = "featurekit plan --sql"
 
@@ -80,6 +82,13 @@ PAST = {
     DUCKDB: Contender("benchmarks.peers.duckdb_windows", apart=True),
     FEATURETOOLS: Contender(
         "benchmarks.peers.featuretools_windows", apart=True, warmed=False, examples=1000, quick=100
+    ),
+}
+ABLATION = {
+    FEATUREKIT: Contender("benchmarks.cases.featurekit_ablation"),
+    NUMPY: Contender("benchmarks.peers.numpy_gram"),
+    SKLEARN: Contender(
+        "benchmarks.peers.sklearn_ridge", warmed=False, examples=100_000, quick=10_000
     ),
 }
 COMMANDS = {
@@ -153,6 +162,14 @@ CASES = {
     "windows-hot": Case(
         "12 aggregates, 5 events an example, one key with 2% of the rows", {FEATUREKIT: 3}, PAST,
         "windows-hot", 1_000_000, 10_000,
+    ),
+    "ablation_linear": Case(
+        "60 features left out, alone and in pairs, 5 folds",
+        {FEATUREKIT: 5, NUMPY: 5, SKLEARN: 1}, ABLATION, "ablation_linear", 1_000_000, 50_000,
+    ),
+    "ablation_wide": Case(
+        "1,000 features left out, alone and in pairs, 5 folds", {FEATUREKIT: 3, NUMPY: 3}, ABLATION,
+        "ablation_wide", 100_000, 5_000,
     ),
     "sql": Case("SQL of 500 aggregated features", {PLAN: 5}, COMMANDS, "sql"),
 }  # fmt: skip
