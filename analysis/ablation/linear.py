@@ -200,6 +200,7 @@ def ablate_linear(
     named = {name for name in (label, folds, weights, clusters) if isinstance(name, str)}
     names = [name for name in frame.collect_schema().names() if name not in named]
     names = list(features) if features is not None else names
+    _check_names(names, named)
     values, loss = read_label(column(frame, label, "label"), task)
     count = len(values)
     heavy = None if weights is None else column(frame, weights, "weights", count)
@@ -288,7 +289,24 @@ def _weights(series: pl.Series | None) -> np.ndarray | None:
     return values
 
 
+def _check_names(names: Sequence[str], named: Collection[str]) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if not names:
+        raise UsageError("there is no feature to leave out")
+    if twice:
+        raise UsageError(f"feature {twice[0]!r} is named twice", where="features")
+    for name in names:
+        if name in named:
+            raise UsageError(
+                f"{name!r} is a feature, and label, folds, weights or clusters too",
+                where="features",
+                hint="leave it out of the features",
+            )
+
+
 def _members(group: str, members: Sequence[str], places: Mapping[str, int]) -> list[int]:
+    if not members:
+        raise UsageError("a group needs a member", where=f"group {group!r}")
     for name in members:
         if name not in places:
             raise UsageError(
