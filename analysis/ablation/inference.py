@@ -35,7 +35,7 @@ from featurekit.errors import UsageError, require
 __all__ = [
     "CONFIDENCE", "FALSE_DISCOVERIES", "LEVEL", "MARGIN", "Contribution", "Estimates", "Verdict",
     "adjust_benjamini_hochberg", "adjust_holm", "bounds", "contributions", "equivalence_p_values",
-    "margin_of", "p_values",
+    "margin_of", "mean_and_error", "p_values",
 ]  # fmt: skip
 
 CONFIDENCE = 0.95
@@ -158,6 +158,34 @@ def contributions(
         )
         for i, name in enumerate(names)
     )
+
+
+def mean_and_error(sums: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return weighted means over all rows, and their standard errors over parts of the rows.
+
+    Parts are clusters of rows, or folds, or folds and seeds: whatever is independent, or should be
+    looked at as if it were.
+
+    Args:
+        sums: What the rows of each part lose, times their weights, of shape [parts, effects].
+        weights: The weight of each part, of shape [parts].
+
+    Returns:
+        The means, and with C parts `sqrt(C / (C - 1) * sum_c (sum_c - weight_c * mean)^2)` divided
+        by the weight of all; both of shape [effects].
+
+    Source: the linearised variance of a ratio; Cochran, "Sampling Techniques", 1977, 6.4.
+
+    Example:
+        >>> mean, error = mean_and_error(np.array([[1.0], [3.0]]), np.array([2.0, 2.0]))
+        >>> mean.tolist(), error.tolist()  # of two means .5 and 1.5: their distance / 2
+        ([1.0], [0.5])
+    """
+    weight = weights.sum()
+    mean: np.ndarray = sums.sum(axis=0) / weight
+    squares = np.sum((sums - np.multiply.outer(weights, mean)) ** 2, axis=0)
+    parts = len(weights)
+    return mean, np.sqrt(squares * parts / max(parts - 1, 1)) / weight
 
 
 def margin_of(full_loss: float, baseline_loss: float, share: float = MARGIN) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from featurekit.analysis.ablation.drops import FoldModel, project
 from featurekit.analysis.ablation.gram import Block
-from featurekit.analysis.ablation.inference import Estimates
+from featurekit.analysis.ablation.inference import Estimates, mean_and_error
 
 __all__ = ["Loss", "Losses", "held_out_losses", "logistic", "softplus"]
 
@@ -155,31 +155,17 @@ class _Sums:
 
     def estimates(self, centers: np.ndarray) -> Estimates:
         """Return the effects and their errors."""
-        weight = sum(self.weight_of.values())
-        mean = np.sum(list(self.by_fold.values()), axis=0) / weight
-        apart = [self.by_fold[fold] - part * mean for fold, part in self.weight_of.items()]
-        if not len(self.kept):
-            products = self.squares - 2 * mean * self.crosses + mean**2 * self.weight_squares
-            return Estimates(
-                mean + centers,
-                _error(np.maximum(products, 0.0), self.rows, weight),
-                _error(np.sum(np.square(apart), axis=0), len(apart), weight),
-                self.rows,
-            )
-        seen = self.kept_weight > 0.0
-        away = self.kept[seen] - np.multiply.outer(self.kept_weight[seen], mean)
-        return Estimates(
-            mean + centers,
-            _error(np.sum(away**2, axis=0), len(away), weight),
-            _error(np.sum(np.square(apart), axis=0), len(apart), weight),
-            len(away),
-        )
-
-
-def _error(squares: np.ndarray, parts: int, weight: float) -> np.ndarray:
-    """Return the standard error of a ratio of sums over parts."""
-    error: np.ndarray = np.sqrt(squares * parts / max(parts - 1, 1)) / weight
-    return error
+        folds = np.stack(list(self.by_fold.values()))
+        mean, fold_error = mean_and_error(folds, np.array(list(self.weight_of.values())))
+        if len(self.kept):
+            seen = self.kept_weight > 0.0
+            _, row_error = mean_and_error(self.kept[seen], self.kept_weight[seen])
+            return Estimates(mean + centers, row_error, fold_error, int(seen.sum()))
+        # The same formula with the square written out, for the rows are not kept.
+        squares = self.squares - 2 * mean * self.crosses + mean**2 * self.weight_squares
+        scale = np.sqrt(self.rows / max(self.rows - 1, 1)) / sum(self.weight_of.values())
+        row_error = scale * np.sqrt(np.maximum(squares, 0.0))
+        return Estimates(mean + centers, row_error, fold_error, self.rows)
 
 
 def _total(losses: np.ndarray, weights: np.ndarray | None) -> float:
