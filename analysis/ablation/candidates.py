@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from featurekit.analysis.ablation.superseded import superseded
-from featurekit.analysis.ablation.surrogate import Surrogate, closed_effects
+from featurekit.analysis.ablation.surrogate import (
+    Surrogate,
+    closed_effects,
+    closed_effects_of_rests,
+)
 from featurekit.analysis.ablation.units import (
     Candidate,
     Kind,
@@ -111,29 +115,22 @@ def _group_relations(
     found: Sequence[Candidate],
 ) -> Iterator[Candidate]:
     """Yield declared groups whose members are substitutes, and parts of groups that do nothing."""
-    names = surrogate.design.names
     bundles = [set(one.features) for one in found if one.kind is Kind.SUBSTITUTES]
     for group, members in groups.items():
         whole = frozenset(members)
-        rests = [whole - {place} for place in members]
-        effect, *of_rests = closed_effects(surrogate, [sorted(some) for some in (whole, *rests)])
+        (effect,) = closed_effects(surrogate, [members])
         if effect <= limit or len(whole) < 2:
             continue
         alone = {place: float(pairs[place, place]) for place in members}
         if max(alone.values()) < limit and not any(some <= whole for some in bundles):
             yield substitutes([frozenset({place}) for place in members], group)
             continue
+        rests = closed_effects_of_rests(surrogate, members).tolist()
         idle = [
-            place for place, rest in zip(members, of_rests, strict=True)
+            place for place, rest in zip(members, rests, strict=True)
             if alone[place] < limit and effect - rest < limit
         ]  # fmt: skip
-        riders: frozenset[int] = frozenset()
-        for place in sorted(idle, key=lambda place: (alone[place], names[place])):
-            more = riders | {place}
-            kept = whole - more
-            own, of_kept = closed_effects(surrogate, [sorted(more), sorted(kept)])
-            if kept and own < limit and effect - of_kept < limit:
-                riders = more
+        riders = _together(surrogate, whole, idle, float(effect), limit)
         if riders:
             kept = whole - riders
             evidence: dict[str, Term] = {
@@ -144,3 +141,30 @@ def _group_relations(
             yield Candidate(
                 Kind.FREE_RIDERS, tuple(sorted(riders)), tuple(sorted(kept)), group, evidence
             )
+
+
+def _together(
+    surrogate: Surrogate, group: frozenset[int], idle: Sequence[int], effect: float, limit: float
+) -> frozenset[int]:
+    """Return as many idle members of a group as do nothing together, found by bisection.
+
+    Members that are idle one by one may hold the same information.
+    """
+    names = surrogate.design.names
+    alone = closed_effects(surrogate, [[place] for place in idle])
+    ranked = [
+        place for _, _, place in sorted(
+            (float(own), names[place], place) for own, place in zip(alone, idle, strict=True)
+        )
+    ]  # fmt: skip
+    enough, too_many = 0, min(len(ranked), len(group) - 1) + 1
+    count = too_many - 1
+    while enough < count < too_many:
+        riders = frozenset(ranked[:count])
+        own, of_rest = closed_effects(surrogate, [sorted(riders), sorted(group - riders)])
+        if own < limit and effect - of_rest < limit:
+            enough = count
+        else:
+            too_many = count
+        count = (enough + too_many) // 2
+    return frozenset(ranked[:enough])

@@ -27,6 +27,7 @@ from featurekit.errors import UsageError
 
 __all__ = [
     "FoldModel", "Scaling", "change_of", "fit_fold", "fit_scaling", "gain_of", "project",
+    "project_rests",
 ]  # fmt: skip
 
 LEAST_PENALTY = 1e-11
@@ -130,7 +131,9 @@ def fit_scaling(train: Gram, design: Design) -> Scaling:
         2 * scatter[column, indicator] + fill * scatter[indicator, indicator]
     )
     scale = np.sqrt(np.maximum(variance, 0.0) / train.weight)
-    dead = scale <= design.rounding
+    # A variance is what is left of squares: of a column that is constant in the training rows and
+    # far from its mean over all rows, rounding leaves a deviation of 1.5e-8 of that distance.
+    dead = scale <= design.rounding + 1e-7 * np.abs(train.mean[:-1])
     return Scaling(imputed, fill, np.where(dead, 1.0, scale), dead)
 
 
@@ -201,6 +204,31 @@ def project(model: FoldModel, sets: Sequence[np.ndarray]) -> np.ndarray:
             basis, _ = np.linalg.qr(taken)
             parts = np.einsum("nps,p->ns", basis, model.target)
             out[some] = np.einsum("nps,ns->np", basis, parts)
+    return out
+
+
+def project_rests(model: FoldModel, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a for a set of columns without each of its parts, from one factorisation.
+
+    The columns of the inverse of the set's own factor are orthogonal to all others of the set: what
+    a part adds to the rest is the projection on those of the part.
+
+    Args:
+        model: Of a fold.
+        parts: Places of design columns; together they are the set.
+
+    Returns:
+        Float64 of shape [parts, columns].
+    """
+    basis, factor = np.linalg.qr(model.root[:, np.concatenate(parts)])
+    whole = basis @ (basis.T @ model.target)
+    duals = basis @ np.linalg.inv(factor).T
+    out = np.empty((len(parts), len(whole)))
+    start = 0
+    for place, columns in enumerate(parts):
+        own, _ = np.linalg.qr(duals[:, start : start + len(columns)])
+        out[place] = whole - own @ (own.T @ model.target)
+        start += len(columns)
     return out
 
 

@@ -161,6 +161,8 @@ def joint_set(
         if relation.kind is Kind.DUPLICATE and not flagged.intersection(relation.features):
             flagged.update(relation.features[1:])
     every = [place for place, name in enumerate(names) if name in flagged]
+    if not every or closed_effects(surrogate, [every])[0] < margin:
+        return tuple(every), tuple(every)
     alone = closed_effects(surrogate, [[place] for place in every])
     taken: list[int] = []
     for _, _, place in sorted(

@@ -24,6 +24,7 @@ from featurekit.analysis.ablation.drops import (
     fit_scaling,
     gain_of,
     project,
+    project_rests,
 )
 from featurekit.analysis.ablation.gram import Block, Gram, accumulate, merge
 from featurekit.analysis.ablation.losses import Loss, Losses, held_out_losses, logistic
@@ -33,6 +34,7 @@ from featurekit.errors import DataError, UsageError
 __all__ = [
     "Surrogate",
     "closed_effects",
+    "closed_effects_of_rests",
     "closed_gains",
     "correlations",
     "fit_surrogate",
@@ -159,6 +161,17 @@ def closed_gains(surrogate: Surrogate, sets: Sequence[Sequence[int]]) -> np.ndar
     gains = [gain_of(model, columns) for model in surrogate.models.values()]
     summed: np.ndarray = np.sum(gains, axis=0) * surrogate.unit
     return summed
+
+
+def closed_effects_of_rests(surrogate: Surrogate, features: Sequence[int]) -> np.ndarray:
+    """Return, for each of some features, the effect of leaving out all the others of them.
+
+    Float64 of shape [features].
+    """
+    parts = [surrogate.design.columns_of([place]) for place in features]
+    changes = [change_of(model, project_rests(model, parts)) for model in surrogate.models.values()]
+    effects: np.ndarray = np.sum(changes, axis=0) * surrogate.unit
+    return effects
 
 
 def pair_effects(surrogate: Surrogate) -> np.ndarray:

@@ -21,7 +21,12 @@ from featurekit.analysis.ablation.gram import gram, merge
 from featurekit.analysis.ablation.inputs import deal_folds
 from featurekit.analysis.ablation.linear import MAX_CLUSTERS, LinearAblation, ablate_linear
 from featurekit.analysis.ablation.losses import Loss
-from featurekit.analysis.ablation.surrogate import closed_effects, fit_surrogate, pair_effects
+from featurekit.analysis.ablation.surrogate import (
+    closed_effects,
+    closed_effects_of_rests,
+    fit_surrogate,
+    pair_effects,
+)
 from featurekit.errors import DataError, UsageError
 
 RELATIVE = 1e-8
@@ -156,6 +161,15 @@ def test_every_single_pair_and_group_equals_refitting(weighted: bool, penalty: f
             assert pairs[some[0], some[-1]] == pytest.approx(
                 expected[place], rel=RELATIVE, abs=ABSOLUTE * scale
             )
+
+
+def test_the_rests_of_a_group_are_what_leaving_them_out_gives() -> None:
+    rows, design = opened(mixed_rows(), weighted=True)
+    surrogate = fit_surrogate(rows, design, Loss.SQUARED, 1.0, ordered=False, newton_steps=1)
+    group = [0, 3, 4, 5, 7]
+    rests = [[other for other in group if other != place] for place in group]
+    found = closed_effects_of_rests(surrogate, group)
+    np.testing.assert_allclose(found, closed_effects(surrogate, rests), rtol=RELATIVE)
 
 
 def test_without_a_penalty_every_effect_equals_least_squares() -> None:
@@ -405,6 +419,22 @@ def test_constant_features_and_columns_that_miss_in_one_fold_only_are_worth_noth
     assert effects["one word"] == 0.0
     assert abs(effects["late"]) < 0.02
     assert all(np.isfinite(single.high) for single in found.singles)
+
+
+@pytest.mark.parametrize("constant", [0.1, 1.0, 7e5, 1e9])
+def test_a_feature_that_varies_in_one_fold_only_is_constant_where_that_is_held_out(
+    constant: float,
+) -> None:
+    random = np.random.default_rng(13)
+    x = random.normal(size=900)
+    folds = np.arange(900) % 3
+    once = np.where(folds == 1, constant + random.normal(size=900), constant)
+    flag = np.where(folds == 2, random.random(900) < 0.5, True)
+    y = x + random.normal(size=900)
+    found = ablate_linear({"x": x, "once": once, "flag": flag}, y, folds=folds)
+    alone = ablate_linear({"x": x}, y, folds=folds)
+    # Both are noise: what they cost is of the order of 2 / 600.
+    assert found.full_loss == pytest.approx(alone.full_loss, rel=0.02)
 
 
 def test_ordered_folds_are_held_out_from_models_of_earlier_ones() -> None:

@@ -181,6 +181,15 @@ def test_a_group_that_matters_has_free_riders() -> None:
     assert [group.verdict for group in found.groups] == [Verdict.MATTERS, Verdict.MATTERS]
 
 
+def test_copies_in_a_group_do_not_ride_free() -> None:
+    # Each of the two is idle beside the other, and one of them is needed.
+    a, apart, idle, error = drawn(26, 4)
+    table = {"a": a, "like a": a + 0.01 * apart, "idle": idle}
+    found = ablate_linear(table, a + error, groups={"all but none": list(table)})
+    named = {one.kind: one.features for one in found.relations}
+    assert named == {Kind.SUBSTITUTES: ("a", "like a"), Kind.FREE_RIDERS: ("idle",)}
+
+
 def test_a_declared_group_of_substitutes_is_no_group_of_free_riders() -> None:
     cause, *noise, error = drawn(21, 7)
     names = ("a", "b", "c", "d", "e")
