@@ -131,9 +131,9 @@ def fit_scaling(train: Gram, design: Design) -> Scaling:
         2 * scatter[column, indicator] + fill * scatter[indicator, indicator]
     )
     scale = np.sqrt(np.maximum(variance, 0.0) / train.weight)
-    # A variance is what is left of squares: of a column that is constant in the training rows and
-    # far from its mean over all rows, rounding leaves a deviation of 1.5e-8 of that distance.
-    dead = scale <= design.rounding + 1e-7 * np.abs(train.mean[:-1])
+    # A variance is what is left of squares. Of a column that is constant in the training rows, but
+    # not at its mean over all rows, rounding leaves a deviation of about 1e-7 of that distance.
+    dead = scale <= design.rounding + 1e-6 * np.abs(train.mean[:-1])
     return Scaling(imputed, fill, np.where(dead, 1.0, scale), dead)
 
 

@@ -421,7 +421,7 @@ def test_constant_features_and_columns_that_miss_in_one_fold_only_are_worth_noth
     assert all(np.isfinite(single.high) for single in found.singles)
 
 
-@pytest.mark.parametrize("constant", [0.1, 1.0, 7e5, 1e9])
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1.0, 123.456, 7e5, 1e9])
 def test_a_feature_that_varies_in_one_fold_only_is_constant_where_that_is_held_out(
     constant: float,
 ) -> None:
