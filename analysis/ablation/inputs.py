@@ -18,9 +18,7 @@ Values = np.ndarray | pl.Series
 BATCH = 65_536
 
 
-def column(
-    frame: pl.LazyFrame, given: str | Values, what: str, rows: int | None = None
-) -> pl.Series:
+def column(frame: pl.LazyFrame, given: str | Values, what: str, rows: int) -> pl.Series:
     """Return a column of the rows, or an array that was given.
 
     Raises:
@@ -36,7 +34,7 @@ def column(
         series = frame.select(given).collect(engine="streaming").to_series()
     else:
         series = given if isinstance(given, pl.Series) else pl.Series(what, np.asarray(given))
-    if rows is not None and len(series) != rows:
+    if len(series) != rows:
         raise UsageError(f"{len(series):,} values for {rows:,} rows", where=what)
     missing = series.null_count()
     if series.dtype.is_float():

@@ -60,7 +60,7 @@ class Joint:
     removable_effect: Bound
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinearAblation:
     """What a linear model loses without each feature, pair and group: a linear surrogate.
 
@@ -192,7 +192,8 @@ def ablate_linear(
         >>> bool(abs(found.singles[0].effect - 1.0) < 0.15)  # the variance of x
         True
 
-    Source: ridge without a column, Golub and Van Loan, "Matrix Computations", 6.1; see `drops.py`.
+    Source: a model without some columns is a downdate of the inverse; Hager, "Updating the Inverse
+    of a Matrix", 1989. How it is computed stably: `drops.py`.
     """
     if penalty < 0.0 or newton_steps < 1:
         raise UsageError("penalty must not be negative, and newton_steps at least 1")
@@ -206,8 +207,8 @@ def ablate_linear(
     names = [name for name in frame.collect_schema().names() if name not in named]
     names = list(features) if features is not None else names
     _check_names(names, named)
-    values, loss = read_label(column(frame, label, "label"), task)
-    count = len(values)
+    count = int(frame.select(pl.len()).collect(engine="streaming").item())
+    values, loss = read_label(column(frame, label, "label", count), task)
     heavy = None if weights is None else column(frame, weights, "weights", count)
     if heavy is not None:
         heavy = heavy.cast(pl.Float64)

@@ -488,6 +488,7 @@ def test_clusters_stay_in_one_fold() -> None:
         ({"folds": np.zeros(700, dtype=int)}, UsageError, "too few"),
         ({"task": "ranking"}, UsageError, "ranking"),
         ({"task": "binary"}, UsageError, "0 and 1"),
+        ({"label": np.zeros(9)}, UsageError, "9 values for 700 rows"),
         ({"label": "kind"}, UsageError, "expected numbers"),
         ({"label": "b"}, DataError, "missing"),
         ({"weights": np.full(700, -1.0)}, UsageError, "negative"),
