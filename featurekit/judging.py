@@ -37,6 +37,7 @@ class Judge:
         self.leaks, self.settle, self.refuse = leaks, settle, refuse
         self.today = today or datetime.now(UTC).date()
         self.uses: dict[str, list[Use]] = {}
+        self._made_of: dict[str, dict[str, str]] = {}
 
     def in_features(self, place: Place, predict_at: Moment | None) -> None:
         """Judge what all features use, and collect their leaks.
@@ -135,10 +136,10 @@ class Judge:
         if isinstance(found, Lookup):
             return [found.features[output]] if output in found.features else []
         read = [] if found.where is None else [found.where]
-        for name, feature, _ in found.outputs():
-            if name == output:
-                read.append(found.features[feature])
-        return read
+        if owner not in self._made_of:
+            self._made_of[owner] = {name: feature for name, feature, _ in found.outputs()}
+        feature = self._made_of[owner].get(output)
+        return read if feature is None else [*read, found.features[feature]]
 
     def _attributes(
         self, expression: Expression, chain: Chain
