@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from shlex import quote
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from featurekit.runs import Run
 
 __all__ = [
-    "as_json", "complain", "count", "progress_bar", "remark", "report", "report_unexpected",
-    "summary", "write",
+    "as_json", "complain", "count", "described_job", "found_leaks", "progress_bar", "remark",
+    "report", "report_unexpected", "summary", "write",
 ]  # fmt: skip
 
 UNEXPECTED = 4
+WIDTH = 100
+FINDINGS = 20
+"""So many findings are printed; all of them are in the report and in --json."""
 
 
 @contextmanager
@@ -122,6 +126,47 @@ def described_job(job: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {phase}: {count(number, 'step')}"
 
 
+def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
+    """Yield the lines that say which leaks were found, the worst first.
+
+    Args:
+        report: The content of a leakage report.
+        out: Where it was written, if it was.
+    """
+    from featurekit.report.leakage import effect_text, findings, roles, said, verdict
+
+    of, every = report["of"], findings(report)
+    yield f"{of['name']}: {verdict(report)}"
+    known, unknown = roles(of)
+    rest = f"; not known: {', '.join(unknown)}" if unknown else ""
+    yield f"  {', '.join(f'{role} {what}' for role, what in known.items())}{rest}"
+    flagged = [found for found in every if found["severity"] != "note"]
+    advised: set[str] = set()
+    for found in flagged[:FINDINGS]:
+        yield ""
+        yield f"{found['severity']}  {found['kind']}  {', '.join(found['features'])}".rstrip()
+        yield from _wrapped(said(found, report))
+        if effect := effect_text(found.get("effect")):
+            yield f"  {effect}"
+        if found["advice"] and found["kind"] not in advised:
+            yield from _wrapped(f"-> {found['advice']}")
+        advised.add(found["kind"])
+    yield ""
+    if len(flagged) > FINDINGS:
+        yield f"and {count(len(flagged) - FINDINGS, 'more finding')}"
+    if notes := len(every) - len(flagged):
+        yield f"{count(notes, 'note')} besides, in --json and --out"
+    caveat = report["scan"].get("caveat")
+    if flagged and caveat:
+        yield from textwrap.wrap(f"{caveat}.", WIDTH)
+    if out is not None:
+        yield f"the report: {out}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
 def count(number: int, what: str) -> str:
     """Return a number with what it counts, in the plural where it takes one."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
@@ -134,7 +179,8 @@ def report(error: FeatureKitError, arguments: argparse.Namespace) -> int:
     elif isinstance(error, SpecErrors):
         for problem in error.problems:
             _print(sys.stderr, _one_line(str(problem)))
-        where = arguments.spec if hasattr(arguments, "spec") else arguments.run
+        given = vars(arguments)
+        where = next(given[name] for name in ("spec", "run", "subject") if name in given)
         complain(f"{count(len(error.problems), 'problem')} in {where}")
     else:
         complain(_one_line(str(error)))
