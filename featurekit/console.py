@@ -151,13 +151,14 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
         if found["advice"] and found["kind"] not in advised:
             yield from _wrapped(f"-> {found['advice']}")
         advised.add(found["kind"])
-    yield ""
+    if every:
+        yield ""
     if len(flagged) > FINDINGS:
         yield f"and {count(len(flagged) - FINDINGS, 'more finding')}"
     if notes := len(every) - len(flagged):
         yield f"{count(notes, 'note')} besides, in --json and --out"
     caveat = report["scan"].get("caveat")
-    if flagged and caveat:
+    if caveat and any(caveat in found["message"] for found in flagged):
         yield from textwrap.wrap(f"{caveat}.", WIDTH)
     if out is not None:
         yield f"the report: {out}"

@@ -96,12 +96,12 @@ def open_subject(
             done = run(spec, Path(folder) / "run", tensorflow=False, progress=progress)
             yield _of_run(done, "spec", roles, exclude, name=where or spec.name)
     else:
+        name = "table" if named is None else str(named)
         if label is None:
             raise UsageError(
-                "which column of the table is the label?", where="" if named is None else str(of),
-                hint="--label COLUMN; in Python label=\"column\"",
+                "a table does not say which column is the label", where=name,
+                hint="--label COLUMN; in Python label='column'",
             )  # fmt: skip
-        name = "table" if named is None else str(named)
         yield Subject("table", name, of, label, split, entity, time, tuple(exclude))
 
 
@@ -159,7 +159,7 @@ def _check_roles(spec: Spec, where: str, roles: dict[str, str | None]) -> None:
     for role in ("label", "split"):
         if roles[role] is not None:
             raise UsageError(
-                f"the {role} is what the spec says, got another one: {roles[role]!r}", where=where,
+                f"the spec says what the {role} is, got another one: {roles[role]!r}", where=where,
                 hint=f"leave --{role} out; it is for tables",
             )  # fmt: skip
     keys = spec.examples.keys

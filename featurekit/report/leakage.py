@@ -125,10 +125,13 @@ def leakage_page(report: Mapping[str, Any]) -> str:
     of = report.get("of", {})
     title = f"Leakage: {of['name']}" if "name" in of else "Leakage"
     scan, static = report.get("scan") or {}, report.get("static") or {}
-    caveat = f'<p class="muted">{text(scan["caveat"])}.</p>' if scan.get("caveat") else ""
+    caveat = scan.get("caveat")
+    if not any(caveat and caveat in str(found["message"]) for found in findings(report)):
+        caveat = None
+    once = f'<p class="muted">{text(caveat)}.</p>' if caveat else ""
     sections = (
         _about(of),
-        section("Findings", _cards(report) + (caveat if findings(report) else ""), "findings"),
+        section("Findings", _cards(report) + once, "findings"),
         section("Waivers", waivers(static), "waivers"),
         section("When columns become known", line_of_time(static), "known"),
         section("What each feature alone says about the label", _strengths(report), "strength"),
@@ -261,7 +264,7 @@ def _features(scan: Mapping[str, Any]) -> str:
                 (number(numbers["strength"]), numbers["strength"]),
                 (interval, low),
                 (text(_WAYS.get(numbers["way"], numbers["way"])), numbers["way"]),
-                (number(numbers["p_value"]), numbers["p_value"]),
+                (number(numbers["p_value"] or "below 1e-300"), numbers["p_value"]),
                 (f"{missing:.1%}", missing),
             ]
             yield [*row, (number(numbers.get("shift")), numbers.get("shift"))] if shifts else row

@@ -115,7 +115,7 @@ def time_line(rows: Sequence[Event]) -> str:
         return stem + _mark(at(row.offset), row.tone)
 
     drawn = [(row.name, row.tone, draw(row), row.shown) for row in rows]
-    ticks = [(0.0, "known before"), (50.0, "prediction"), (100.0, "after")]
+    ticks = [(0.0, "before"), (50.0, "prediction"), (100.0, "after")]
     return _plot(drawn, ticks, [(50.0, "now")])
 
 

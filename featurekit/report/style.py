@@ -67,6 +67,7 @@ table{border-collapse:collapse;width:100%;font-size:.9rem}
 caption{text-align:left;padding:.25rem 0}
 th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;
  border-bottom:1px solid var(--line)}
+td:first-child{min-width:9rem}
 td.number{font-variant-numeric:tabular-nums}
 th button{all:unset;cursor:pointer;color:var(--muted);font-weight:600}
 th button:focus-visible,summary:focus-visible{outline:2px solid var(--note)}
@@ -76,7 +77,7 @@ th[aria-sort=descending] button::after{content:" ↓"}
  .verdict{font-size:1.3rem}
  .plot{grid-template-columns:1fr auto}
  .row .name{grid-column:1/-1;margin-top:.4rem}
- table,tbody,tr,td{display:block;width:100%}
+ table,caption,tbody,tr,td{display:block;width:100%}
  thead{position:absolute;left:-999rem}
  tr{border-bottom:1px solid var(--line);padding:.4rem 0}
  td{border:0;padding:0;display:flex;gap:.75rem;justify-content:space-between}
@@ -101,6 +102,7 @@ for (const table of document.querySelectorAll("table.sorts")) {
     if (said === undefined) return undefined;
     return row.cells[at].className === "number" ? Number(said) : said;
   };
+  for (const head of heads) head.firstChild.title = "sort by this column";
   heads.forEach((head, at) => head.firstChild.addEventListener("click", () => {
     const down = head.getAttribute("aria-sort") === "ascending";
     for (const other of heads) other.removeAttribute("aria-sort");

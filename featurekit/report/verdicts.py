@@ -13,6 +13,9 @@ __all__ = ["line_of_time", "static_table", "waivers"]
 
 _TONES = {"leak": "critical", "unproven": "warning", "proven": "good"}
 _ORDER = tuple(_TONES)
+USES = 5
+"""So many columns of a feature are told."""
+_DAY = 86_400 * 1_000_000
 
 
 def _rank(verdict: str) -> int:
@@ -56,7 +59,14 @@ def _shown(offset: int | None, known_at: str | None) -> str:
         return "never before" if known_at is None else f"at {known_at}"
     if offset == 0:
         return "at the prediction"
-    return f"{duration_text(abs(offset))} {'before' if offset < 0 else 'after'}"
+    return f"{_duration(abs(offset))} {'before' if offset < 0 else 'after'}"
+
+
+def _duration(microseconds: int) -> str:
+    """Return a duration as days and what is left of them: `29d 22h`."""
+    days, rest = divmod(microseconds, _DAY)
+    parts = ([f"{days}d"] if days else []) + ([duration_text(rest)] if rest else [])
+    return " ".join(parts)
 
 
 def static_table(static: Mapping[str, Any]) -> str:
@@ -72,8 +82,11 @@ def static_table(static: Mapping[str, Any]) -> str:
     def rows() -> Iterator[list[tuple[str, object]]]:
         for feature, entry in sorted(verdicts.items(), key=lambda item: _rank(item[1]["verdict"])):
             verdict = entry["verdict"]
-            why = [use for use in entry.get("uses", ()) if use.get("verdict") != "proven"]
-            reasons = "".join(f"<div>{_reason(use)}</div>" for use in why or entry.get("uses", ()))
+            uses = entry.get("uses", ())
+            why = [use for use in uses if use.get("verdict") != "proven"] or list(uses)
+            reasons = "".join(f"<div>{_reason(use)}</div>" for use in why[:USES])
+            if len(why) > USES:
+                reasons += f"<div>and {len(why) - USES:,} more</div>"
             notes = ["waived"] if entry.get("waiver") else []
             notes += ["made of the label"] if entry.get("label") else []
             fitted = entry.get("fitted_on")
