@@ -434,7 +434,7 @@ def _seed(text: str) -> int:
 
 
 _ROLES = {
-    "label": "the label, of a table (required there; default: the label of the spec)",
+    "label": "the label; a table needs to be told (default: the label of the spec)",
     "split": "the split, of a table: train and other values (default: none, or that of the spec)",
     "entity": "whose row it is; a key of the spec (default: the key that aggregations go by)",
     "time": "when the prediction is made; a key of the spec (default: as predict_at or split say)",
