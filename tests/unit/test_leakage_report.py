@@ -20,6 +20,7 @@ from featurekit.report import page as pages
 from featurekit.report.leakage import SEVERITIES, leakage_page, severities, verdict
 from featurekit.report.page import number
 from featurekit.report.pictures import SHOWN
+from featurekit.report.style import SCRIPT
 
 HOSTILE = [
     "<script>alert(1)</script>", "\"&'", "</script>", "<!--", "' onload='alert(1)", "x" * 5_000,
@@ -354,7 +355,7 @@ def test_a_browser_opens_the_page_and_sorts_its_tables(
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     click = 'document.querySelector("#features th:nth-child(3) button").click();'
-    monkeypatch.setattr(pages, "SCRIPT", pages.SCRIPT + click)
+    monkeypatch.setattr("featurekit.report.page.SCRIPT", SCRIPT + click)
     names = HOSTILE[:5] if count == 5 else [f"feature_{i:03}" for i in range(count)]
     (tmp_path / "leaks.html").write_text(leakage_page(whole(names)), "utf-8")
     done = subprocess.run(
