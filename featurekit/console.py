@@ -25,7 +25,8 @@ __all__ = [
 UNEXPECTED = 4
 WIDTH = 100
 FINDINGS = 20
-"""So many findings are printed; all of them are in the report and in --json."""
+NOTES = 5
+"""So many findings are printed, and so many notes named; all are in the report and in --json."""
 
 
 @contextmanager
@@ -133,7 +134,7 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
         report: The content of a leakage report.
         out: Where it was written, if it was.
     """
-    from featurekit.report.leakage import effect_text, findings, roles, said, verdict
+    from featurekit.report.leakage import findings, roles, said, verdict
 
     of, every = report["of"], findings(report)
     yield f"{of['name']}: {verdict(report)}"
@@ -141,27 +142,44 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
     rest = f"; not known: {', '.join(unknown)}" if unknown else ""
     yield f"  {', '.join(f'{role} {what}' for role, what in known.items())}{rest}"
     flagged = [found for found in every if found["severity"] != "note"]
-    advised: set[str] = set()
+    before = None
     for found in flagged[:FINDINGS]:
-        yield ""
-        yield f"{found['severity']}  {found['kind']}  {', '.join(found['features'])}".rstrip()
-        yield from _wrapped(said(found, report))
-        if effect := effect_text(found.get("effect")):
-            yield f"  {effect}"
-        if found["advice"] and found["kind"] not in advised:
+        group = (found["severity"], found["kind"])
+        if group != before:
+            yield ""
+        shown = ", ".join(name or "''" for name in found["features"])
+        yield f"{found['severity']}  {found['kind']}  {shown}".rstrip()
+        yield from _wrapped(f"{said(found, report)} {_rest(found)}")
+        if found["advice"] and group != before:
             yield from _wrapped(f"-> {found['advice']}")
-        advised.add(found["kind"])
+        before = group
     if every:
         yield ""
     if len(flagged) > FINDINGS:
         yield f"and {count(len(flagged) - FINDINGS, 'more finding')}"
-    if notes := len(every) - len(flagged):
-        yield f"{count(notes, 'note')} besides, in --json and --out"
+    if notes := every[len(flagged) :]:
+        named = [f"{found['kind']} {', '.join(found['features'])}".rstrip() for found in notes]
+        more = ", ..." if len(notes) > NOTES else ""
+        yield f"{count(len(notes), 'note')} in --json and --out: {', '.join(named[:NOTES])}{more}"
     caveat = report["scan"].get("caveat")
     if caveat and any(caveat in found["message"] for found in flagged):
         yield from textwrap.wrap(f"{caveat}.", WIDTH)
     if out is not None:
         yield f"the report: {out}"
+
+
+def _rest(found: Mapping[str, Any]) -> str:
+    """Return what of a finding's effect its message leaves unsaid."""
+    from featurekit.report.leakage import effect_text
+
+    effect = found.get("effect")
+    if effect is None or effect["value"] is None:
+        return ""
+    value, text = effect["value"], effect_text(effect)
+    told, _, interval = text.partition(" (")
+    if not any(said in found["message"] for said in (told, f"{value:.1%}", f"{value:.2%}")):
+        return f"{text}."
+    return f"{interval[:1].upper()}{interval[1:].rstrip(')')}." if interval else ""
 
 
 def _wrapped(text: str) -> list[str]:

@@ -34,7 +34,7 @@ def text(value: object) -> str:
 
 def name(value: object) -> str:
     """Return a name as HTML, with a direction of its own, so that it turns nothing around it."""
-    return f'<bdi class="name">{text(value)}</bdi>'
+    return f'<bdi class="name">{text(value) or "(no name)"}</bdi>'
 
 
 def number(value: object) -> str:

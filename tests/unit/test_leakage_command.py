@@ -177,7 +177,8 @@ def test_the_summary_gives_the_verdict_first_then_findings_with_effect_and_advic
     assert lines[0].startswith("run: 1 critical")
     assert lines[1] == "  label late > 0, split train 264, test 136, entity who, time at"
     assert "critical  proxy  refund_z" in lines
-    assert any(line.startswith("  AUC 1.000 (95% interval ") for line in lines)
+    assert "AUC 1.000. Within blocks of time" in " ".join(out.split())
+    assert " 95% interval 1.000 to 1.000. " in " ".join(out.split())
     assert any(line.startswith("  -> Find out when this value is written.") for line in lines)
     assert out.count("A strong legitimate feature looks the same") == 1
     assert lines[-1] == "1 finding too many: --fail-on critical"
@@ -213,6 +214,31 @@ def test_many_findings_are_counted_where_they_are_not_printed(capsys: Captured) 
     assert out.count("critical  proxy") == 20
     assert "and 10 more findings" in out
     assert out.count("->") == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_notes_are_named_in_one_line(capsys: Captured) -> None:
+    random = np.random.default_rng(2)
+    some = table().select("late", held_out=pl.col("part") == "test")
+    shifts = {f"shift_{i}": random.normal(0, 1, ROWS) for i in range(7)}
+    some.with_columns(
+        pl.Series(name, noise) + 9 * pl.col("held_out") for name, noise in shifts.items()
+    ).with_columns(part=table()["part"]).drop("held_out").write_csv("notes.csv")
+    code, out, _ = told(capsys, "notes.csv", "--label", "late", "--split", "part")
+    assert code == 0
+    assert out.splitlines()[0] == "notes.csv: no leak found in 7 features of 400 rows"
+    shown = ", ".join(f"split_shift shift_{i}" for i in range(5))
+    assert out.splitlines()[-1] == f"7 notes in --json and --out: {shown}, ..."
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_effect_that_the_message_tells_is_not_told_twice(capsys: Captured) -> None:
+    twice = pl.concat([table(), table().with_columns(part=pl.lit("test"))])
+    twice.drop("refund", "at", "id").write_csv("twice.csv")
+    _, out, _ = told(capsys, "twice.csv", "--label", "late", "--split", "part")
+    shown = " ".join(out.split())
+    assert "warning duplicate_rows" in shown
+    assert "share 0." not in shown
 
 
 @pytest.mark.usefixtures("folder")
