@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,9 +236,12 @@ def _snapshot(arguments: argparse.Namespace) -> str:
 
 
 def _leakage(arguments: argparse.Namespace) -> _Answer:
-    from featurekit.leakage import scan_leakage
+    from featurekit.leakage import Thresholds, scan_leakage
     from featurekit.report.page import check_report_target
 
+    limits = Thresholds()
+    if (least := arguments.threshold) is not None:
+        limits = replace(limits, warning=least, critical=max(least, limits.critical))
     out = None if arguments.out is None else Path(arguments.out)
     if out is not None:
         check_report_target(out, arguments.overwrite)
@@ -245,7 +249,7 @@ def _leakage(arguments: argparse.Namespace) -> _Answer:
         found = scan_leakage(
             arguments.subject, label=arguments.label, split=arguments.split,
             entity=arguments.entity, time=arguments.time, exclude=arguments.exclude,
-            seed=arguments.seed, progress=progress,
+            seed=arguments.seed, thresholds=limits, progress=progress,
         )  # fmt: skip
         if out is not None:
             found.to_html(out, overwrite=arguments.overwrite)
@@ -412,6 +416,8 @@ def parser() -> argparse.ArgumentParser:
     text = "exit with 1 where a finding is so bad, or worse (default: critical)"
     leakage.add_argument("--fail-on", choices=("critical", "warning", "never"),
                          default="critical", help=text)  # fmt: skip
+    text = "the strength of a feature alone, AUC or R2, from which it is a warning (default: 0.9)"
+    leakage.add_argument("--threshold", metavar="X", type=_share, help=text)
     text = "the seed of all that is drawn (default: 0)"
     leakage.add_argument("--seed", metavar="N", type=_seed, default=0, help=text)
     json(leakage, "all that was found")
@@ -431,6 +437,16 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, got {text!r}")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"a threshold lies between 0 and 1, got {text!r}")
+    return value
 
 
 _ROLES = {

@@ -26,7 +26,8 @@ UNEXPECTED = 4
 WIDTH = 100
 FINDINGS = 20
 NOTES = 5
-"""So many findings are printed, and so many notes named; all are in the report and in --json."""
+STRONGEST = 3
+"""So many findings are printed, so many notes and features named; the report has them all."""
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
         report: The content of a leakage report.
         out: Where it was written, if it was.
     """
-    from featurekit.report.leakage import findings, roles, said, verdict
+    from featurekit.report.leakage import findings, roles, said, strength_name, verdict
 
     of, every = report["of"], findings(report)
     yield f"{of['name']}: {verdict(report)}"
@@ -142,12 +143,15 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
     rest = f"; not known: {', '.join(unknown)}" if unknown else ""
     yield f"  {', '.join(f'{role} {what}' for role, what in known.items())}{rest}"
     flagged = [found for found in every if found["severity"] != "note"]
+    if strongest := list(report["scan"]["features"].items())[:STRONGEST]:
+        numbers = ", ".join(f"{_called(name)} {held['strength']:.3f}" for name, held in strongest)
+        yield f"  strongest alone ({strength_name(report)}): {numbers}"
     before = None
     for found in flagged[:FINDINGS]:
         group = (found["severity"], found["kind"])
         if group != before:
             yield ""
-        shown = ", ".join(name or "''" for name in found["features"])
+        shown = ", ".join(map(_called, found["features"]))
         yield f"{found['severity']}  {found['kind']}  {shown}".rstrip()
         yield from _wrapped(f"{said(found, report)} {_rest(found)}")
         if found["advice"] and group != before:
@@ -166,6 +170,10 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
         yield from textwrap.wrap(f"{caveat}.", WIDTH)
     if out is not None:
         yield f"the report: {out}"
+
+
+def _called(name: str) -> str:
+    return name or "''"
 
 
 def _rest(found: Mapping[str, Any]) -> str:

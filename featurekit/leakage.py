@@ -16,7 +16,7 @@ from featurekit.job import Progress
 from featurekit.report.leakage import leakage_page, severities, verdict
 from featurekit.report.page import write_report
 
-__all__ = ["LeakageReport", "scan_leakage"]
+__all__ = ["LeakageReport", "Thresholds", "scan_leakage"]
 
 FORMAT = 1
 NEVER = "never"

@@ -13,7 +13,10 @@ from featurekit.report.page import name, number, page, section, table, text
 from featurekit.report.pictures import Bar, bars
 from featurekit.report.verdicts import line_of_time, static_table, waivers
 
-__all__ = ["effect_text", "findings", "leakage_page", "roles", "said", "severities", "verdict"]
+__all__ = [
+    "effect_text", "findings", "leakage_page", "roles", "said", "severities", "strength_name",
+    "verdict",
+]  # fmt: skip
 
 SEVERITIES = ("critical", "warning", "note")
 ROLES = ("label", "split", "entity", "time")
@@ -219,11 +222,18 @@ def _worst(report: Mapping[str, Any]) -> dict[str, str]:
     return out
 
 
+def strength_name(report: Mapping[str, Any]) -> str:
+    """Return what strength is measured by: AUC, or R2 for a label that is a quantity."""
+    features = (report.get("scan") or {}).get("features", {})
+    quantity = any(str(numbers["way"]).endswith("R2") for numbers in features.values())
+    return "R2" if quantity else "AUC"
+
+
 def _strengths(report: Mapping[str, Any]) -> str:
     features = (report.get("scan") or {}).get("features", {})
     if not features:
         return ""
-    quantity = any(str(numbers["way"]).endswith("R2") for numbers in features.values())
+    quantity = strength_name(report) == "R2"
     limits = report.get("thresholds") or {}
     lines = [(limits[tone], tone) for tone in ("warning", "critical") if tone in limits]
     worst = _worst(report)

@@ -195,13 +195,16 @@ def test_everything_is_json_on_request(capsys: Captured) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_was_not_found_is_said_in_two_lines(capsys: Captured) -> None:
+def test_that_nothing_was_found_is_said_in_three_lines(capsys: Captured) -> None:
     table().select("late", "amount", "kind").write_csv("clean.csv")
     code, out, _ = told(capsys, "clean.csv", "--label", "late")
     assert code == 0
+    numbers = list(fk.scan_leakage("clean.csv", label="late").scan.features.items())
+    shown = ", ".join(f"{name} {measured.strength:.3f}" for name, measured in numbers)
     assert out == (
         "clean.csv: no leak found in 2 features of 400 rows\n"
         "  label late; not known: split, entity, time\n"
+        f"  strongest alone (AUC): {shown}\n"
     )
 
 
@@ -282,6 +285,25 @@ def test_the_exit_code_is_1_where_a_finding_is_bad_enough(
     assert main(["leakage", "some.parquet", "--label", "late", "--fail-on", fail_on]) == code
 
 
+@pytest.mark.parametrize(("threshold", "code"), [("0.99", 0), ("0.9", 1), ("0.6", 1), ("1", 0)])
+@pytest.mark.usefixtures("folder")
+def test_the_threshold_decides_what_is_a_warning(threshold: str, code: int) -> None:
+    frame = table().with_columns(blurred=pl.col("refund") + pl.col("amount") / 33)
+    frame.select("late", "blurred").write_parquet("some.parquet")
+    line = ["leakage", "some.parquet", "--label", "late", "--fail-on", "warning"]
+    assert main([*line, "--threshold", threshold]) == code
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M"])
+@pytest.mark.usefixtures("folder")
+def test_a_time_may_be_text_as_csv_has_it(form: str) -> None:
+    unit = "1d" if form.endswith("d") else "1m"
+    whole = table().with_columns(pl.col("at").dt.truncate(unit))
+    roles: dict[str, Any] = {"label": "late", "split": "part", "entity": "who", "time": "at"}
+    whole.with_columns(pl.col("at").dt.strftime(form)).write_csv("text.csv")
+    assert fk.scan_leakage("text.csv", **roles).scan == scan(whole, **roles)
+
+
 def test_a_leak_that_the_spec_shows_is_refused_as_in_a_check(
     folder: Path, capsys: Captured
 ) -> None:
@@ -335,6 +357,9 @@ BAD = {
     "orders.csv": (2, "orders.csv: a table does not say which column is the label. Hint: --label"),
     "orders.csv --label lat": (2, "label 'lat' is not a column of the table. Hint: did you mean"),
     "orders.csv --label late --split prt": (2, "Hint: did you mean 'part'?"),
+    "orders.csv --label late --time kind": (3, "the time 'kind' is text that does not read as a"),
+    "odd.csv --label late --time day": (3, "does not read as a time: '05/04/2013'. Hint: write it"),
+    "flag.parquet --label late --time flag": (3, "the time 'flag' holds Boolean"),
     "orders.csv --label late --exclude x": (2, "exclude 'x' is not a column"),
     ".": (2, "Hint: for a table in many files give a glob in quotes: '*.parquet'"),
     "empty": (3, "there is no run here (no manifest.json)"),
@@ -357,6 +382,8 @@ def test_bad_input_is_one_clear_error(line: str, folder: Path, capsys: Captured)
     (folder / "plain.yaml").write_text(SPEC.replace("  label: late > 0\n", ""), "utf-8")
     away = SPEC.replace("path: orders.parquet", "table: p.d.orders")
     (folder / "away.yaml").write_text(away, "utf-8")
+    table().select("late", day=pl.lit("05/04/2013")).write_csv("odd.csv")
+    table().select("late", flag=pl.lit(True)).write_parquet("flag.parquet")
     code, said = BAD[line]
     result, out, err = told(capsys, *shlex.split(line.replace("*", "\\*")))
     assert (result, out) == (code, "")
@@ -365,7 +392,10 @@ def test_bad_input_is_one_clear_error(line: str, folder: Path, capsys: Captured)
     assert said in err
 
 
-@pytest.mark.parametrize("line", ["x --seed -1", "x --seed y", "x --fail-on note", ""])
+@pytest.mark.parametrize(
+    "line",
+    ["x --seed -1", "x --seed y", "x --threshold 2", "x --threshold y", "x --fail-on note", ""],
+)
 def test_arguments_that_mean_nothing_exit_with_2(line: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["leakage", *line.split()])
