@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from featurekit.report.page import name, number, page, section, table, text
+from featurekit.report.page import anything, name, number, page, section, table, text
 from featurekit.report.pictures import Bar, bars
+from featurekit.report.replay import replay_numbers
 from featurekit.report.verdicts import line_of_time, static_table, waivers
 
 __all__ = [
@@ -140,7 +141,7 @@ def leakage_page(report: Mapping[str, Any]) -> str:
         section("What each feature alone says about the label", _strengths(report), "strength"),
         section("Verdicts by feature", static_table(static), "verdicts"),
         section("Features", _features(scan), "features"),
-        section("Replay", _replay(report.get("replay") or {}), "replay"),
+        section("Replay", replay_numbers(report.get("replay") or {}), "replay"),
         section("Method", _method(report), "method"),
     )
     return page(title, verdict(report), worst, sections, report)
@@ -185,7 +186,7 @@ def _card(found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     severity = found["severity"]
     chips = "".join(f"<li>{name(feature)}</li>" for feature in found["features"])
     effect, evidence = effect_text(found.get("effect")), found.get("evidence") or {}
-    facts = "".join(f"<dt>{text(key)}</dt><dd>{_value(value)}</dd>" for key, value in
+    facts = "".join(f"<dt>{text(key)}</dt><dd>{anything(value)}</dd>" for key, value in
                     evidence.items())  # fmt: skip
     tag = f'<span class="tag">{severity}</span>'
     parts = [
@@ -198,15 +199,6 @@ def _card(found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         "</article>",
     ]
     return "\n".join(part for part in parts if part)
-
-
-def _value(value: object) -> str:
-    """Return any plain value as HTML."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name(key)} {_value(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_value, value)) or "none"
-    return number(value)
 
 
 def _names(features: Sequence[str]) -> str:
@@ -284,34 +276,6 @@ def _features(scan: Mapping[str, Any]) -> str:
     return table("All features, the strongest first", heads, rows()) + left
 
 
-def _replay(replay: Mapping[str, Any]) -> str:
-    """Return whatever numbers a replay has: single ones first, then those of each feature."""
-    facts, tables = [], []
-    for key, value in replay.items():
-        label = text(str(key).replace("_", " "))
-        if key == "findings":
-            continue
-        if isinstance(value, Mapping) and any(isinstance(item, Mapping) for item in value.values()):
-            tables.append(_numbers_table(str(key).replace("_", " "), value))
-        else:
-            facts.append(f"<dt>{label}</dt><dd>{_value(value)}</dd>")
-    return (f"<dl>{''.join(facts)}</dl>" if facts else "") + "\n".join(tables)
-
-
-def _numbers_table(caption: str, entries: Mapping[str, Any]) -> str:
-    rows = {key: item if isinstance(item, Mapping) else {"value": item}
-            for key, item in entries.items()}  # fmt: skip
-    columns = list(dict.fromkeys(column for item in rows.values() for column in item))
-
-    def cell(value: object) -> tuple[str, object]:
-        single = isinstance(value, (bool, int, float, str))
-        return _value(value), value if single else None
-
-    cells = ([(name(key), key), *(cell(item.get(column)) for column in columns)]
-             for key, item in rows.items())  # fmt: skip
-    return table(caption, ["", *(column.replace("_", " ") for column in columns)], cells)
-
-
 def _method(report: Mapping[str, Any]) -> str:
     scan, limits = report.get("scan") or {}, report.get("thresholds") or {}
     parts = []
@@ -338,4 +302,4 @@ def _method(report: Mapping[str, Any]) -> str:
 
 def _exact(value: object) -> str:
     """Return a setting as it was given, unrounded."""
-    return f"{value:g}" if isinstance(value, float) else _value(value)
+    return f"{value:g}" if isinstance(value, float) else anything(value)

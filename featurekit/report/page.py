@@ -20,8 +20,8 @@ from featurekit.picture.text import escape
 from featurekit.report.style import SCRIPT, STYLE
 
 __all__ = [
-    "check_report_target", "embedded", "name", "number", "page", "section", "table", "text",
-    "write_report",
+    "anything", "check_report_target", "embedded", "name", "number", "page", "section", "table",
+    "text", "write_report",
 ]  # fmt: skip
 
 ABSENT = "–"
@@ -53,6 +53,15 @@ def number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1e4 else f"{value:.2g}"
     return name(value)
+
+
+def anything(held: object) -> str:
+    """Return any plain value as HTML."""
+    if isinstance(held, Mapping):
+        return ", ".join(f"{name(key)} {anything(item)}" for key, item in held.items()) or "none"
+    if isinstance(held, (list, tuple)):
+        return ", ".join(map(anything, held)) or "none"
+    return number(held)
 
 
 def section(title: str, body: str, anchor: str) -> str:
