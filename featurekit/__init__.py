@@ -1,8 +1,9 @@
 """Declare features once; serve what you trained on, and prove that nothing leaks.
 
 `fk.run` computes a spec and writes a run, `fk.open_run` reads it back, `fk.check` and `fk.plan`
-say what a run would do, `fk.Spec` and `fk.load_spec` make specs, and every operation of the
-catalogue is a function here that builds an expression.
+say what a run would do, `fk.scan_leakage` hunts for leaks in what came out, `fk.Spec` and
+`fk.load_spec` make specs, and every operation of the catalogue is a function here that builds an
+expression.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from featurekit.job import plan as plan
     from featurekit.job import run as run
     from featurekit.job import verdicts as verdicts
+    from featurekit.leakage import LeakageReport as LeakageReport
+    from featurekit.leakage import scan_leakage as scan_leakage
     from featurekit.runs import Run as Run
     from featurekit.runs import open_run as open_run
     from featurekit.snapshots import snapshot as snapshot
@@ -58,6 +61,7 @@ _HOMES = {
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",
         "job": "Progress check dry_run plan run verdicts",
+        "leakage": "LeakageReport scan_leakage",
         "runs": "Run open_run",
         "snapshots": "snapshot",
         "spec.expression": "col literal",

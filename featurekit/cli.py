@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from featurekit.console import (
     complain,
     count,
     described_job,
+    found_leaks,
     progress_bar,
     report,
     report_unexpected,
@@ -34,6 +36,7 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 _SHELLS = ("bash", "zsh", "tcsh", "fish")
+_FILES = ("SPEC", "INPUT", "FILE", "FILE.svg", "FILE.html", "SPEC|RUN|TABLE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
     done = False
     try:
-        text = arguments.command(arguments)
+        answer: _Answer = arguments.command(arguments)
+        text, code = (answer, 0) if isinstance(answer, str) else answer
         done = True
         if text:
             write(text)
@@ -75,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("FEATUREKIT_TRACEBACK") == "1":
             raise
         return report_unexpected(error, arguments)
-    return 0
+    return code
 
 
 def _parsed(argv: list[str]) -> argparse.Namespace:
@@ -85,6 +89,10 @@ def _parsed(argv: list[str]) -> argparse.Namespace:
         return made.parse_args(argv)
     end = argv.index("--")
     return made.parse_args(argv[:end], argparse.Namespace(beam=argv[end + 1 :]))
+
+
+_Answer = str | tuple[str, int]
+"""What a command prints, with its exit code where that is not 0."""
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -238,13 +246,42 @@ def _snapshot(arguments: argparse.Namespace) -> str:
     return "\n".join([f"{arguments.out}: what was known at {arguments.as_of}", *lines])
 
 
+def _leakage(arguments: argparse.Namespace) -> _Answer:
+    from featurekit.leakage import Thresholds, scan_leakage
+    from featurekit.report.page import check_report_target
+
+    limits = Thresholds()
+    if (least := arguments.threshold) is not None:
+        limits = replace(limits, warning=least, critical=max(least, limits.critical))
+    out = None if arguments.out is None else Path(arguments.out)
+    if out is not None:
+        check_report_target(out, arguments.overwrite)
+    with progress_bar(shown=not arguments.json) as progress:
+        found = scan_leakage(
+            arguments.subject, label=arguments.label, split=arguments.split,
+            entity=arguments.entity, time=arguments.time, exclude=arguments.exclude,
+            seed=arguments.seed, thresholds=limits, progress=progress,
+        )  # fmt: skip
+        if out is not None:
+            found.to_html(out, overwrite=arguments.overwrite)
+    failing = found.fails(arguments.fail_on)
+    made = found.to_dict()
+    if arguments.json:
+        gate = {"fail_on": arguments.fail_on, "failing": failing}
+        return as_json({**made, "gate": gate}), int(failing > 0)
+    lines = [*found_leaks(made, arguments.out)]
+    if failing:
+        lines.append(f"{count(failing, 'finding')} too many: --fail-on {arguments.fail_on}")
+    return "\n".join(lines), int(failing > 0)
+
+
 def _completion(arguments: argparse.Namespace) -> str:
     import shtab
 
     made = parser()
     for command in _commands(made).values():
         for action in command._actions:  # noqa: SLF001  (argparse offers no other way)
-            if action.metavar in ("SPEC", "INPUT", "FILE", "FILE.svg"):
+            if action.metavar in _FILES:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             elif action.metavar in ("DIR", "RUN"):
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
@@ -263,7 +300,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(title="commands", required=True)
 
     def command(
-        name: str, function: Callable[[argparse.Namespace], str]
+        name: str, function: Callable[[argparse.Namespace], _Answer]
     ) -> argparse.ArgumentParser:
         text = _HELP[name]
         added = commands.add_parser(
@@ -386,6 +423,25 @@ def parser() -> argparse.ArgumentParser:
     bigquery(snapshot)
     json(snapshot, "what was written")
 
+    leakage = command("leakage", _leakage)
+    text = "a spec, the folder of a run, or a table: a Parquet or CSV file, or a glob in quotes"
+    leakage.add_argument("subject", metavar="SPEC|RUN|TABLE", help=text)
+    for role, text in _ROLES.items():
+        leakage.add_argument(f"--{role}", metavar="COLUMN", help=text)
+    text = "a column that is no feature; may be given again (default: the keys of a spec)"
+    leakage.add_argument("--exclude", metavar="COLUMN", action="append", default=[], help=text)
+    text = "write the report, and the same as JSON beside it (default: print a summary only)"
+    leakage.add_argument("--out", metavar="FILE.html", help=text)
+    flag(leakage, "--overwrite", "replace a report that stands there (default: refuse)")
+    text = "exit with 1 where a finding is so bad, or worse (default: critical)"
+    leakage.add_argument("--fail-on", choices=("critical", "warning", "never"),
+                         default="critical", help=text)  # fmt: skip
+    text = "the strength of a feature alone, AUC or R2, from which it is a warning (default: 0.9)"
+    leakage.add_argument("--threshold", metavar="X", type=_share, help=text)
+    text = "the seed of all that is drawn (default: 0)"
+    leakage.add_argument("--seed", metavar="N", type=_seed, default=0, help=text)
+    json(leakage, "all that was found")
+
     completion = command("completion", _completion)
     completion.add_argument("shell", choices=_SHELLS, help="the shell to complete for")
     return made
@@ -396,6 +452,29 @@ def _commands(made: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParse
                if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001  # fmt: skip
     return dict(choices[0])
 
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"a threshold lies between 0 and 1, got {text!r}")
+    return value
+
+
+_ROLES = {
+    "label": "the label; a table needs to be told (default: the label of the spec)",
+    "split": "the split, of a table: train and other values (default: none, or that of the spec)",
+    "entity": "whose row it is; a key of the spec (default: the key that aggregations go by)",
+    "time": "when the prediction is made; a key of the spec (default: as predict_at or split say)",
+}
 
 _EPILOG = """\
 start:
@@ -473,6 +552,18 @@ seen, were a prediction made at that time.
 examples:
   featurekit snapshot flights.yaml --as-of 2013-12-01 --out snapshots/december
   featurekit snapshot flights.yaml --as-of 2013-12-01T06:00-05:00 --out now --only tail""",
+    "leakage": """\
+Look for features that know more of the label than they can.
+
+A spec is computed first, without TensorFlow, and nothing of it is kept; leaks that the spec
+alone shows are refused as in check. What is found is suspicious, not proven: a strong
+legitimate feature looks the same, and when its columns become known settles it.
+
+examples:
+  featurekit leakage flights.yaml
+  featurekit leakage runs/1 --out leakage.html --fail-on warning
+  featurekit leakage 'export/*.parquet' --label churned --entity customer --exclude row_id
+  featurekit leakage wine.csv --label cultivar --json | jq '.scan.findings[].kind'""",
     "completion": """\
 Print a script that teaches your shell to complete featurekit.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from shlex import quote
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
     from featurekit.runs import Run
 
 __all__ = [
-    "as_json", "complain", "count", "progress_bar", "remark", "report", "report_unexpected",
-    "summary", "write",
+    "as_json", "complain", "count", "described_job", "found_leaks", "progress_bar", "remark",
+    "report", "report_unexpected", "summary", "write",
 ]  # fmt: skip
 
 UNEXPECTED = 4
+WIDTH = 100
+FINDINGS = 20
+NOTES = 5
+STRONGEST = 3
+"""So many findings are printed, so many notes and features named; the report has them all."""
 
 
 @contextmanager
@@ -122,6 +128,72 @@ def described_job(job: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {phase}: {count(number, 'step')}"
 
 
+def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
+    """Yield the lines that say which leaks were found, the worst first.
+
+    Args:
+        report: The content of a leakage report.
+        out: Where it was written, if it was.
+    """
+    from featurekit.report.leakage import findings, roles, said, strength_name, verdict
+
+    of, every = report["of"], findings(report)
+    yield f"{of['name']}: {verdict(report)}"
+    known, unknown = roles(of)
+    rest = f"; not known: {', '.join(unknown)}" if unknown else ""
+    yield f"  {', '.join(f'{role} {what}' for role, what in known.items())}{rest}"
+    flagged = [found for found in every if found["severity"] != "note"]
+    if strongest := list(report["scan"]["features"].items())[:STRONGEST]:
+        numbers = ", ".join(f"{_called(name)} {held['strength']:.3f}" for name, held in strongest)
+        yield f"  strongest alone ({strength_name(report)}): {numbers}"
+    before = None
+    for found in flagged[:FINDINGS]:
+        group = (found["severity"], found["kind"])
+        if group != before:
+            yield ""
+        shown = ", ".join(map(_called, found["features"]))
+        yield f"{found['severity']}  {found['kind']}  {shown}".rstrip()
+        yield from _wrapped(f"{said(found, report)} {_rest(found)}")
+        if found["advice"] and group != before:
+            yield from _wrapped(f"-> {found['advice']}")
+        before = group
+    if every:
+        yield ""
+    if len(flagged) > FINDINGS:
+        yield f"and {count(len(flagged) - FINDINGS, 'more finding')}"
+    if notes := every[len(flagged) :]:
+        named = [f"{found['kind']} {', '.join(found['features'])}".rstrip() for found in notes]
+        more = ", ..." if len(notes) > NOTES else ""
+        yield f"{count(len(notes), 'note')} in --json and --out: {', '.join(named[:NOTES])}{more}"
+    caveat = report["scan"].get("caveat")
+    if caveat and any(caveat in found["message"] for found in flagged):
+        yield from textwrap.wrap(f"{caveat}.", WIDTH)
+    if out is not None:
+        yield f"the report: {out}"
+
+
+def _called(name: str) -> str:
+    return name or "''"
+
+
+def _rest(found: Mapping[str, Any]) -> str:
+    """Return what of a finding's effect its message leaves unsaid."""
+    from featurekit.report.leakage import effect_text
+
+    effect = found.get("effect")
+    if effect is None or effect["value"] is None:
+        return ""
+    value, text = effect["value"], effect_text(effect)
+    told, _, interval = text.partition(" (")
+    if not any(said in found["message"] for said in (told, f"{value:.1%}", f"{value:.2%}")):
+        return f"{text}."
+    return f"{interval[:1].upper()}{interval[1:].rstrip(')')}." if interval else ""
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
 def count(number: int, what: str) -> str:
     """Return a number with what it counts, in the plural where it takes one."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
@@ -134,7 +206,8 @@ def report(error: FeatureKitError, arguments: argparse.Namespace) -> int:
     elif isinstance(error, SpecErrors):
         for problem in error.problems:
             _print(sys.stderr, _one_line(str(problem)))
-        where = arguments.spec if hasattr(arguments, "spec") else arguments.run
+        given = vars(arguments)
+        where = next(given[name] for name in ("spec", "run", "subject") if name in given)
         complain(f"{count(len(error.problems), 'problem')} in {where}")
     else:
         complain(_one_line(str(error)))

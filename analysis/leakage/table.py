@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from featurekit.analysis.leakage.histograms import Labels
+from featurekit.analysis.leakage.times import as_time
 from featurekit.errors import DataError, UsageError, closest
 from featurekit.sources import open_table, polars_errors
 from featurekit.spec.objects import Source
@@ -221,6 +222,9 @@ def open_rows(
     for _, name in named:
         if name in skipped:
             raise DataError(f"column {name!r} holds {schema[name]}, which is not one value a row")
+    if time is not None and time != label:
+        columns = [column for column in columns if column.meta.output_name() != time]
+        columns.append(as_time(frame, time, schema[time]))
     known = has_label(label, schema[label])
     every = frame.select(columns)
     frame = every.filter(known)

@@ -76,9 +76,17 @@ class Measured:
     shift: float | None = None
     support: tuple[float, float] = (0.0, 0.0)
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% interval of an area; `None` for an R2."""
+        if self.way.endswith("R2") or not all(self.support):
+            return None
+        return auc_interval(self.strength, *self.support)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {name: plain(value) for name, value in vars(self).items()}
+        numbers = {**vars(self), "interval": self.interval}
+        return {name: plain(value) for name, value in numbers.items()}
 
 
 def random_for(seed: int, name: str) -> np.random.Generator:

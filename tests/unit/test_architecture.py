@@ -29,6 +29,7 @@ LAYERS = (
     ("job", "schema", "snapshots", "transformer"),
     ("analysis", "beam"),
     ("report",),
+    ("leakage",),
     ("console", "cli", "__main__"),
 )
 """From the bottom to the top; a module may import its own layer and those before it."""

@@ -92,6 +92,7 @@ def test_the_commands_are_these() -> None:
         "schema",
         "apply",
         "snapshot",
+        "leakage",
         "completion",
     ]
 

@@ -1,0 +1,1 @@
+"""Reports as HTML: they render what an analysis found, and compute nothing."""

@@ -1,0 +1,128 @@
+"""What a report shows of the verdicts on a spec: the line of time, the waivers, and the chains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from featurekit.report.page import name, table, text
+from featurekit.report.pictures import Event, time_line
+from featurekit.types import duration_text
+
+__all__ = ["line_of_time", "static_table", "waivers"]
+
+_TONES = {"leak": "critical", "unproven": "warning", "proven": "good"}
+_ORDER = tuple(_TONES)
+USES = 5
+"""So many columns of a feature are told."""
+_DAY = 86_400 * 1_000_000
+
+
+def _rank(verdict: str) -> int:
+    return _ORDER.index(verdict) if verdict in _ORDER else len(_ORDER)
+
+
+def line_of_time(static: Mapping[str, Any]) -> str:
+    """Return when each column becomes known, against the prediction; the worst first."""
+    columns: dict[tuple[Any, ...], list[str]] = {}
+    for feature, verdict in static.get("verdicts", {}).items():
+        for use in verdict.get("uses", ()):
+            known, used = use.get("offset_known"), use.get("offset_used")
+            offset = None if known is None or used is None else known - used
+            key = (
+                use.get("verdict"), offset, use["column"], use.get("source"), use.get("known_at")
+            )  # fmt: skip
+            columns.setdefault(key, []).append(feature)
+    if not columns:
+        return ""
+
+    def order(key: tuple[Any, ...]) -> tuple[Any, ...]:
+        verdict, offset, column, source, _ = key
+        return (_rank(verdict), offset is not None, -(offset or 0), column, str(source))
+
+    events = []
+    for key in sorted(columns, key=order):
+        verdict, offset, column, source, known_at = key
+        called = column if not source else f"{column} ({source})"
+        count = len(columns[key])
+        called += f", in {count:,} features" if count > 1 else ""
+        events.append(Event(called, offset, _TONES.get(verdict, "plain"), _shown(offset, known_at)))
+    return (
+        '<p class="muted">Each mark is when a column is known, seen from the prediction; left of '
+        "the line is before it. A band means that the spec alone cannot tell.</p>\n"
+        f"{time_line(events)}"
+    )
+
+
+def _shown(offset: int | None, known_at: str | None) -> str:
+    if offset is None:
+        return "never before" if known_at is None else f"at {known_at}"
+    if offset == 0:
+        return "at the prediction"
+    return f"{_duration(abs(offset))} {'before' if offset < 0 else 'after'}"
+
+
+def _duration(microseconds: int) -> str:
+    """Return a duration as days and what is left of them: `29d 22h`."""
+    days, rest = divmod(microseconds, _DAY)
+    parts = ([f"{days}d"] if days else []) + ([duration_text(rest)] if rest else [])
+    return " ".join(parts)
+
+
+def static_table(static: Mapping[str, Any]) -> str:
+    """Return the verdict on every feature with the chain down to what decided it."""
+    verdicts = static.get("verdicts", {})
+    if not verdicts:
+        return ""
+    counts = dict.fromkeys(reversed(_ORDER), 0)
+    for entry in verdicts.values():
+        counts[entry["verdict"]] = counts.get(entry["verdict"], 0) + 1
+    told = ", ".join(f"{count:,} {text(verdict)}" for verdict, count in counts.items() if count)
+
+    def rows() -> Iterator[list[tuple[str, object]]]:
+        for feature, entry in sorted(verdicts.items(), key=lambda item: _rank(item[1]["verdict"])):
+            verdict = entry["verdict"]
+            uses = entry.get("uses", ())
+            why = [use for use in uses if use.get("verdict") != "proven"] or list(uses)
+            reasons = "".join(f"<div>{_reason(use)}</div>" for use in why[:USES])
+            if len(why) > USES:
+                reasons += f"<div>and {len(why) - USES:,} more</div>"
+            notes = ["waived"] if entry.get("waiver") else []
+            notes += ["made of the label"] if entry.get("label") else []
+            fitted = entry.get("fitted_on")
+            notes += [f"fitted on {fitted}"] if fitted else []
+            yield [
+                (name(feature), feature),
+                (text(verdict), _rank(verdict)),
+                (text(", ".join(notes)), ", ".join(notes)),
+                (f"<div>{reasons}</div>", None),
+            ]
+
+    listed = table("Verdicts, the worst first", ("feature", "verdict", "notes", "uses"), rows())
+    return f"<p>{told}.</p>\n{listed}"
+
+
+def _reason(use: Mapping[str, Any]) -> str:
+    chain = " → ".join(name(link) for link in use.get("chain") or [use["column"]])
+    known = use.get("known_at")
+    when = f", known at {name(known)}" if known else ""
+    used = use.get("used_at")
+    when += f", used at {name(used)}" if used else ""
+    why = f": {text(use['reason'])}" if use.get("reason") else ""
+    return f"{chain}{when}{why}"
+
+
+def waivers(static: Mapping[str, Any]) -> str:
+    """Return the waivers that a spec grants, each with its reason and its end."""
+    rows: list[list[tuple[str, object]]] = [
+        [
+            (name(feature), feature),
+            (f"<span>{text(entry['waiver'].get('reason') or '')}</span>", None),
+            (text(entry["waiver"].get("until") or "no end"), entry["waiver"].get("until")),
+        ]
+        for feature, entry in static.get("verdicts", {}).items()
+        if entry.get("waiver")
+    ]
+    if not rows:
+        return ""
+    return table("What the spec lets pass", ("feature", "reason", "until"), rows)
