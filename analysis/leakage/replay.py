@@ -21,7 +21,7 @@ import polars as pl
 from featurekit.analysis.leakage.replay_change import Mode
 from featurekit.analysis.leakage.replay_compare import differing
 from featurekit.analysis.leakage.replay_graph import Graph
-from featurekit.analysis.leakage.replay_known import Cell, Known, Knowledge
+from featurekit.analysis.leakage.replay_known import Cell, Knowledge, Known
 from featurekit.analysis.leakage.replay_result import (
     FeatureReplay,
     Mismatch,
@@ -150,7 +150,9 @@ def _with_tables(spec: Spec, tables: Mapping[str, Any]) -> Spec:
     if not tables:
         return spec
     sources = {
-        name: replace(source, path=None, table=None, data=tables[name]) if name in tables else source
+        name: replace(source, path=None, table=None, data=tables[name])
+        if name in tables
+        else source
         for name, source in spec.sources.items()
     }
     return replace(spec, sources=FrozenMapping(sources))
@@ -202,7 +204,9 @@ def _nearness(graph: Graph, opened: Mapping[str, Table], frame: pl.DataFrame) ->
         if past.event_time is None or (past.source, past.keys) in done:
             continue
         done.add((past.source, past.keys))
-        keys = {f"~by {key.fingerprint}": other for key, other in zip(node.keys, past.keys, strict=True)}
+        keys = {
+            f"~by {key.fingerprint}": other for key, other in zip(node.keys, past.keys, strict=True)
+        }
         source = graph.resolved.spec.sources[past.source]
         events = computed_rows(opened[past.source], source, {**keys, EVENT: past.event_time})
         events = events.filter(pl.col(EVENT).is_not_null()).sort(EVENT)
@@ -213,7 +217,9 @@ def _nearness(graph: Graph, opened: Mapping[str, Table], frame: pl.DataFrame) ->
         gap = (pl.col(EVENT) - pl.col(AT)).dt.total_microseconds().alias("~gap")
         with polars_errors(f"source {past.source!r}"):
             found = joined.select("~place", gap).sort("~place").collect()["~gap"]
-        nearest = found if nearest is None else pl.select(pl.min_horizontal(nearest, found)).to_series()
+        nearest = (
+            found if nearest is None else pl.select(pl.min_horizontal(nearest, found)).to_series()
+        )
     return nearest
 
 
@@ -230,7 +236,9 @@ def _baseline(
     with polars_errors(f"source {table.name!r}"):
         found = made.select("~row", *resolved.features, *names).collect()
     found = wanted.join(found, on="~row", how="left", maintain_order="left")
-    keys = found.select(pl.col(given).alias(name) for given, name in zip(names, resolved.keys, strict=True))
+    keys = found.select(
+        pl.col(given).alias(name) for given, name in zip(names, resolved.keys, strict=True)
+    )
     return found.select(list(resolved.features)), keys
 
 
@@ -281,7 +289,8 @@ class _Compared:
         )
         differs = self.differs[name, Mode.DELETE] | self.differs[name, Mode.POISON]
         verdict: Verdict = "untested" if undeclared or not len(differs) else "clean"
-        first, blamed = None, ()
+        first: Mismatch | None = None
+        blamed: tuple[Cell, ...] = ()
         if differs.any():
             verdict = "leak"
             place, mode, value = self.first[name]

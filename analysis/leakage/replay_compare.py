@@ -92,8 +92,8 @@ def rate_bound(events: int, trials: int, level: float = 0.95) -> float:
         >>> round(rate_bound(0, 100), 4)
         0.0295
 
-    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of
-    the Binomial", Biometrika 26 (1934); the beta form is that of Brown, Cai and DasGupta (2001).
+    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case
+    of the Binomial", Biometrika 26 (1934); as a beta quantile in Brown, Cai and DasGupta (2001).
     """
     if not 0 <= events <= trials:
         raise UsageError(f"{events} of {trials} is no share")

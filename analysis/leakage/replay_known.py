@@ -14,7 +14,7 @@ from featurekit.leaks import Leaks
 from featurekit.spec.expression import Expression
 from featurekit.spec.objects import UNDECLARED, Column, Spec
 
-__all__ = ["Cell", "Known", "Knowledge"]
+__all__ = ["Cell", "Knowledge", "Known"]
 
 
 class Known(enum.Enum):

@@ -12,7 +12,7 @@ import polars as pl
 __all__ = ["sample_examples"]
 
 _EVEN, _KEYS = 0.6, 0.2
-"""The shares that are drawn evenly over time, and from keys; the rest is where the future is near."""
+"""The shares that are drawn evenly over time, and by keys; the rest is where events follow."""
 
 Places = npt.NDArray[np.int64]
 
@@ -36,8 +36,8 @@ def sample_examples(
         seed: The seed.
 
     Returns:
-        The places of the chosen examples in `moments`, in order of time; and for each whether it was
-        drawn evenly over time.
+        The places of the chosen examples in `moments`, in order of time; and for each whether it
+        was drawn evenly over time.
     """
     frame = moments.with_row_index("~place").with_columns(
         pl.Series("~near", nearness) if nearness is not None else pl.lit(None).alias("~near")

@@ -261,7 +261,8 @@ class Worlds:
         if mode is not None:
             own = self.own.without_future(own, mode, only)
         own = own.with_columns(
-            pl.col(WORLD).alias(self.world), pl.col(AT).cast(pl.Datetime("us", "UTC")).alias(self.at)
+            pl.col(WORLD).alias(self.world),
+            pl.col(AT).cast(pl.Datetime("us", "UTC")).alias(self.at),
         )
         kept = [cell.column for cell in self.own.cells] + [self.world, self.at]
         examples = own.select(kept).collect()
@@ -279,9 +280,7 @@ class Worlds:
             list(self.graph.features)
         ).collect()  # fmt: skip
 
-    def _values(
-        self, group: _Group, examples: pl.DataFrame, past: pl.DataFrame
-    ) -> list[pl.Series]:
+    def _values(self, group: _Group, examples: pl.DataFrame, past: pl.DataFrame) -> list[pl.Series]:
         name = group.nodes[0].aggregate.history.source
         # Typed already: what the spec declares of them does not apply any more.
         own, other = Source(data=examples), Source(data=past)
