@@ -8,7 +8,7 @@ the reason; see `featurekit.analysis.leakage.replay_function` for features of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from featurekit.analysis.leakage.replay_result import (
 from featurekit.analysis.leakage.replay_sample import sample_examples
 from featurekit.analysis.leakage.replay_statistics import replay_statistics
 from featurekit.analysis.leakage.replay_tables import AT, EVENT
-from featurekit.analysis.leakage.replay_worlds import Worlds
+from featurekit.analysis.leakage.replay_worlds import Variant, Worlds
 from featurekit.engines import history, local
 from featurekit.engines.rows import computed_rows, lower, typed_rows
 from featurekit.errors import UsageError, closest
@@ -187,7 +187,8 @@ def _chosen(
     if "~label" in frame.columns:
         frame = frame.filter(pl.col("~label").is_not_null())
     frame = frame.select("~row", AT, *named, order.alias("~order"))
-    near = _nearness(graph, opened, frame) if AT in outputs else None
+    choosing = AT in outputs and size is not None and size < frame.height
+    near = _nearness(graph, opened, frame) if choosing else None
     places, even = sample_examples(
         frame, list(named), near, frame.height if size is None else size, seed
     )
@@ -267,8 +268,8 @@ class _Compared:
         for name, cells in self.graph.reads.items():
             for cell in cells:
                 self.changed[name][places] |= unknown[cell].to_numpy()
-        for mode in Mode:
-            found = self.worlds.compute(rows, mode)
+        answers = self.worlds.compute(rows, [Variant(mode) for mode in Mode])
+        for mode, found in zip(Mode, answers, strict=True):
             for name in found.columns:
                 flags = self.differing(name, places, found[name])
                 self.differs[name, mode][places] = flags
@@ -314,16 +315,16 @@ class _Compared:
         rows = self.worlds.rows.filter(pl.Series(np.isin(self.worlds.rows["~world"], places)))
         unknown = self.worlds.changed(rows)
         cells = [cell for cell in self.graph.reads[name] if unknown[cell].any()]
-        found = [cell for cell in cells if self._alone(name, rows, (cell,))]
-        columns = tuple(cell for cell in found if cell.column)
-        return columns or tuple(found) or tuple(cells)
-
-    def _alone(self, name: str, rows: pl.DataFrame, only: Collection[Cell]) -> bool:
-        places = rows["~world"].to_numpy()
-        return any(
-            self.differing(name, places, self.worlds.compute(rows, mode, only)[name]).any()
-            for mode in Mode
-        )
+        if len(cells) == 1:
+            return tuple(cells)
+        alone = dict.fromkeys(cells, False)
+        variants = [Variant(mode, (cell,)) for cell in cells for mode in Mode]
+        answers = self.worlds.compute(rows, variants, (name,))
+        at = rows["~world"].to_numpy()
+        for number, answer in enumerate(answers):
+            alone[cells[number // len(Mode)]] |= bool(self.differing(name, at, answer[name]).any())
+        found = [cell for cell in cells if alone[cell]]
+        return tuple(cell for cell in found if cell.column) or tuple(found) or tuple(cells)
 
 
 def _plain(value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 A derived column that declares itself when it is available is a cell of its own: `waiting`, known an
 hour after the planned departure, is not taken apart into a delay that is known when the aircraft
-has left. Its node is cut off, and read like a stored column.
+has left. So the spec is resolved once more, with such columns as if they were stored, and without
+anything about availability: that is what is replayed, not what the graph is made by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from featurekit.analysis.leakage.replay_known import Cell, Knowledge
@@ -20,19 +21,13 @@ from featurekit.graph import (
     StatisticRequest,
     topological,
 )
-from featurekit.resolve import Resolved
+from featurekit.resolve import Resolved, resolve
 from featurekit.spec.expression import Expression
+from featurekit.spec.objects import Column, FrozenMapping, Source, Spec
 from featurekit.typecheck import Typer
+from featurekit.types import Type
 
 __all__ = ["Graph"]
-
-
-@dataclass(frozen=True)
-class _Side:
-    """The rows of one source, as examples or as the past: how its expressions are typed and cut."""
-
-    typer: Typer
-    cuts: Mapping[Node, ColumnNode]
 
 
 class Graph:
@@ -46,19 +41,23 @@ class Graph:
     def __init__(self, resolved: Resolved, knowledge: Knowledge) -> None:
         self.resolved, self.knowledge = resolved, knowledge
         self.main = resolved.spec.examples.source
-        self._sides: dict[tuple[str, bool], _Side] = {}
-        self._cut: dict[tuple[Node, str, bool], Node] = {}
-        self.features = {
-            name: self.cut(node, self.main, True) for name, node in resolved.features.items()
-        }
+        self._typers: dict[tuple[str, bool], Typer] = {}
+        self.features = self._cut()
         self.aggregates = tuple(
             node for node in topological(self.features.values()) if isinstance(node, AggregateNode)
         )
         self.reads = {name: tuple(self._reads(node)) for name, node in self.features.items()}
 
     def typer(self, source: str, own: bool) -> Typer:
-        """Return what types the truth's expressions over a source."""
-        return self._side(source, own).typer
+        """Return what types the truth's expressions over a source, its columns not cut."""
+        if (source, own) not in self._typers:
+            typer = Typer(self.knowledge.spec.sources[source].columns, self._types(source))
+            self._typers[source, own] = typer if own else typer.widened()
+        return self._typers[source, own]
+
+    def _types(self, source: str) -> Mapping[str, Type]:
+        resolved = self.resolved
+        return resolved.types if source == self.main else resolved.past.get(source, {})
 
     def time(self, cell: Cell) -> Node | None:
         """Return the node of the time at which cells became known, where there is one."""
@@ -68,67 +67,47 @@ class Graph:
         """Return the node of an expression of the truth, not cut."""
         return self.typer(source, own).node(expression)
 
+    def speaking(self, source: str) -> list[str]:
+        """Return the derived columns of a source that say themselves when they are known."""
+        columns = self.knowledge.spec.sources[source].columns
+        return [name for name, column in columns.items() if self.knowledge.speaks(column)]
+
     def derived(self, source: str, own: bool) -> dict[str, Node]:
         """Return the nodes that were cut off, by the name of their column."""
-        return {column.name: node for node, column in self._side(source, own).cuts.items()}
+        return {name: self.typer(source, own).name(name) for name in self.speaking(source)}
 
     def fitted(self, fitted: Mapping[StatisticRequest, Any]) -> dict[StatisticRequest, Any]:
         """Return fitted statistics under the names that they have in the cut graph."""
-        made = dict(fitted)
-        for node in topological(self.resolved.features.values()):
-            if isinstance(node, OperationNode) and node.statistics:
-                cut = self.cut(node, self.main, True)
-                assert isinstance(cut, OperationNode)
-                for old, new in zip(node.statistics, cut.statistics, strict=True):
-                    made[new] = fitted[old]
+        made: dict[StatisticRequest, Any] = {}
+        seen: set[tuple[Node, Node]] = set()
+        stack = [(self.resolved.features[name], cut) for name, cut in self.features.items()]
+        while stack:
+            whole, cut = stack.pop()
+            if (whole, cut) in seen or not isinstance(cut, OperationNode):
+                continue
+            seen.add((whole, cut))
+            assert isinstance(whole, OperationNode)
+            for old, new in zip(whole.statistics, cut.statistics, strict=True):
+                made[new] = fitted[old]
+            stack.extend(zip(whole.sources, cut.sources, strict=True))
         return made
 
-    def _side(self, source: str, own: bool) -> _Side:
-        if (source, own) not in self._sides:
-            resolved, truth = self.resolved, self.knowledge.spec.sources[source]
-            types = resolved.types if source == self.main else resolved.past.get(source, {})
-            typer = Typer(truth.columns, types)
-            typer = typer if own else typer.widened()
-            cuts: dict[Node, ColumnNode] = {}
-            for name, column in truth.columns.items():
-                if self.knowledge.speaks(column):
-                    node = typer.name(name)
-                    cuts[node] = ColumnNode.of(name, node.type)
-            self._sides[source, own] = _Side(typer, cuts)
-        return self._sides[source, own]
-
-    def cut(self, node: Node, source: str, own: bool) -> Node:
-        """Return a node over the rows of a source with its derived columns cut off."""
-        key = (node, source, own)
-        if key not in self._cut:
-            self._cut[key] = self._made(node, source, own)
-        return self._cut[key]
-
-    def _made(self, node: Node, source: str, own: bool) -> Node:
-        side = self._side(source, own)
-        if node in side.cuts:
-            return side.cuts[node]
-        if isinstance(node, OperationNode):
-            inputs = tuple(self.cut(entry, source, own) for entry in node.sources)
-            if inputs == node.sources:
-                return node
-            return OperationNode.of(node.operation, inputs, node.type)
-        if isinstance(node, AggregateNode):
-            aggregate = node.aggregate
-            of = aggregate.history.source
-            history = replace(
-                aggregate.history,
-                keys=tuple(self.cut(key, of, False) for key in aggregate.history.keys),
-            )
-            aggregate = replace(
-                aggregate,
-                values=tuple(self.cut(value, of, False) for value in aggregate.values),
-                where=None if aggregate.where is None else self.cut(aggregate.where, of, False),
-                history=history,
-            )
-            keys = tuple(self.cut(key, source, own) for key in node.keys)
-            return replace(node, aggregate=aggregate, keys=keys)
-        return node
+    def _cut(self) -> Mapping[str, Node]:
+        """Return the features with the columns that speak for themselves as if they were stored."""
+        spec = self.resolved.spec
+        sources, types = {}, {}
+        for name, source in spec.sources.items():
+            if name not in self.knowledge.spec.sources:
+                continue
+            stored = self.derived(name, own=True) if self._types(name) else {}
+            sources[name] = _silent(source, stored)
+            types[name] = {**self._types(name), **{key: of.type for key, of in stored.items()}}
+        silent = Spec(
+            sources, replace(spec.examples, label=None), spec.features, spec.aggregations,
+            spec.lookups, base=spec.base,
+        )  # fmt: skip
+        others = {name: of for name, of in types.items() if name != self.main and of}
+        return resolve(silent, types[self.main], others).features
 
     def _reads(self, feature: Node) -> Iterator[Cell]:
         """Yield every cell below a feature once: of the own row, and of past rows."""
@@ -152,3 +131,14 @@ class Graph:
             if isinstance(below, ColumnNode):
                 yield self.knowledge.cell(of, below.name, own=False)
         yield self.knowledge.rows(of)
+
+
+def _silent(source: Source, stored: Mapping[str, Node]) -> Source:
+    """Return a source that says nothing of availability, with some derived columns as stored."""
+    columns = {
+        name: Column(type=column.type)
+        if name in stored
+        else replace(column, available=None, available_at=None)
+        for name, column in source.columns.items()
+    }
+    return replace(source, available_at=None, columns=FrozenMapping(columns))

@@ -7,7 +7,7 @@ future that is deleted or poisoned at another time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,17 +27,31 @@ from featurekit.spec.objects import Examples, Source, Spec
 from featurekit.transforms.base import polars_dtype
 from featurekit.types import INT64, TIMESTAMP
 
-__all__ = ["Worlds"]
+__all__ = ["Variant", "Worlds"]
 
 WORLD, ROW = "~world", "~row"
-_MOST = 4_000_000
+_MOST = 2_000_000
 """So many rows of the past are laid out at once."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What becomes of the future of some worlds.
+
+    Args:
+        mode: Whether it is deleted or poisoned; `None` leaves it as it is.
+        only: The cells that are touched; all by default.
+    """
+
+    mode: Mode | None
+    only: Collection[Cell] | None = None
 
 
 @dataclass(frozen=True)
 class _Group:
     """Aggregates over one source by one key, and the rows of that source."""
 
+    name: str
     nodes: tuple[AggregateNode, ...]
     table: Table
     frame: pl.DataFrame
@@ -72,7 +86,9 @@ class Worlds:
         )
         self.own = self._own_table()
         self.rows = self._own_rows(examples)
-        self.groups = [self._group(nodes) for nodes in self._alike()]
+        self.groups = [
+            self._group(f"past{place}", nodes) for place, nodes in enumerate(self._alike())
+        ]
         self.sizes = self._sizes()
 
     # The rows
@@ -145,7 +161,7 @@ class Worlds:
             found.setdefault((of.source, of.keys, node.keys), []).append(node)
         yield from (tuple(nodes) for nodes in found.values())
 
-    def _group(self, nodes: tuple[AggregateNode, ...]) -> _Group:
+    def _group(self, called: str, nodes: tuple[AggregateNode, ...]) -> _Group:
         name = nodes[0].aggregate.history.source
         cells: dict[Cell, None] = {}
         for node in nodes:
@@ -191,20 +207,20 @@ class Worlds:
             if of.event_time is not None:
                 event = ColumnNode.of(happened, TIMESTAMP)
                 frame = frame.with_columns(pl.col(times[of.event_time]).alias(happened))
-            made.append(self._in_a_world(node, column if parts else None, event))
+            made.append(self._in_a_world(called, node, column if parts else None, event))
         frame = frame.drop(times.values())
         asking = tuple(f"~own {key.fingerprint}" for key in first.keys)
         return _Group(
-            tuple(made), table, _with_low(frame, [cell.column for cell in columns]), asking
+            called, tuple(made), table, _with_low(frame, [cell.column for cell in columns]), asking
         )
 
     def _in_a_world(
-        self, node: AggregateNode, effect: str | None, event: ColumnNode | None
+        self, called: str, node: AggregateNode, effect: str | None, event: ColumnNode | None
     ) -> AggregateNode:
         world = ColumnNode.of(self.world, INT64)
         past = node.aggregate.history
         past = replace(
-            past, keys=(*past.keys, world), event_time=event,
+            past, source=called, keys=(*past.keys, world), event_time=event,
             effect=() if effect is None else (ColumnNode.of(effect, TIMESTAMP),),
         )  # fmt: skip
         return replace(
@@ -248,49 +264,74 @@ class Worlds:
             yield self.rows.filter(pl.Series(part == number))
 
     def compute(
-        self, rows: pl.DataFrame, mode: Mode | None, only: Collection[Cell] | None = None
-    ) -> pl.DataFrame:
-        """Return the features of some worlds, a row for each.
+        self,
+        rows: pl.DataFrame,
+        variants: Sequence[Variant],
+        names: Collection[str] | None = None,
+    ) -> list[pl.DataFrame]:
+        """Return the features of some worlds, a row for each, in several variants.
 
         Args:
             rows: Their own rows.
-            mode: What becomes of the future; `None` leaves it as it is.
-            only: The cells that are touched; all by default.
+            variants: What becomes of the future. All variants are computed together.
+            names: The features; all by default.
         """
-        own = rows.lazy()
-        if mode is not None:
-            own = self.own.without_future(own, mode, only)
-        own = own.with_columns(
-            pl.col(WORLD).alias(self.world),
-            pl.col(AT).cast(pl.Datetime("us", "UTC")).alias(self.at),
-        )
-        kept = [cell.column for cell in self.own.cells] + [self.world, self.at]
-        examples = own.select(kept).collect()
+        features = {
+            name: node for name, node in self.graph.features.items()
+            if names is None or name in names
+        }  # fmt: skip
+        used = {node.text for node in topological(features.values())}
+        groups = [
+            group for group in self.groups
+            if not used.isdisjoint(node.text for node in group.nodes)
+        ]  # fmt: skip
+        own = [self._varied(self.own, rows.lazy(), place, of) for place, of in enumerate(variants)]
+        kept = [*(cell.column for cell in self.own.cells), self.world, self.at]
+        at = pl.col(AT).cast(pl.Datetime("us", "UTC")).alias(self.at)
+        examples = pl.concat([frame.with_columns(at).select(kept) for frame in own]).collect()
         made = examples
-        for group in self.groups:
-            past = self._past(group, rows)
-            if mode is not None:
-                past = group.table.without_future(past, mode, only)
-            past = past.with_columns(pl.col(WORLD).alias(self.world))
-            columns = [name for name in past.collect_schema() if not name.startswith("~")]
-            values = self._values(group, examples, past.select(columns).collect())
+        if groups:
+            pasts = {}
+            for group in groups:
+                laid = self._past(group, rows).collect().lazy()
+                frames = [
+                    self._varied(group.table, laid, place, of) for place, of in enumerate(variants)
+                ]
+                past = pl.concat(frames)
+                stored = [name for name in past.collect_schema() if not name.startswith("~")]
+                pasts[group.name] = past.select(stored).collect()
+            values = self._values(groups, examples, pasts)
             # A column that is called like an output stands back, as in a run.
             made = made.drop([column.name for column in values], strict=False).hstack(values)
-        return lower(made.lazy(), self.graph.features, self.fitted).select(
-            list(self.graph.features)
-        ).collect()  # fmt: skip
+        found = lower(made.lazy(), features, self.fitted).select(list(features)).collect()
+        return [found.slice(place * rows.height, rows.height) for place in range(len(variants))]
 
-    def _values(self, group: _Group, examples: pl.DataFrame, past: pl.DataFrame) -> list[pl.Series]:
-        name = group.nodes[0].aggregate.history.source
+    def _varied(
+        self, table: Table, frame: pl.LazyFrame, place: int, variant: Variant
+    ) -> pl.LazyFrame:
+        """Return rows in a variant, under numbers of worlds that are its own."""
+        if variant.mode is not None:
+            frame = table.without_future(frame, variant.mode, variant.only)
+        number = pl.col(WORLD) + place * self.rows.height
+        return frame.with_columns(number.alias(self.world))
+
+    def _values(
+        self,
+        groups: Sequence[_Group],
+        examples: pl.DataFrame,
+        pasts: Mapping[str, pl.DataFrame],
+    ) -> list[pl.Series]:
         # Typed already: what the spec declares of them does not apply any more.
-        own, other = Source(data=examples), Source(data=past)
-        spec = Spec({name: other}, Examples(name), {"none": "none"})
+        sources = {name: Source(data=frame) for name, frame in pasts.items()}
+        spec = Spec(sources, Examples(groups[0].name), {"none": "none"})
+        nodes = [node for group in groups for node in group.nodes]
+        tables = {name: _opened(name, frame) for name, frame in pasts.items()}
+        own = Source(data=examples)
         frame = history.compute(
-            group.nodes, spec, _opened("~examples", examples), {name: _opened(name, past)},
-            declared=own,
-        ).collect()  # fmt: skip
+            nodes, spec, _opened("~examples", examples), tables, declared=own
+        ).collect()
         made = []
-        for node in group.nodes:
+        for node in nodes:
             column = frame[node.text].cast(polars_dtype(node.type))
             if node.type.is_float and node.type.width is None:
                 column = column.fill_nan(None)
