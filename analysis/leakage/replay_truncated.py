@@ -182,19 +182,25 @@ class Truncated:
         return made
 
     def candidates(self, moment: Any) -> tuple[list[Cell], list[Cell]]:
-        """Return the columns, and the tables' rows, of which some were not known at a moment."""
+        """Return the columns, and the tables' rows, of which some were not known at a moment.
+
+        Columns by which rows are found, and their times, count where the row is there already:
+        that a later row cannot be found without them says nothing of themselves.
+        """
         columns: list[Cell] = []
         rows: list[Cell] = []
         for name, table in self.tables.items():
-            flags = self._at(name, moment).select(each.any() for each in table.unknown()).collect()
-            found = [bool(flag) for flag in flags.row(0)]
+            unknown = dict(zip(table.cells, table.unknown(), strict=False))
             named = table.named if isinstance(table, _Examples) else frozenset()
-            columns += [
-                cell
-                for cell, flag in zip(table.cells, found, strict=False)
-                if flag and cell.column not in named
-            ]
-            if table.rows is not None and found[-1]:
+            flags = {
+                cell.column: (flag & table.there if cell.column in table.keys else flag).any()
+                for cell, flag in unknown.items() if cell.column not in named
+            }  # fmt: skip
+            missing = (~table.there).any().alias("~rows")
+            by_name = [flag.alias(column) for column, flag in flags.items()]
+            found = self._at(name, moment).select(*by_name, missing).collect().row(0, named=True)
+            columns += [cell for cell in table.cells if found.get(cell.column)]
+            if table.rows is not None and found["~rows"]:
                 rows.append(table.rows)
         return columns, rows
 

@@ -316,7 +316,7 @@ def test_a_window_that_ends_too_late_is_found(later: int, monkeypatch: pytest.Mo
 
 def windows(tables: dict[str, pl.DataFrame]) -> fk.Spec:
     """Return a spec with windows that are all right."""
-    plain = {
+    plain: dict[str, Any] = {
         "sources": {
             "rows": {"event_time": "at", "available_at": "at - 1d", "columns": {}},
             "past": {"event_time": "at", "columns": {"x": {"available_at": "seen"}}},
