@@ -27,8 +27,8 @@ def line_of_time(static: Mapping[str, Any]) -> str:
     columns: dict[tuple[Any, ...], list[str]] = {}
     for feature, verdict in static.get("verdicts", {}).items():
         for use in verdict.get("uses", ()):
-            known, used = use.get("offset_known"), use.get("offset_used")
-            offset = None if known is None or used is None else known - used
+            ahead = use.get("ahead")
+            offset = None if ahead is None else -ahead
             key = (
                 use.get("verdict"), offset, use["column"], use.get("source"), use.get("known_at")
             )  # fmt: skip
