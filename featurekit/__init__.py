@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from featurekit.job import dry_run as dry_run
     from featurekit.job import plan as plan
     from featurekit.job import run as run
+    from featurekit.job import verdicts as verdicts
     from featurekit.leakage import LeakageReport as LeakageReport
     from featurekit.leakage import scan_leakage as scan_leakage
     from featurekit.runs import Run as Run
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from featurekit.spec.objects import Source as Source
     from featurekit.spec.objects import Spec as Spec
     from featurekit.spec.objects import Split as Split
+    from featurekit.spec.objects import Waiver as Waiver
     from featurekit.spec.yaml import load_spec as load_spec
     from featurekit.transformer import FeatureTransformer as FeatureTransformer
 
@@ -58,12 +60,12 @@ _HOMES = {
         "engines.bigquery": "BigQuery",
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",
-        "job": "Progress check dry_run plan run",
+        "job": "Progress check dry_run plan run verdicts",
         "leakage": "LeakageReport scan_leakage",
         "runs": "Run open_run",
         "snapshots": "snapshot",
         "spec.expression": "col literal",
-        "spec.objects": "Aggregation Column Examples Feature Lookup Source Spec Split",
+        "spec.objects": "Aggregation Column Examples Feature Lookup Source Spec Split Waiver",
         "spec.yaml": "load_spec",
         "transformer": "FeatureTransformer",
     }.items()
