@@ -95,6 +95,9 @@ th[aria-sort=descending] button::after{content:" ↓"}
 
 SCRIPT = """
 "use strict";
+addEventListener("beforeprint", () => {
+  for (const each of document.querySelectorAll("details")) each.open = true;
+});
 for (const table of document.querySelectorAll("table.sorts")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   const value = (row, at) => {

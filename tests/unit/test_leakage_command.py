@@ -16,6 +16,7 @@ import yaml
 
 import featurekit as fk
 from featurekit.analysis.leakage.scan import Thresholds, scan
+from featurekit.analysis.leakage.times import as_time
 from featurekit.cli import main, parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -292,6 +293,20 @@ def test_the_threshold_decides_what_is_a_warning(threshold: str, code: int) -> N
     frame.select("late", "blurred").write_parquet("some.parquet")
     line = ["leakage", "some.parquet", "--label", "late", "--fail-on", "warning"]
     assert main([*line, "--threshold", threshold]) == code
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_lower_threshold_makes_nothing_critical() -> None:
+    frame = table().with_columns(blurred=pl.col("refund") + pl.col("amount") / 33)
+    frame.select("late", "blurred").write_parquet("some.parquet")
+    assert main(["leakage", "some.parquet", "--label", "late", "--threshold", "0.6"]) == 0
+
+
+def test_text_with_zones_is_in_the_order_of_time_not_of_letters() -> None:
+    said = ["2024-05-01T10:00:00+05:00", "2024-05-01T09:00:00Z", "2024-05-01T08:00:00-02:00", None]
+    frame = pl.LazyFrame({"at": said})
+    hours = frame.select(as_time(frame, "at", pl.String()).dt.hour()).collect()["at"].to_list()
+    assert hours == [5, 9, 10, None]
 
 
 @pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M"])

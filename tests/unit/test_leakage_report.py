@@ -240,6 +240,25 @@ def test_the_line_of_time_shows_when_columns_are_known_the_worst_first() -> None
     )
 
 
+def test_a_finding_of_a_replay_has_a_card_and_is_none_of_its_numbers() -> None:
+    made = Page(leakage_page({"replay": replay(["a"])}))
+    start = made.texts.index("Replay")
+    assert made.texts.count("['a'] leak.") == 1
+    assert made.texts.index("['a'] leak.") < start
+    shown = [text for text in made.texts[start:] if text.strip()]
+    assert shown == ["Replay", "cells", "1,000", "complete", "no", "features", "cells",
+                     "mismatches", "bound", "a", "100", "12", "0.200"]  # fmt: skip
+
+
+def test_an_area_has_an_interval_and_an_r2_has_none(found: fk.LeakageReport) -> None:
+    low, high = found.to_dict()["scan"]["features"]["n"]["interval"]
+    assert 0.4 < low < 0.5 < high < 0.6
+    amounts = [1.5 * i % 7 for i in range(300)]
+    table = pl.DataFrame({"y": amounts, "x": [2 * amount for amount in amounts]})
+    numbers = fk.scan_leakage(table, label="y").to_dict()["scan"]["features"]["x"]
+    assert (numbers["way"], numbers["interval"]) == ("R2", None)
+
+
 def test_no_name_becomes_an_element_or_an_attribute() -> None:
     tame = Page(leakage_page(whole([f"n{i}" for i in range(len(HOSTILE))])))
     wild = Page(leakage_page(whole(HOSTILE)))
