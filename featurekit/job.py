@@ -260,7 +260,7 @@ def run(
             local.write_examples(made, fitted, table, folder / artifact.EXAMPLES, census)
             tell.lap("write_examples")
         if builder is not None and verifier is not None:
-            sample = sample or local.sample(made, table, folder / artifact.EXAMPLES, census)
+            sample = sample or local.sample(made, fitted, table, folder / artifact.EXAMPLES, census)
             _certify(builder, verifier, made, sample, folder, manifest, tell)
         else:
             manifest["saved_model"] = {"exported": False, "reason": _reason(installed)}

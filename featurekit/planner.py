@@ -14,6 +14,7 @@ from featurekit.graph import (
     Node,
     OperationNode,
     StatisticRequest,
+    cross_fitted,
     topological,
 )
 from featurekit.resolve import Resolved
@@ -76,7 +77,7 @@ class Plan:
         names = [
             name
             for name, root in self.features.items()
-            for node in topological([root])
+            for node in topological([root, *(node.part for node in cross_fitted([root]))])
             if isinstance(node, OperationNode) and request in node.statistics
         ]
         return ", ".join(map(repr, names))
@@ -135,10 +136,10 @@ def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = Tru
     input can be computed.
     """
     levels: dict[int, dict[StatisticRequest, None]] = {}
-    for node in topological(resolved.features.values()):
+    for node in topological([*resolved.features.values(), *resolved.beside]):
         if isinstance(node, OperationNode):
             for request in node.statistics:
-                levels.setdefault(request.node.level, {})[request] = None
+                levels.setdefault(request.level, {})[request] = None
     ordered = tuple(tuple(levels[level]) for level in sorted(levels))
     return Plan(resolved, ordered, engine, saved_model)
 
