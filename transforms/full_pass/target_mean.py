@@ -109,8 +109,10 @@ class TargetMean(TargetOperation):
         check(names is None or (isinstance(names, tuple) and bool(names)
                                 and all(isinstance(name, str) and name for name in names)),
               f"by must be the name of a column, or several, got {self.by!r}")  # fmt: skip
-        check(self.positive is None or isinstance(self.positive, (bool, int, str)),
-              f"positive must be a boolean, an integer or a string, got {self.positive!r}")  # fmt: skip
+        check(
+            self.positive is None or isinstance(self.positive, (bool, int, str)),
+            f"positive must be a boolean, an integer or a string, got {self.positive!r}",
+        )
 
     def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
         return (STRING,)
