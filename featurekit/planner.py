@@ -100,6 +100,12 @@ class Plan:
         return self.resolved.inputs(*features) | aggregates
 
     @cached_property
+    def training_inputs(self) -> dict[str, Type]:
+        """The columns that say which fold a training row falls in, with types; often none."""
+        folds = [node.fold for node in cross_fitted(self.features.values())]
+        return self.resolved.inputs(*folds) if folds else {}
+
+    @cached_property
     def steps(self) -> dict[str, tuple[Step, ...]]:
         """The pieces of each feature, the first to run first."""
         return {name: _steps(node, self.engine) for name, node in self.features.items()}

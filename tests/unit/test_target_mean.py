@@ -15,6 +15,7 @@ from sklearn.preprocessing import TargetEncoder
 
 import featurekit as fk
 from featurekit.engines import local
+from featurekit.engines.rows import with_split
 from featurekit.errors import LeakageError, SpecError, SpecErrors
 from featurekit.planner import make_plan
 from featurekit.resolve import resolve
@@ -64,7 +65,7 @@ def fitted(spec: Spec, data: pl.DataFrame = ROWS) -> tuple[Any, Any, pl.DataFram
     rows = Table("rows", data.lazy(), dict(data.schema), {})
     values, _ = local.fit(plan, rows)
     typed, _ = local.typed_rows(rows, plan.resolved)
-    made = local.with_split(typed, plan.resolved, plan.features, values)
+    made = with_split(typed, plan.resolved, plan.features, values)
     split = ["split"] * (plan.resolved.spec.examples.split is not None)
     return plan, values, made.select([*plan.features, *split]).collect()
 
@@ -76,7 +77,7 @@ def _type(dtype: pl.DataType) -> Type:
 
 def encoded(seen: pl.DataFrame, rows: pl.DataFrame, m: float = M, label: str = "y") -> pl.Series:
     """Return the m-estimate of each row's category from the rows that it sees."""
-    prior = seen[label].mean()
+    prior = float(seen.select(pl.col(label).mean()).item())
     means = seen.group_by("c").agg(value=(pl.col(label).sum() + m * prior) / (pl.len() + m))
     joined = rows.join(means, on="c", how="left", maintain_order="left")
     value = pl.col("value").fill_null(prior).cast(pl.Float32)
@@ -170,7 +171,7 @@ def test_the_first_rows_without_another_fold_have_no_value() -> None:
 
 def test_statistics_of_the_feature_are_of_what_the_model_is_trained_on() -> None:
     text = f"target_mean(c, smoothing={M})"
-    plan, values, made = fitted(spec_of(features={"f": text, "z": f"zscore({text})"}))
+    _, values, made = fitted(spec_of(features={"f": text, "z": f"zscore({text})"}))
     (moments,) = (v for r, v in values.items() if type(r.statistic).__name__ == "Moments")
     seen = made.filter(pl.col("split") == "train")["f"].cast(pl.Float64)
     assert moments.count == seen.len() - seen.null_count()
