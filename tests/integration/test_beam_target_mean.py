@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +54,7 @@ def test_examples_and_statistics_are_those_of_the_embedded_engine(
 ) -> None:
     features = FEATURES
     if label == "status":
-        features = {name: "target_mean(c, by='who', positive='late')" for name in ("f",)}
+        features = {"f": "target_mean(c, by='who', positive='late')"}
     spec = Spec(
         {"rows": source(tmp_path)},
         Examples("rows", keys=["id", "who"], label=label, split=Split(column="part")),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -91,20 +92,23 @@ class Graph:
 
         return call  # type: ignore[no-any-return]
 
-    def features(self, frame: pl.DataFrame, serving: bool = False) -> dict[str, pa.Array]:
+    def features(
+        self, frame: pl.DataFrame, training: pl.Series | None = None
+    ) -> dict[str, pa.Array]:
         """Return the features of typed rows, by their names.
 
         Args:
             frame: The rows.
-            serving: Whether those of the train split are computed as at serving, too.
+            training: Which of them are training rows, whose features that see the label are
+                cross-fitted; none by default.
 
         Raises:
             EngineError: TensorFlow fails; names the feature, and the row where it can.
         """
         arrays = {name: tf.constant(array) for name, array in self.layout.arrays(frame).items()}
         try:
-            training = (frame[ROW_SPLIT] == TRAIN).to_numpy() & (not serving)
-            stacks = self._call(arrays, tf.constant(training))
+            seen = np.zeros(frame.height, bool) if training is None else training.to_numpy()
+            stacks = self._call(arrays, tf.constant(seen))
         except tf.errors.OpError as error:
             raise self._blamed(frame, error) from None
         made = {name: frame[column].to_arrow() for name, column in self.copied.items()}
@@ -190,7 +194,7 @@ class Apply(beam.DoFn):  # type: ignore[misc]
         if not frame.height:
             yield Transformed(typed.part, typed.start, typed.rows, pa.table({}))
             return
-        features = graph.features(frame)
+        features = graph.features(frame, frame[ROW_SPLIT] == TRAIN)
         keys = frame.select(pl.col(f"~key {name}").alias(name) for name in self.plan.resolved.keys)
         columns = dict(zip(keys.columns, keys.to_arrow().columns, strict=True)) | features
         if self.plan.resolved.label is not None:
@@ -203,7 +207,7 @@ class Apply(beam.DoFn):  # type: ignore[misc]
         outputs = pl.DataFrame(pl.from_arrow(pa.table(features))).gather_every(step)
         if graph.cross_fitted:
             # Serving sees all labels, and examples of the train split do not.
-            outputs = pl.DataFrame(pl.from_arrow(pa.table(graph.features(some, serving=True))))
+            outputs = pl.DataFrame(pl.from_arrow(pa.table(graph.features(some))))
         order = zlib.crc32(f"{typed.part} {typed.start}".encode())
         sampled = (order, typed.part, typed.start, inputs, outputs[:SAMPLED_ROWS])
         yield beam.pvalue.TaggedOutput(SAMPLE, sampled)
