@@ -30,8 +30,18 @@ from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 
 __all__ = [
-    "LABEL", "SPLIT", "Census", "Fitted", "fit", "lower", "refuse_missing", "sample", "transform",
-    "typed_rows", "write_examples",
+    "LABEL",
+    "SPLIT",
+    "Census",
+    "Fitted",
+    "fit",
+    "lower",
+    "refuse_missing",
+    "sample",
+    "training_features",
+    "transform",
+    "typed_rows",
+    "write_examples",
 ]  # fmt: skip
 
 _ROW_GROUP = 131_072
@@ -59,6 +69,13 @@ def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
     table.refuse_ragged()
     refuse_offending(table, checks, table.name)
     return lower(rows, outputs, fitted).select(list(outputs))
+
+
+def training_features(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
+    """Return the features of the rows that the statistics were fitted on, as examples hold them."""
+    features = plan.resolved.features
+    rows, _ = typed_rows(table, plan.resolved)
+    return lower(rows, features, fitted, pl.lit(True)).select(list(features))
 
 
 def write_examples(plan: Plan, fitted: Fitted, table: Table, folder: Path, census: Census) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
 import featurekit as fk
@@ -21,6 +25,7 @@ from featurekit.planner import make_plan
 from featurekit.resolve import resolve
 from featurekit.sources import Table
 from featurekit.spec.objects import Column, Examples, Source, Spec, Split
+from featurekit.transformer import FeatureTransformer
 from featurekit.transforms.hashing import farmhash_bucket
 from featurekit.types import Type, parse_type
 
@@ -336,3 +341,55 @@ def test_a_category_that_is_known_too_late_is_refused_as_any_use_of_it_is() -> N
         {"f": "target_mean(c)"},
     )
     assert "'c' is known at at + 1h" in problems(spec)
+
+
+def features_of_x() -> FeatureTransformer:
+    return FeatureTransformer({"f": f"target_mean(c, smoothing={M})", "n": "n"})
+
+
+@pytest.mark.parametrize("kind", ["polars", "pandas", "numpy", "list"])
+def test_the_transformer_cross_fits_what_a_model_is_trained_on_and_nothing_else(kind: str) -> None:
+    rows, y = TRAIN.select("c", "n"), TRAIN["y"]
+    given: Any = {
+        "polars": y, "pandas": y.to_pandas(), "numpy": y.to_numpy(), "list": y.to_list(),
+    }[kind]  # fmt: skip
+    transformer = features_of_x().set_output(transform="polars")
+    seen = transformer.fit_transform(rows, given)
+    folds = pl.Series([str(row) for row in range(TRAIN.height)]).to_frame("row")
+    fold = folds.select(farmhash_bucket(pl.col("row"), 5)).to_series()
+    for place in range(5):
+        mine = (fold == place).to_list()
+        others = TRAIN.filter(fold != place)
+        close(seen["f"].filter(mine), encoded(others, TRAIN.filter(mine)))
+    close(transformer.transform(rows)["f"], encoded(TRAIN, TRAIN))
+    close(features_of_x().set_output(transform="polars").fit(rows, given).transform(rows)["f"],
+          encoded(TRAIN, TRAIN))  # fmt: skip
+
+
+def test_the_transformer_pickles_and_works_in_a_pipeline() -> None:
+    rows, y = TRAIN.select("c", "n").to_pandas(), TRAIN["y"].to_numpy()
+    model = make_pipeline(features_of_x(), HistGradientBoostingClassifier(max_iter=3))
+    scores = cross_val_score(model, rows, y, cv=3)
+    assert np.isfinite(scores).all()
+    transformer = features_of_x().fit(rows, y)
+    again = pickle.loads(pickle.dumps(transformer))
+    assert np.array_equal(again.transform(rows), transformer.transform(rows), equal_nan=True)
+
+
+def test_the_transformer_takes_the_names_of_label_and_row_for_columns() -> None:
+    rows = TRAIN.select(label="c", row="n", _label="status")
+    features = {"f": "target_mean(label)", "g": "target_mean(row)", "h": "target_mean(_label)"}
+    transformer = FeatureTransformer(features).set_output(transform="polars")
+    made = transformer.fit_transform(rows, TRAIN["y"])
+    assert [made[name].n_unique() > 3 for name in features] == [True] * 3
+    assert transformer.transform(rows).columns == list(features)
+
+
+def test_the_transformer_says_when_labels_are_missing_or_too_few() -> None:
+    rows = TRAIN.select("c", "n")
+    with pytest.raises(SpecError, match=r"fit\(X, y\)"):
+        features_of_x().fit(rows)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        features_of_x().fit_transform(rows, [1, 0])
+    words = FeatureTransformer({"f": "target_mean(c, positive='late')"})
+    assert words.fit_transform(rows, TRAIN["status"].to_numpy()).shape == (TRAIN.height, 1)
