@@ -20,7 +20,7 @@ LAYERS = (
     ("_version", "errors", "types"),
     ("transforms",),
     ("spec", "graph", "availability"),
-    ("typecheck", "leaks", "functions", "histories"),
+    ("typecheck", "leaks", "functions", "histories", "targets"),
     ("sources", "reading", "resolve"),
     ("planner", "explain", "picture"),
     ("engines",),
