@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.workloads import WINDOWS, WORKLOADS, History
+from benchmarks.workloads import ABLATIONS, FOLDS, WINDOWS, WORKLOADS, History
 
 ROW_GROUP = 2**18
 SEED = 2013
@@ -69,7 +69,27 @@ def wide(rows: int, workload: str = "wide") -> pa.Table:
         )
         noise = pl.Series(random.normal(size=rows)) if place % 2 else 0.0
         columns[name] = drawn + noise
+    if workload == "scan":
+        # A label that the first column says a little about, and a split.
+        noise = pl.Series(random.normal(0, 30, rows))
+        columns["label"] = (columns["n00"].fill_null(0) + noise > 5).cast(pl.Int64)
+        columns["part"] = pl.Series(random.choice(["train", "eval"], rows, p=[0.7, 0.3]))
     return pl.DataFrame(columns).to_arrow()
+
+
+def correlated(rows: int, features: int) -> pa.Table:
+    """Return correlated features, a label that is linear in them plus noise, and folds at random.
+
+    Any two features have the correlation .2; the slopes are drawn with the seed, and noise makes up
+    half of the label's variance.
+    """
+    random = np.random.default_rng(SEED)
+    x = np.asfortranarray(random.normal(size=(rows, features)))
+    x += 0.5 * random.normal(size=(rows, 1))
+    signal = x @ random.normal(size=features)
+    columns = {f"x{place:03}": x[:, place] for place in range(features)}
+    columns["label"] = signal + signal.std() * random.normal(size=rows)
+    return pa.table(columns | {"fold": random.integers(FOLDS, size=rows)})
 
 
 def past_flights(rows: int, copies: int) -> dict[str, pl.DataFrame]:
@@ -194,7 +214,7 @@ def write(tables: dict[str, pl.DataFrame], folder: Path) -> None:
 def main() -> None:
     """Write one input, unless it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=[*WORKLOADS, *WINDOWS, SQL])
+    parser.add_argument("workload", choices=[*WORKLOADS, *WINDOWS, *ABLATIONS, SQL])
     parser.add_argument("rows", type=int)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
@@ -209,7 +229,10 @@ def main() -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         write(hot_key(rows, history) if hot else past_flights(rows, history.copies), temporary)
     else:
-        table = narrow(rows) if workload == "flights" else wide(rows, workload)
+        if workload in ABLATIONS:
+            table = correlated(rows, ABLATIONS[workload])
+        else:
+            table = narrow(rows) if workload == "flights" else wide(rows, workload)
         pq.write_table(table, temporary, row_group_size=ROW_GROUP)
     temporary.replace(arguments.target)
 

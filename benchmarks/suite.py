@@ -10,8 +10,10 @@ from pathlib import Path
 import environment
 
 __all__ = [
-    "CASES", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "ON_BEAM", "PLAN", "POLARS", "PYARROW",
-    "SAVED_MODEL", "SKLEARN", "TF_TRANSFORM", "Case", "Contender",
+    "ABLATION", "CASES", "COLUMNS", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "HISTOGRAMS",
+    "NUMPY", "ON_BEAM", "PLAN", "POLARS", "PYARROW", "SAVED_MODEL", "SCAN", "SKLEARN",
+    "TF_TRANSFORM", "TREES", "Case",
+    "Contender",
 ]  # fmt: skip
 
 FLIGHTS = 336_776
@@ -27,7 +29,11 @@ PYARROW = "pyarrow, reading only"
 POLARS = "Polars by hand"
 DUCKDB = "DuckDB"
 FEATURETOOLS = "Featuretools"
+NUMPY = "NumPy, Gram matrices only"
 HELP = "featurekit --help"
+HISTOGRAMS = "FeatureKit, histograms only"
+TREES = "a decision tree for each feature"
+SAMPLED_TREES = "the same, of 5,000 rows"
 PLAN = "featurekit plan --sql"
 
 
@@ -80,6 +86,22 @@ PAST = {
     DUCKDB: Contender("benchmarks.peers.duckdb_windows", apart=True),
     FEATURETOOLS: Contender(
         "benchmarks.peers.featuretools_windows", apart=True, warmed=False, examples=1000, quick=100
+    ),
+}
+SCAN = {
+    FEATUREKIT: Contender("benchmarks.cases.featurekit_scan"),
+    HISTOGRAMS: Contender("benchmarks.cases.featurekit_scan", ("--histograms",)),
+    TREES: Contender(
+        "benchmarks.peers.sklearn_trees", warmed=False, examples=100_000, quick=10_000
+    ),
+    SAMPLED_TREES: Contender("benchmarks.peers.sklearn_trees", ("--sample", "5000")),
+    PYARROW: Contender("benchmarks.peers.pyarrow_read"),
+}
+ABLATION = {
+    FEATUREKIT: Contender("benchmarks.cases.featurekit_ablation"),
+    NUMPY: Contender("benchmarks.peers.numpy_gram"),
+    SKLEARN: Contender(
+        "benchmarks.peers.sklearn_ridge", warmed=False, examples=100_000, quick=10_000
     ),
 }
 COMMANDS = {
@@ -153,6 +175,19 @@ CASES = {
     "windows-hot": Case(
         "12 aggregates, 5 events an example, one key with 2% of the rows", {FEATUREKIT: 3}, PAST,
         "windows-hot", 1_000_000, 10_000,
+    ),
+    "scan": Case(
+        "leakage scan of 100 columns",
+        {FEATUREKIT: 3, HISTOGRAMS: 3, PYARROW: 3, TREES: 1, SAMPLED_TREES: 2}, SCAN,
+        "scan", 1_000_000, 100_000,
+    ),
+    "ablation_linear": Case(
+        "60 features left out, alone and in pairs, 5 folds",
+        {FEATUREKIT: 5, NUMPY: 5, SKLEARN: 1}, ABLATION, "ablation_linear", 1_000_000, 50_000,
+    ),
+    "ablation_wide": Case(
+        "1,000 features left out, alone and in pairs, 5 folds", {FEATUREKIT: 3, NUMPY: 3}, ABLATION,
+        "ablation_wide", 100_000, 5_000,
     ),
     "sql": Case("SQL of 500 aggregated features", {PLAN: 5}, COMMANDS, "sql"),
 }  # fmt: skip

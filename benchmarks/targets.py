@@ -13,6 +13,8 @@ from suite import (
     FEATUREKIT,
     FEATURETOOLS,
     HELP,
+    HISTOGRAMS,
+    NUMPY,
     ON_BEAM,
     PLAN,
     POLARS,
@@ -20,6 +22,7 @@ from suite import (
     SAVED_MODEL,
     SKLEARN,
     TF_TRANSFORM,
+    TREES,
 )  # fmt: skip
 
 __all__ = ["TARGETS", "Target", "judge"]
@@ -96,8 +99,13 @@ TARGETS = (
     Target(("windows-10", FEATUREKIT), "seconds", 12, ("windows", FEATUREKIT)),
     Target(("windows-hot", FEATUREKIT), "megabytes", 2000),
     Target(("sql", PLAN), "seconds", 2),
+    Target(("ablation_linear", FEATUREKIT), "seconds", 2, ("ablation_linear", NUMPY)),
+    _faster("ablation_linear", FEATUREKIT, 1000, SKLEARN, each=True),
+    Target(("ablation_wide", FEATUREKIT), "seconds", 60),
     _faster("both", ON_BEAM, 4, TF_TRANSFORM),
     _faster("beam", ON_BEAM, 1.3, TF_TRANSFORM),
+    _faster("scan", FEATUREKIT, 10, TREES, each=True),
+    Target(("scan", HISTOGRAMS), "seconds", 5, ("scan", PYARROW)),
     Target(("both", ON_BEAM), "megabytes", 1, ("both", TF_TRANSFORM)),
     Target(("beam", ON_BEAM), "megabytes", 1, ("beam", TF_TRANSFORM)),
 )

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = [
-    "DAYS", "DECILES", "FUNCTIONS", "LEAD_HOURS", "WINDOWS", "WORKLOADS", "History", "Workload",
+    "ABLATIONS", "DAYS", "DECILES", "FOLDS", "FUNCTIONS", "LEAD_HOURS", "WINDOWS", "WORKLOADS",
+    "History", "Workload",
 ]  # fmt: skip
 
 DECILES = 10
@@ -53,6 +54,7 @@ WORKLOADS = {
     "wide": Workload(_WIDE[:50], _WIDE[50:]),
     "both": Workload(_WIDE, _WIDE),
     "few": Workload(_WIDE[:10], _WIDE[:10]),
+    "scan": Workload(_WIDE[:50], _WIDE[50:]),
 }
 
 
@@ -91,3 +93,7 @@ WINDOWS = {
     "windows-10": History(*_FLIGHTS, copies=10),
     "windows-hot": History("request", "asked", "paid", "amount", ("account",)),
 }
+
+ABLATIONS = {"ablation_linear": 60, "ablation_wide": 1000}
+"""How many features are left out, one at a time and in pairs."""
+FOLDS = 5

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from featurekit.job import dry_run as dry_run
     from featurekit.job import plan as plan
     from featurekit.job import run as run
+    from featurekit.job import verdicts as verdicts
     from featurekit.runs import Run as Run
     from featurekit.runs import open_run as open_run
     from featurekit.snapshots import snapshot as snapshot
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from featurekit.spec.objects import Source as Source
     from featurekit.spec.objects import Spec as Spec
     from featurekit.spec.objects import Split as Split
+    from featurekit.spec.objects import Waiver as Waiver
     from featurekit.spec.yaml import load_spec as load_spec
     from featurekit.transformer import FeatureTransformer as FeatureTransformer
 
@@ -55,11 +57,11 @@ _HOMES = {
         "engines.bigquery": "BigQuery",
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",
-        "job": "Progress check dry_run plan run",
+        "job": "Progress check dry_run plan run verdicts",
         "runs": "Run open_run",
         "snapshots": "snapshot",
         "spec.expression": "col literal",
-        "spec.objects": "Aggregation Column Examples Feature Lookup Source Spec Split",
+        "spec.objects": "Aggregation Column Examples Feature Lookup Source Spec Split Waiver",
         "spec.yaml": "load_spec",
         "transformer": "FeatureTransformer",
     }.items()

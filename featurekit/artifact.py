@@ -364,7 +364,7 @@ def read_plan(manifest: Mapping[str, Any], base: Path | None = None) -> Plan:
         table: {name: parse_type(text) for name, text in columns.items()}
         for table, columns in tables.items()
     }
-    return make_plan(resolve(spec, types.pop(""), types))
+    return make_plan(resolve(spec, types.pop(""), types, refuse_leaks=False))
 
 
 def versions(on_beam: bool = False) -> dict[str, str]:

@@ -102,7 +102,7 @@ def _run(arguments: argparse.Namespace) -> str:
     with progress_bar(shown=not (arguments.quiet or arguments.json)) as progress:
         done = run(
             arguments.spec, arguments.out, overwrite=arguments.overwrite, load=arguments.load,
-            progress=progress, **options,
+            strict=arguments.strict, progress=progress, **options,
         )  # fmt: skip
     if arguments.json:
         shown = ("name", "spec_sha256", "rows", "saved_model", "seconds")
@@ -144,7 +144,7 @@ def _plan(arguments: argparse.Namespace) -> str:
     settings = _bigquery(arguments)
     made = plan(
         arguments.spec, arguments.engine, not arguments.no_tensorflow,
-        settings if arguments.ask else None,
+        settings if arguments.ask else None, strict=arguments.strict,
     )  # fmt: skip
     if arguments.sql:
         from featurekit.engines.bigquery.aggregates import planned_statements
@@ -163,21 +163,32 @@ def _plan(arguments: argparse.Namespace) -> str:
 
 def _check(arguments: argparse.Namespace) -> str:
     from featurekit.job import check
+    from featurekit.picture.timeline import draw_timeline
+    from featurekit.verdict import judge
 
-    resolved = check(arguments.spec)
+    resolved = check(arguments.spec, strict=arguments.strict)
+    found = judge(resolved)
     examples = resolved.spec.examples
     inputs = resolved.inputs()
+    if arguments.picture:
+        _write_picture(arguments.picture, draw_timeline(found))
     if arguments.json:
         features = {name: str(node.type) for name, node in resolved.features.items()}
         columns = {name: str(of) for name, of in inputs.items()}
-        return as_json({"spec": arguments.spec, "name": resolved.spec.name, "problems": [],
-                        "features": features, "inputs": columns})  # fmt: skip
+        return as_json(
+            {
+                "spec": arguments.spec, "name": resolved.spec.name, "problems": [],
+                "features": features, "inputs": columns, "leakage": found.to_dict(),
+            }
+        )  # fmt: skip
     facts = (
         count(len(resolved.features), "feature"),
         f"{count(len(inputs), 'column')} of {examples.source}",
         "no label" if examples.label is None else f"label {examples.label}",
     )
-    return f"{arguments.spec}: {', '.join(facts)}, no problems"
+    lines = [f"{arguments.spec}: {', '.join(facts)}, no problems"]
+    lines += [f"leakage: {found.summary()}", *(f"  {line}" for line in found.lines())]
+    return "\n".join(lines)
 
 
 def _schema(arguments: argparse.Namespace) -> str:
@@ -278,6 +289,10 @@ def parser() -> argparse.ArgumentParser:
     def flag(added: Any, name: str, text: str) -> None:
         added.add_argument(name, action="store_true", help=text)
 
+    def strict(added: argparse.ArgumentParser) -> None:
+        text = "refuse features that are not proven to be free of leaks (default: say which)"
+        flag(added, "--strict", text)
+
     def engine(added: argparse.ArgumentParser) -> None:
         text = "local, beam for full passes and examples on Apache Beam, or gcp for those, and "
         text += "aggregations and lookups in BigQuery (default: local)"
@@ -316,6 +331,7 @@ def parser() -> argparse.ArgumentParser:
         "keep statistics for each input file there, and compute those of new files (default: none)"
     )
     group.add_argument("--cache", metavar="DIR", help=text)
+    strict(run)
     json(run, "what was written")
     text = "print nothing but errors (default: a summary, and progress on a terminal)"
     flag(run, "--quiet", text)
@@ -334,10 +350,14 @@ def parser() -> argparse.ArgumentParser:
     bigquery(plan)
     text = "ask BigQuery for the columns of its tables (default: go by what SPEC declares)"
     flag(plan, "--ask", text)
+    strict(plan)
 
     check = command("check", _check)
     spec(check)
     json(check, "the result, or all problems,")
+    strict(check)
+    text = "draw when what features use becomes known, replacing an older picture (default: none)"
+    check.add_argument("--picture", metavar="FILE.svg", help=text)
 
     schema = command("schema", _schema)
     spec(schema)

@@ -12,6 +12,7 @@ from typing import Any
 from featurekit.graph import AggregateNode, StatisticRequest
 from featurekit.planner import Plan, Route, Step
 from featurekit.types import Type
+from featurekit.verdict import judge
 
 __all__ = ["as_dict", "as_table"]
 
@@ -72,6 +73,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "keys": list(resolved.keys),
         "label": None if spec.examples.label is None else spec.examples.label.text,
         "aggregates": [_aggregate(node) for node in resolved.aggregates],
+        "leakage": judge(resolved).to_dict(),
         "passes": [*statistics, {"pass": len(statistics) + 1, "writes": "examples"}],
         "features": {
             name: {
@@ -171,6 +173,7 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
         yield from _field("keys", ", ".join(resolved.keys), width)
     if examples.label is not None:
         yield from _field("label", examples.label.text, width)
+    yield from _field("leakage", judge(resolved).summary(), width)
     for (source_name, by), outputs in _histories(plan).items():
         count = _count(len(outputs), "aggregate")
         yield from _field("history", f"{source_name} by {by}: {count}", width)

@@ -26,8 +26,9 @@ from featurekit.resolve import Resolved
 from featurekit.runs import Run, open_run
 from featurekit.sources import Table
 from featurekit.spec.objects import Spec
+from featurekit.verdict import Verdicts, judge
 
-__all__ = ["Progress", "check", "dry_run", "plan", "run"]
+__all__ = ["Progress", "check", "dry_run", "plan", "run", "verdicts"]
 
 if TYPE_CHECKING:
     from featurekit.engines.bigquery.settings import Settings
@@ -53,25 +54,57 @@ class Progress:
     note: bool = False
 
 
-def check(spec: Spec | str | Path, bigquery: Settings | None = None) -> Resolved:
+def check(
+    spec: Spec | str | Path, bigquery: Settings | None = None, *, strict: bool = False
+) -> Resolved:
     """Read the types of a spec's columns and prove that everything in it fits.
 
     Args:
         spec: The spec, or the path of its file.
         bigquery: How to reach sources that are BigQuery tables; without it, only what the spec
             declares of them is known.
+        strict: Whether features are refused that are not proven to be free of leaks.
 
     Raises:
         SpecErrors: All problems together.
         DataError: The data whose types are needed cannot be read.
     """
-    spec = as_spec(spec)
+    return _strictly(_resolved(as_spec(spec), bigquery), strict)
+
+
+def verdicts(spec: Spec | str | Path, bigquery: Settings | None = None) -> Verdicts:
+    """Return what a spec shows of each feature: proven free of leaks, unproven, or a leak.
+
+    Leaks are told here, and not raised.
+
+    Args:
+        spec: The spec, or the path of its file.
+        bigquery: How to reach sources that are BigQuery tables; see `check`.
+
+    Raises:
+        SpecErrors: All other problems together.
+        DataError: The data whose types are needed cannot be read.
+
+    Example:
+        `fk.verdicts("flights.yaml").features["distance_z"].proof`
+    """
+    return judge(_resolved(as_spec(spec), bigquery, refuse_leaks=False))
+
+
+def _resolved(spec: Spec, bigquery: Settings | None, refuse_leaks: bool = True) -> Resolved:
     if bigquery is None:
-        return open_all(spec).resolve(spec)
+        return open_all(spec).resolve(spec, refuse_leaks)
     from featurekit.engines.bigquery.client import Warehouse
 
     with Warehouse(bigquery) as warehouse:
-        return open_all(spec, reader(spec, warehouse)).resolve(spec)
+        return open_all(spec, reader(spec, warehouse)).resolve(spec, refuse_leaks)
+
+
+def _strictly(resolved: Resolved, strict: bool) -> Resolved:
+    """Return a spec, or refuse it if it must be proven and is not."""
+    if strict:
+        judge(resolved).require_proven()
+    return resolved
 
 
 def plan(
@@ -79,6 +112,8 @@ def plan(
     engine: str = "local",
     saved_model: bool = True,
     bigquery: Settings | None = None,
+    *,
+    strict: bool = False,
 ) -> Plan:
     """Return what a run of the spec would do, without reading rows.
 
@@ -88,6 +123,7 @@ def plan(
             and lookups in BigQuery.
         saved_model: Whether the row graph is exported to TensorFlow.
         bigquery: How to reach sources that are BigQuery tables; see `check`.
+        strict: See `check`.
 
     Raises:
         SpecErrors: All problems of the spec together.
@@ -95,7 +131,7 @@ def plan(
     """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
-    return make_plan(check(spec, bigquery), engine, saved_model)
+    return make_plan(check(spec, bigquery, strict=strict), engine, saved_model)
 
 
 def run(
@@ -111,6 +147,7 @@ def run(
     beam: Sequence[str] = (),
     max_bad_rows: int = 0,
     cache: str | Path | None = None,
+    strict: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Fit all statistics, write the examples and the SavedModel, and publish them as one folder.
@@ -132,6 +169,7 @@ def run(
             kept beside the examples, with the reason. Without Beam there may be none.
         cache: A folder that keeps statistics for each file of the input, with Beam: later runs
             compute those of new and changed files alone.
+        strict: Whether features are refused that are not proven to be free of leaks.
         progress: Told when a stage begins.
 
     Returns:
@@ -185,7 +223,7 @@ def run(
         resolved, tables = open_sources(
             spec, warehouse, space, everything if in_bucket else unread, on_beam, runner
         )
-        made = make_plan(resolved, engine, export)
+        made = make_plan(_strictly(resolved, strict), engine, export)
         if in_bucket and not remote.can_export(made):
             in_bucket = False
             resolved, tables = open_sources(spec, warehouse, space, unread, on_beam, runner)
@@ -449,6 +487,7 @@ def _manifest(
             "nan_read_as_missing": census.nan,
         },
         "features": _features(made, fitted),
+        "leakage": judge(resolved).to_dict(),
         "plan": made.to_dict(),
     }
 

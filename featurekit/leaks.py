@@ -1,18 +1,17 @@
-"""Proves that features use only what is known at prediction time, or says what they use."""
+"""What expressions use, and when that is known; aggregates of what nobody knows in time."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from featurekit.availability import Moment, moment
-from featurekit.errors import FeatureKitError, LeakageError, SpecError
+from featurekit.availability import moment
+from featurekit.errors import LeakageError
 from featurekit.spec.expression import Attribute, Expression, Name
 from featurekit.spec.objects import UNDECLARED, Column, Feature, Spec
-from featurekit.spec.problems import Place
 
-__all__ = ["Leaks"]
+__all__ = ["Chain", "Leaks", "says", "through"]
 
-_Chain = tuple[str, ...]
+Chain = tuple[str, ...]
 """The names that lead from a feature to a column that it uses."""
 
 
@@ -37,24 +36,6 @@ class Leaks:
         made_of = () if label is None else self.used(label, (), self.source.columns)
         self.label = frozenset(name for name, _ in made_of)
 
-    def in_features(self, place: Place, predict_at: Moment | None) -> None:
-        """Collect the leaks of all features.
-
-        Args:
-            place: Where the features stand.
-            predict_at: When the prediction is made, if the spec says so.
-        """
-        for name, feature in self.spec.features.items():
-            told: set[str] = set()
-            for column, chain in self.used(
-                feature.expr, (name,), self.source.columns, self.features
-            ):
-                problem = self._leak(name, column, chain, predict_at)
-                if problem is not None and told.isdisjoint(chain):
-                    told.add(column)
-                    with place.below(name, f"feature {name!r}").collect():
-                        raise problem
-
     def in_aggregate(self, source: str, feature: str, expression: Expression) -> None:
         """Refuse an aggregate of values of which nobody can tell when they became known.
 
@@ -71,13 +52,13 @@ class Leaks:
             column = columns.get(name, UNDECLARED)
             if column.available is False:
                 reason = "is declared available: false"
-            elif source == self.spec.examples.source and name in self.label and not _says(column):
+            elif source == self.spec.examples.source and name in self.label and not says(column):
                 reason = "makes the label"
             else:
                 continue
             raise LeakageError(
                 f"{name!r} {reason}, and nothing says when that of a past row became known"
-                f"{_through(chain)}",
+                f"{through(chain)}",
                 hint=f"declare available_at for the column {name!r}",
             )
 
@@ -114,7 +95,7 @@ class Leaks:
                 raise LeakageError(
                     f"{name!r} makes the label, and an example's own row may count: it takes "
                     f"effect at {shown}, and nothing proves that this is not before the "
-                    f"prediction at {predicted}{_through(chain)}",
+                    f"prediction at {predicted}{through(chain)}",
                     hint=f"predict at {self.source.event_time} or before, or declare available_at "
                     f"of {name!r} relative to {predicted.base}",
                 )
@@ -137,7 +118,7 @@ class Leaks:
         for expression in expressions:
             for name, _ in self.used(expression, (), declared.columns):
                 column = declared.columns.get(name, UNDECLARED)
-                stored |= column.expr is None and not _says(column)
+                stored |= column.expr is None and not says(column)
                 if column.available_at is not None:
                     times.append(column.available_at)
         if declared.available_at is not None and (stored or not expressions):
@@ -152,10 +133,10 @@ class Leaks:
     def used(
         self,
         expression: Expression,
-        chain: _Chain,
+        chain: Chain,
         columns: Mapping[str, Column],
         features: Mapping[str, Feature] | None = None,
-    ) -> Iterator[tuple[str, _Chain]]:
+    ) -> Iterator[tuple[str, Chain]]:
         """Yield every column that an expression uses, and the names that lead to it.
 
         A derived column that says itself when it is available is looked at no further.
@@ -179,10 +160,10 @@ class Leaks:
                     continue
                 yield name, longer
                 column = columns.get(name, UNDECLARED)
-                if column.expr is not None and not _says(column):
+                if column.expr is not None and not says(column):
                     stack.append((column.expr, longer))
 
-    def _mentioned(self, expression: Expression, chain: _Chain) -> Iterator[tuple[str, _Chain]]:
+    def _mentioned(self, expression: Expression, chain: Chain) -> Iterator[tuple[str, Chain]]:
         for part in expression.walk():
             if isinstance(part, Name):
                 yield part.name, (*chain, part.name)
@@ -191,58 +172,12 @@ class Leaks:
                 for key in self.looked_up[part.aggregation].by:
                     yield key, (*chain, part.text, key)
 
-    def _leak(
-        self, feature: str, name: str, chain: _Chain, predict_at: Moment | None
-    ) -> FeatureKitError | None:
-        column = self.source.columns.get(name, UNDECLARED)
-        through = _through(chain)
-        if column.available is False:
-            return LeakageError(
-                f"{name!r} is not available at prediction time, and {feature!r} uses it{through}",
-                hint="it is declared available: false; use it in the label only, or declare "
-                "available_at and aggregate past rows",
-            )
-        if name in self.label and not _says(column):
-            return LeakageError(
-                f"{name!r} makes the label, and {feature!r} uses it as an input{through}",
-                hint="leave it out; if it is known at prediction time, declare available_at "
-                f"(or available: true) for the column {name!r}",
-            )
-        known_at = column.available_at
-        if known_at is None:
-            if column.available is True or column.expr is not None:
-                return None  # The columns that it is made of are looked at one by one.
-            known_at = self.source.available_at
-        if known_at is None:
-            return None
-        if predict_at is None:
-            if self.spec.examples.predict_at is not None or column.available_at is None:
-                return None  # Reported with predict_at, or a time that no prediction asks for.
-            return SpecError(
-                f"{name!r} declares available_at, and examples declare no predict_at to compare "
-                f"it with{through}",
-                hint="examples: {predict_at: ...}",
-            )
-        try:
-            known = moment(known_at, self.source.columns)
-        except SpecError:
-            return None  # Reported with the column.
-        verdict = known.by(predict_at)
-        if verdict:
-            return None
-        said = f"{name!r} is known at {known}; {feature!r} uses it at {predict_at}{through}"
-        if verdict is None:
-            return LeakageError(
-                f"{said}, and which comes first cannot be proven from the spec",
-                hint="use past rows through an aggregation; or, where it is known earlier, declare "
-                f"available_at relative to {predict_at.base}",
-            )
-        return LeakageError(said, hint="use an aggregate over past rows, or predict later")
 
-
-def _says(column: Column) -> bool:
+def says(column: Column) -> bool:
+    """Whether a column says itself when it is available."""
     return column.available_at is not None or column.available is not None
 
 
-def _through(chain: _Chain) -> str:
+def through(chain: Chain) -> str:
+    """Say which names lead from a feature to a column, where it does not use it itself."""
     return "" if len(chain) <= 2 else f" (through {' -> '.join(chain)})"

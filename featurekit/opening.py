@@ -9,8 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from featurekit.engines.beam.fetching import fetched
+from featurekit.engines.rows import computed_rows
 from featurekit.errors import DataError, SpecErrors
+from featurekit.graph import Node
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import (
     Table,
@@ -55,8 +59,14 @@ class Opened:
     types: Mapping[str, Mapping[str, Type]]
     failure: DataError | None = None
 
-    def resolve(self, spec: Spec) -> Resolved:
+    def resolve(self, spec: Spec, refuse_leaks: bool = True) -> Resolved:
         """Type-check the spec against the columns of its sources.
+
+        Where the spec does not tell which of two times comes first, the data is asked.
+
+        Args:
+            spec: The spec.
+            refuse_leaks: Whether features that leak are problems; see `resolve`.
 
         Raises:
             SpecErrors: All problems of the spec together.
@@ -64,13 +74,32 @@ class Opened:
         """
         main = spec.examples.source
         others = {name: types for name, types in self.types.items() if name != main}
+        table = self.tables.get(main)
+        settle = None if table is None else _settling(table, spec.sources[main])
         try:
-            return resolve(spec, self.types.get(main, {}), others)
+            return resolve(
+                spec, self.types.get(main, {}), others, settle=settle, refuse_leaks=refuse_leaks
+            )
         except SpecErrors:
             if self.failure is not None:
                 # Columns that nobody declared seem to be missing, and it is the data that is.
                 raise self.failure from None
             raise
+
+
+def _settling(table: Table, source: Source) -> Callable[[Node, Node], tuple[int, int] | None]:
+    """Return what counts the rows in which one time is later than another, and all rows."""
+
+    def count(known: Node, predicted: Node) -> tuple[int, int] | None:
+        rows = computed_rows(table, source, {"known": known, "predicted": predicted})
+        late = (pl.col("known") > pl.col("predicted")).sum()
+        with polars_errors(f"source {table.name!r}"):
+            found = rows.select(late.alias("late"), pl.len()).collect(engine="streaming")
+        # A table whose rows nobody has read shows nothing.
+        height = int(found["len"].item())
+        return (int(found["late"].item()), height) if height else None
+
+    return count
 
 
 def open_all(

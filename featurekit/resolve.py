@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 
 from featurekit.availability import Moment, moment
@@ -16,6 +17,7 @@ from featurekit.graph import (
     topological,
 )
 from featurekit.histories import Histories
+from featurekit.judging import Judge, Settle
 from featurekit.leaks import Leaks
 from featurekit.spec.expression import Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Source, Spec
@@ -31,6 +33,7 @@ from featurekit.types import (
     TIMESTAMP,
     Type,
 )
+from featurekit.uses import Use
 
 __all__ = ["Resolved", "Typer", "resolve"]
 
@@ -49,6 +52,7 @@ class Resolved:
         hashed: The nodes that a split by hash looks at.
         past: The types of the columns of the other sources, by name.
         outputs: All outputs of aggregations and lookups, used or not, by their owner's name.
+        uses: What each feature uses, and whether that is known at prediction time.
     """
 
     spec: Spec
@@ -60,6 +64,7 @@ class Resolved:
     hashed: tuple[Node, ...] = ()
     past: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, AggregateNode]] = field(default_factory=dict)
+    uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
 
     @property
     def roots(self) -> tuple[Node, ...]:
@@ -103,6 +108,10 @@ def resolve(
     spec: Spec,
     types: Mapping[str, Type],
     others: Mapping[str, Mapping[str, Type]] | None = None,
+    *,
+    settle: Callable[[Node, Node], tuple[int, int] | None] | None = None,
+    refuse_leaks: bool = True,
+    today: date | None = None,
 ) -> Resolved:
     """Type-check a spec against the columns of its sources.
 
@@ -112,6 +121,10 @@ def resolve(
             are typed here).
         others: The same of the other sources, by name. Of a source that is not there, only what
             the spec declares is known.
+        settle: Given the nodes of a time and of the prediction's, counts the rows of the data in
+            which the first is later, and all rows. It is asked where the spec alone cannot tell.
+        refuse_leaks: Whether features that leak are problems; else they are told in `uses`.
+        today: The day that waivers are held against; by default the current one, in UTC.
 
     Returns:
         The typed graph.
@@ -120,7 +133,9 @@ def resolve(
         SpecErrors: Every problem of the spec, each with its place; its exit code is 1 when all
             of them are leaks.
     """
-    return _Resolver(spec, types, others or {}).resolve()
+    resolver = _Resolver(spec, types, others or {})
+    settled = None if settle is None else resolver.settled(settle)
+    return resolver.resolve(Judge(resolver.leaks, settled, refuse_leaks, today))
 
 
 class _Resolver:
@@ -150,7 +165,18 @@ class _Resolver:
         self.nodes: dict[str, Node] = {}
         self.failed: set[str] = set()
 
-    def resolve(self) -> Resolved:
+    def settled(self, settle: Callable[[Node, Node], tuple[int, int] | None]) -> Settle:
+        """Return what asks the data which of two times comes first."""
+
+        def ask(known_at: Expression) -> tuple[int, int] | None:
+            predict_at = self.spec.examples.predict_at
+            if predict_at is None:
+                return None
+            return settle(self.rows.node(known_at), self.rows.node(predict_at))
+
+        return ask
+
+    def resolve(self, judge: Judge) -> Resolved:
         spec, examples = self.spec, self.spec.examples
         for name, source in spec.sources.items():
             if name in self.known:
@@ -168,12 +194,13 @@ class _Resolver:
         label = self.label()
         split, hashed = self.split()
         features = self.features()
-        self.leaks.in_features(self.root.below("features"), predict_at)
+        judge.in_features(self.root.below("features"), predict_at)
         self.problems.check()
         past = {name: types for name, types in self.known.items() if types is not self.types}
         return Resolved(
-            spec, self.types, features, keys, label, split, hashed, past, self.aggregates
-        )
+            spec, self.types, features, keys, label, split, hashed, past, self.aggregates,
+            {name: tuple(found) for name, found in judge.uses.items()},
+        )  # fmt: skip
 
     def source(self, name: str, source: Source) -> Typer:
         """Check what a source declares: derived columns and times."""

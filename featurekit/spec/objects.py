@@ -25,7 +25,7 @@ from featurekit.types import Type
 
 __all__ = [
     "UNDECLARED", "Aggregation", "Column", "Examples", "Feature", "FrozenMapping", "Lookup",
-    "Source", "Spec", "Split", "plain", "read_spec",
+    "Source", "Spec", "Split", "Waiver", "plain", "read_spec",
 ]  # fmt: skip
 
 Settable = Mapping[str, Any]
@@ -121,6 +121,7 @@ class Source(Settings):
         format: `parquet`, `csv` or `tfrecord`, when the file name does not tell.
         separator: The field separator of CSV.
         null_values: What CSV writes for a missing value, beside nothing at all.
+        written_by: The name of the spec whose model made these rows, if one did.
         description: For people.
     """
 
@@ -133,6 +134,7 @@ class Source(Settings):
     format: str | None = None
     separator: str = ","
     null_values: tuple[str, ...] = ()
+    written_by: str | None = None
     description: str | None = None
 
     what = "a source"
@@ -141,7 +143,7 @@ class Source(Settings):
         "separator": settings.text, "null_values": settings.texts, "event_time": settings.name,
         "available_at": settings.expression,
         "columns": settings.mapping_of(Column, "column", named=False),
-        "description": settings.text,
+        "written_by": settings.text, "description": settings.text,
     }  # fmt: skip
 
     if TYPE_CHECKING:
@@ -157,6 +159,7 @@ class Source(Settings):
             format: str | None = None,
             separator: str = ",",
             null_values: str | Sequence[str] = (),
+            written_by: str | None = None,
             description: str | None = None,
         ) -> None: ...
 
@@ -393,6 +396,28 @@ class Lookup(Settings):
 
 
 @dataclass(frozen=True)
+class Waiver(Settings):
+    """A leak of a feature that somebody has accepted for a while; every report shows it.
+
+    Args:
+        reason: Why.
+        until: The last day on which it holds.
+    """
+
+    reason: str
+    until: date
+
+    what = "a waiver"
+    readers: ClassVar[Mapping[str, settings.Reader]] = {
+        "reason": settings.text, "until": settings.day,
+    }  # fmt: skip
+
+    if TYPE_CHECKING:
+
+        def __init__(self, reason: str, until: str | date) -> None: ...
+
+
+@dataclass(frozen=True)
 class Feature(Settings):
     """One model input, and what people should know about it.
 
@@ -402,6 +427,7 @@ class Feature(Settings):
         owner: Who answers for it.
         description: What it means.
         group: A name under which ablation treats several features as one.
+        waiver: Accepts that it leaks, or may leak, for a while.
     """
 
     expr: Expression
@@ -409,12 +435,14 @@ class Feature(Settings):
     owner: str | None = None
     description: str | None = None
     group: str | None = None
+    waiver: Waiver | None = None
 
     what = "a feature"
     short = "expr"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "expr": settings.expression, "created": settings.day, "owner": settings.text,
         "description": settings.text, "group": settings.text,
+        "waiver": settings.object_of(Waiver),
     }  # fmt: skip
 
     if TYPE_CHECKING:
@@ -426,6 +454,7 @@ class Feature(Settings):
             owner: str | None = None,
             description: str | None = None,
             group: str | None = None,
+            waiver: Waiver | Settable | None = None,
         ) -> None: ...
 
     def to_plain(self) -> Any:

@@ -41,12 +41,13 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 import featurekit as fk
 from featurekit.engines.beam.pipeline import Job, build
-from featurekit.engines.beam.reading import parts_of
+from featurekit.engines.beam.reading import Form, parts_of
 
 job = json.load(sys.stdin)
 environment = SubprocessSDKEnvironment.from_command_string(job["worker"])
 pipeline = beam.Pipeline(runner=FnApiRunner(default_environment=environment))
-made = Job(fk.plan(job["spec"], "beam"), tuple(parts_of(job["files"], None)), {}, job["folder"])
+parts = tuple(parts_of(job["files"], Form()))
+made = Job(fk.plan(job["spec"], "beam"), parts, Form(), {}, job["folder"], job["folder"])
 build(pipeline, made)
 pipeline.run().wait_until_finish()
 print("done", fk.__file__, flush=True)

@@ -258,7 +258,7 @@ REFUSED: dict[str, tuple[type[Settings], dict[str, Any], str]] = {
     "unknown format": (
         Source,
         {"path": "a", "format": "json"},
-        "format is parquet or csv, got 'json'",
+        "format is parquet, csv or tfrecord, got 'json'",
     ),
     "long separator": (Source, {"separator": "||"}, "separator is one character, got '||'"),
     "newline as separator": (Source, {"separator": "\n"}, "separator is one character, got '\\n'"),

@@ -1,0 +1,305 @@
+"""Feature columns as the columns of a linear model: the design.
+
+- Numbers, truth values, times and durations: the number; an indicator of missing ones, if any.
+- Vectors of numbers: a column for each element; one indicator, if a row misses any element.
+- Strings, and what is declared categorical: an indicator for each of the most frequent values, but
+  not for the most frequent one, which is the reference; one for all rarer values together; one for
+  missing ones, if any.
+
+A number that is missing or not finite stands in the design as the mean of the training rows of its
+fold (`fold.py` puts that mean in), beside the indicator. The indicator is part of the feature: both
+are dropped together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from featurekit.errors import DataError, UsageError, closest
+
+__all__ = ["LEAST_ROWS", "MAX_LEVELS", "Design", "Encoding", "fit_design"]
+
+MAX_LEVELS = 32
+"""So many values of a category have an indicator of their own, unless told otherwise. What a model
+could learn from rarer values one by one, the linear surrogate does not see."""
+
+LEAST_ROWS = 20
+"""A value seen less often is counted among the rarer ones: its coefficient would be noise."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How one feature becomes columns.
+
+    Args:
+        name: The feature.
+        shifts: For numbers and vectors, what is subtracted from each element: its mean over all
+            rows. That changes no result; it keeps the sums exact where values are near 1e9.
+        levels: For categories, the values with an indicator of their own.
+        reference: The value without an indicator, the most frequent one.
+        rare: Whether there are further values, which share an indicator.
+        missing: Whether values are missing (or numbers not finite).
+    """
+
+    name: str
+    shifts: tuple[float, ...] = ()
+    levels: tuple[str, ...] = ()
+    reference: str | None = None
+    rare: bool = False
+    missing: bool = False
+
+    @property
+    def width(self) -> int:
+        """How many columns it has; a category with one value has one, which is zero."""
+        return max(1, len(self.shifts) + len(self.levels) + self.rare + self.missing)
+
+    def write(self, series: pl.Series, order: np.ndarray | None, out: np.ndarray) -> None:
+        """Write the columns of some rows.
+
+        Args:
+            series: The feature's values.
+            order: Which row of the series each row of `out` is; `None` for the same.
+            out: Float64 of shape [rows, width], to be filled.
+        """
+        if self.shifts:
+            self._write_numbers(series, order, out)
+        else:
+            self._write_levels(series, order, out)
+
+    def _write_numbers(self, series: pl.Series, order: np.ndarray | None, out: np.ndarray) -> None:
+        elements = _elements(series)
+        if not self.missing:
+            for place, (values, shift) in enumerate(zip(elements, self.shifts, strict=True)):
+                _gather(values, order, out[:, place])
+                out[:, place] -= shift
+            return
+        missing = np.logical_or.reduce([~np.isfinite(values) for values in elements])
+        for place, (values, shift) in enumerate(zip(elements, self.shifts, strict=True)):
+            # Zero, in whose place the mean of a fold can be put by adding a multiple of the
+            # indicator.
+            _gather(np.where(missing, 0.0, values - shift), order, out[:, place])
+        _gather(missing, order, out[:, -1])
+
+    def _write_levels(self, series: pl.Series, order: np.ndarray | None, out: np.ndarray) -> None:
+        out[:] = 0.0
+        if self.reference is None:
+            return
+        words = pl.Enum([self.reference, *self.levels])
+        # Null both for a missing and for a rare value.
+        codes = series.cast(pl.String).cast(words, strict=False).to_physical()
+        known = codes.cast(pl.Int64).fill_null(-1).to_numpy()
+        for place in range(len(self.levels)):
+            _gather(known == place + 1, order, out[:, place])
+        missing = series.is_null().to_numpy()
+        if self.rare:
+            _gather((known < 0) & ~missing, order, out[:, len(self.levels)])
+        if self.missing:
+            _gather(missing, order, out[:, -1])
+
+
+@dataclass(frozen=True)
+class Design:
+    """The design columns of all features, side by side.
+
+    Args:
+        features: An encoding for each feature, in the order of their columns.
+    """
+
+    features: tuple[Encoding, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return tuple(encoding.name for encoding in self.features)
+
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return sum(encoding.width for encoding in self.features)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Where the columns of each feature begin, and behind the last one the width."""
+        return (0, *accumulate(encoding.width for encoding in self.features))
+
+    def columns_of(self, features: Collection[int]) -> np.ndarray:
+        """Return the places of the columns of some features, given by their places."""
+        starts = self.starts
+        ranges = [np.arange(starts[place], starts[place + 1]) for place in sorted(features)]
+        return np.concatenate(ranges) if ranges else np.empty(0, dtype=np.int64)
+
+    @property
+    def imputed(self) -> np.ndarray:
+        """The columns with missing numbers beside their indicators, as int64 of shape [n, 2]."""
+        pairs = [
+            (start + place, start + encoding.width - 1)
+            for start, encoding in zip(self.starts, self.features, strict=False)
+            if encoding.missing
+            for place in range(len(encoding.shifts))
+        ]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    @property
+    def rounding(self) -> np.ndarray:
+        """Standard deviations so small that they are rounding errors; float64 of shape [width].
+
+        The values of a column near 1e9 are known to 1e-7; what varies less is a constant.
+        """
+        shifts = [
+            [*encoding.shifts, *[0.0] * (encoding.width - len(encoding.shifts))]
+            for encoding in self.features
+        ]
+        return 64 * np.finfo(np.float64).eps * np.abs(np.concatenate(shifts))
+
+    def write(self, frame: pl.DataFrame, order: np.ndarray | None, out: np.ndarray) -> None:
+        """Write the columns of some rows into `out`, float64 of shape [rows, width]."""
+        for start, encoding in zip(self.starts, self.features, strict=False):
+            encoding.write(frame[encoding.name], order, out[:, start : start + encoding.width])
+
+
+def fit_design(
+    frame: pl.LazyFrame,
+    features: Sequence[str],
+    categorical: Collection[str] = (),
+    max_levels: int = MAX_LEVELS,
+) -> Design:
+    """Decide how features become columns; reads all rows, and no label.
+
+    Args:
+        frame: The rows.
+        features: Names of its columns.
+        categorical: Which of them hold categories although they are numbers, such as the ids of a
+            vocabulary. Strings always do.
+        max_levels: How many values of a category have an indicator of their own, at most.
+
+    Returns:
+        The design. It depends on the order of `features` and not on that of the rows.
+
+    Raises:
+        UsageError: A name is unknown, or a column holds lists or structs.
+        DataError: A feature has no finite value.
+
+    Example:
+        >>> rows = pl.LazyFrame({"size": [1.0, None, 3.0], "kind": ["a", "b", "a"]})
+        >>> design = fit_design(rows, ["size", "kind"])
+        >>> [encoding.width for encoding in design.features]  # size and its indicator; rare kinds
+        [2, 1]
+    """
+    schema = frame.collect_schema()
+    for name in [*features, *categorical]:
+        if name not in schema:
+            raise UsageError(f"no column is called {name!r}", hint=closest(name, schema.names()))
+    for name in features:
+        if schema[name].is_nested() and not isinstance(schema[name], pl.Array):
+            raise UsageError(
+                f"feature {name!r} is {schema[name]}; expected numbers, strings, truth values, "
+                "times, or vectors of fixed width",
+                hint="leave it out, or make a vector of it",
+            )
+    words = [
+        name for name in features
+        if name in categorical or schema[name] in (pl.String, pl.Categorical, pl.Enum)
+    ]  # fmt: skip
+    found = _numbers(frame, {name: schema[name] for name in features if name not in words})
+    found |= {name: _levels(frame, name, max_levels) for name in words}
+    return Design(tuple(found[name] for name in features))
+
+
+def _numbers(frame: pl.LazyFrame, schema: Mapping[str, Any]) -> dict[str, Encoding]:
+    """Return the encodings of numbers and vectors."""
+    elements = {
+        (name, place): _number(
+            pl.col(name).arr.get(place) if isinstance(of, pl.Array) else pl.col(name),
+            of.inner if isinstance(of, pl.Array) else of,
+        )
+        for name, of in schema.items()
+        for place in range(of.size if isinstance(of, pl.Array) else 1)
+    }
+    if not elements:
+        return {}
+    asked: list[pl.Expr] = []
+    for number, x in enumerate(elements.values()):
+        asked += [x.mean().alias(f"mean {number}"), x.null_count().alias(f"missing {number}")]
+    answer = frame.select(asked).collect(engine="streaming").row(0, named=True)
+    means = {key: answer[f"mean {number}"] for number, key in enumerate(elements)}
+    gaps = {key: answer[f"missing {number}"] for number, key in enumerate(elements)}
+    # A NaN or an infinity shows in the mean; only then are the numbers looked at one by one.
+    odd = [key for key, mean in means.items() if mean is not None and not math.isfinite(mean)]
+    if odd:
+        finite = {key: pl.when(elements[key].is_finite()).then(elements[key]) for key in odd}
+        asked = []
+        for number, x in enumerate(finite.values()):
+            asked += [x.mean().alias(f"mean {number}"), x.null_count().alias(f"missing {number}")]
+        answer = frame.select(asked).collect(engine="streaming").row(0, named=True)
+        means |= {key: answer[f"mean {number}"] for number, key in enumerate(odd)}
+        gaps |= {key: answer[f"missing {number}"] for number, key in enumerate(odd)}
+    for (name, _), mean in means.items():
+        if mean is None or not math.isfinite(mean):
+            raise DataError(
+                f"feature {name!r} has no finite value, or one beyond the range of float64",
+                hint="leave it out",
+            )
+    return {
+        name: Encoding(
+            name,
+            shifts=tuple(mean for (of, _), mean in means.items() if of == name),
+            missing=any(gap for (of, _), gap in gaps.items() if of == name),
+        )
+        for name in schema
+    }
+
+
+def _levels(frame: pl.LazyFrame, name: str, max_levels: int) -> Encoding:
+    """Return the encoding of a category; equally frequent values are ordered by themselves."""
+    counted = frame.group_by(pl.col(name).cast(pl.String).alias("level")).agg(count=pl.len())
+    counts = counted.collect(engine="streaming")
+    words = counts.drop_nulls("level").sort(["count", "level"], descending=[True, False])
+    if not words.height:
+        raise DataError(f"feature {name!r} has no value", hint="leave it out")
+    reference, *others = words["level"].to_list()
+    often = words.filter(pl.col("count") >= LEAST_ROWS).height
+    levels = others[: min(max(often - 1, 0), max_levels)]
+    return Encoding(
+        name,
+        levels=tuple(levels),
+        reference=reference,
+        rare=len(others) > len(levels),
+        missing=counts.height > words.height,
+    )
+
+
+def _number(x: pl.Expr, of: Any) -> pl.Expr:
+    """Return an expression as a float64; times are microseconds (or what their type counts)."""
+    return (x.to_physical() if of.is_temporal() else x).cast(pl.Float64)
+
+
+def _elements(series: pl.Series) -> list[np.ndarray]:
+    """Return a number, or each element of a vector, as floats or integers; missing ones are NaN."""
+    if isinstance(series.dtype, pl.Array):
+        return [_floats(series.arr.get(place)) for place in range(series.dtype.size)]
+    return [_floats(series)]
+
+
+def _floats(series: pl.Series) -> np.ndarray:
+    if series.dtype == pl.Boolean:
+        series = series.cast(pl.UInt8)
+    values = series.to_physical().to_numpy()
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
+def _gather(values: np.ndarray, order: np.ndarray | None, out: np.ndarray) -> None:
+    """Write values, in another order, into a column."""
+    if order is None:
+        out[:] = values
+    elif values.dtype == out.dtype:
+        # In this mode NumPy writes without a copy; no place is out of bounds.
+        np.take(values, order, out=out, mode="clip")
+    else:
+        out[:] = values[order]

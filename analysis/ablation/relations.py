@@ -1,0 +1,216 @@
+"""Redundant, legacy and bundled features: what each word means, and which candidates earn it.
+
+The margin is that of the ablation. Bounds are adjusted (Bonferroni) for as many relations as are
+tested, and at least for as many as there are features, among which the tested ones were picked.
+They are not adjusted for the conditions of one relation: all must hold, so that the chance of a
+false word is at most that of one false condition (Berger, "Multiparameter hypothesis testing and
+acceptance sampling", 1982).
+
+- **Legacy**: o is superseded by the set N, of at most three, when (i) the upper bound of its effect
+  is below the margin; (ii) the lower bound of effect(o and N) - effect(N) is above it: o would
+  matter if N vanished; (iii) the lower bounds of effect(N) and of effect(N) - effect(o) are above
+  0: N is not equally redundant; (iv) N is known to be newer. Of exact copies only (i), (ii) and
+  (iv) are asked, the last one being all that tells them apart.
+- **Redundant**: without (iv). Then (iii) asks that the lower bound of effect(N) is above the
+  margin: of features that are all negligible, nothing says which one to keep.
+- **Duplicate**: columns that are the same up to scale.
+- **Substitutes**: every member's upper bound is below the margin, the lower bound of all together
+  is above it.
+- **Complements**: the lower bound of effect(j) + effect(k) - effect(j and k) is above 0, and each
+  alone adds to a model without the other at most the margin, or a tenth of what both are worth.
+- **Free riders**: a group's lower bound is above the margin; a part's upper bound is below it,
+  beside the rest of the group and in its absence.
+
+Single ablations do not compose: of features that are each redundant, all together may matter. So
+those that are flagged are left out once more together (`joint_set`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from featurekit.analysis.ablation.candidates import ADD_ONE
+from featurekit.analysis.ablation.inference import Estimates, bounds
+from featurekit.analysis.ablation.surrogate import Surrogate, closed_effects
+from featurekit.analysis.ablation.units import Candidate, Kind
+
+__all__ = ["Bound", "Question", "Relation", "ask", "confirm", "joint_set"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An effect, or a difference of effects, with the ends of its interval."""
+
+    effect: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What features are to each other, confirmed by intervals.
+
+    Args:
+        kind: The word for it.
+        features: What it is about: what is redundant, copies, a bundle, or a group's idle part.
+        others: What supersedes them, or the rest of the group.
+        group: The name of a declared group, or empty.
+        evidence: Effects by what they are of.
+        rescue_share: Of redundant features, `1 - effect(o) / effect(o | N gone)`: the share of
+            their worth that the others have taken over.
+    """
+
+    kind: Kind
+    features: tuple[str, ...]
+    others: tuple[str, ...]
+    group: str
+    evidence: Mapping[str, Bound]
+    rescue_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What has to be measured.
+
+    Args:
+        sets: Places of features to leave out together.
+        contrasts: Sums of their effects: factors by the place of the set.
+    """
+
+    sets: tuple[tuple[int, ...], ...]
+    contrasts: tuple[Mapping[int, float], ...]
+
+
+def ask(sets: Sequence[Sequence[int]], candidates: Sequence[Candidate]) -> Question:
+    """Return what has to be measured for candidates, behind sets that are measured anyway.
+
+    The contrasts are the evidence of the candidates, one after the other.
+    """
+    listed = [tuple(some) for some in sets]
+    places: dict[frozenset[int], int] = {}
+    for place, members in enumerate(listed):
+        places.setdefault(frozenset(members), place)
+    contrasts = []
+    for candidate in candidates:
+        for term in candidate.evidence.values():
+            contrast: dict[int, float] = {}
+            for factor, some in term:
+                if some not in places:
+                    places[some] = len(listed)
+                    listed.append(tuple(sorted(some)))
+                contrast[places[some]] = contrast.get(places[some], 0.0) + factor
+            contrasts.append(contrast)
+    return Question(tuple(listed), tuple(contrasts))
+
+
+def confirm(
+    candidates: Sequence[Candidate], names: Sequence[str], estimates: Estimates, margin: float
+) -> tuple[Relation, ...]:
+    """Return the candidates whose conditions hold.
+
+    Args:
+        candidates: What was found by the closed form.
+        names: Of the features.
+        estimates: Of the contrasts that `ask` listed, in their order.
+        margin: What is negligible, in units of the loss.
+    """
+    family = max(len(names), len(candidates))
+    low, high = bounds(estimates, family=family)
+    out = []
+    start = 0
+    for candidate in candidates:
+        evidence = {
+            name: Bound(float(estimates.effect[place]), float(low[place]), float(high[place]))
+            for place, name in enumerate(candidate.evidence, start)
+        }
+        start += len(evidence)
+        if margin > 0.0 and _holds(candidate, evidence, margin):
+            out.append(_relation(candidate, names, evidence))
+    # What is legacy is not called a substitute of what supersedes it as well.
+    settled = [{*one.features, *one.others} for one in out if one.kind is Kind.LEGACY]
+    return tuple(
+        one for one in out if one.kind is not Kind.SUBSTITUTES or set(one.features) not in settled
+    )
+
+
+def joint_set(
+    surrogate: Surrogate, relations: Sequence[Relation], margin: float
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return all features that are flagged, and a part of them that can go together.
+
+    Args:
+        surrogate: The models.
+        relations: What was confirmed. Legacy and redundant features and free riders are flagged,
+            and of exact copies all but one.
+        margin: What is negligible, in units of the loss.
+
+    Returns:
+        Places of features: the flagged ones, and those of them that were taken, the least worth
+        first, while the effect of all taken stays below the margin. The closed form says so; it
+        is to be measured.
+    """
+    names = surrogate.design.names
+    flagged: set[str] = set()
+    for relation in relations:
+        if relation.kind in (Kind.LEGACY, Kind.REDUNDANT, Kind.FREE_RIDERS):
+            flagged.update(relation.features)
+    for relation in relations:
+        if relation.kind is Kind.DUPLICATE and not flagged.intersection(relation.features):
+            flagged.update(relation.features[1:])
+    every = [place for place, name in enumerate(names) if name in flagged]
+    if not every or closed_effects(surrogate, [every])[0] < margin:
+        return tuple(every), tuple(every)
+    alone = closed_effects(surrogate, [[place] for place in every])
+    taken: list[int] = []
+    for _, _, place in sorted(
+        (float(effect), names[place], place) for effect, place in zip(alone, every, strict=True)
+    ):
+        (effect,) = closed_effects(surrogate, [[*taken, place]])
+        if effect < margin:
+            taken.append(place)
+    return tuple(every), tuple(sorted(taken))
+
+
+def _holds(candidate: Candidate, found: Mapping[str, Bound], margin: float) -> bool:
+    if candidate.kind is Kind.DUPLICATE:
+        return True
+    if candidate.kind in (Kind.LEGACY, Kind.REDUNDANT):
+        small = found["effect"].high < margin
+        needed = found["without the others"].low > margin
+        return small and needed and all(_stronger(candidate.kind, found, margin))
+    if candidate.kind is Kind.SUBSTITUTES:
+        members = [bound for name, bound in found.items() if name != "together"]
+        return all(one.high < margin for one in members) and found["together"].low > margin
+    if candidate.kind is Kind.COMPLEMENTS:
+        most = max(margin, ADD_ONE * found["together"].effect)
+        add_one = (found["first without second"], found["second without first"])
+        return found["interaction"].low > 0.0 and all(one.high < most for one in add_one)
+    idle = (found["effect"], found["without the others"])
+    return found["group"].low > margin and all(one.high < margin for one in idle)
+
+
+def _stronger(kind: Kind, found: Mapping[str, Bound], margin: float) -> Iterator[bool]:
+    """Yield whether the others are not equally redundant; nothing is asked of exact copies."""
+    if "the others" in found:
+        yield found["the others"].low > (0.0 if kind is Kind.LEGACY else margin)
+        yield found["the others less the effect"].low > 0.0
+
+
+def _relation(
+    candidate: Candidate, names: Sequence[str], evidence: Mapping[str, Bound]
+) -> Relation:
+    share = None
+    if candidate.kind in (Kind.LEGACY, Kind.REDUNDANT):
+        without = evidence["without the others"].effect
+        share = float(np.clip(1.0 - evidence["effect"].effect / without, 0.0, 1.0))
+    return Relation(
+        candidate.kind,
+        tuple(names[place] for place in candidate.features),
+        tuple(names[place] for place in candidate.others),
+        candidate.group,
+        evidence,
+        share,
+    )

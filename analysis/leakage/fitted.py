@@ -1,0 +1,296 @@
+"""Features that were fitted on rows they must not have seen: encodings and scalings.
+
+An encoding of a category by its mean label can be recognised without knowing the category: rows
+that share a value of the feature have exactly the mean label that the value says. The same for
+smoothed and scaled encodings, where the relation is linear in four numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from featurekit.analysis.findings import Effect, Finding, Severity
+from featurekit.analysis.leakage.histograms import Bins, Histograms
+from featurekit.analysis.leakage.kinds import Thresholds, found
+from featurekit.analysis.leakage.strength import noise_p_value
+from featurekit.analysis.leakage.table import Rows, Target, collect
+from featurekit.analysis.leakage.univariate import Measured
+
+__all__ = ["find_encodings", "find_leave_one_out", "find_scalings", "stratified_auc"]
+
+Floats = npt.NDArray[np.float64]
+
+_LEAST = 8
+"""A smoothed or scaled encoding of fewer values cannot be told from chance; a plain one of"""
+_PLAIN = 3
+"""values can, since every value has to be the mean itself."""
+_EXACT = 1e-3
+"""The part of the spread that an exact relation may leave unexplained (float32 leaves 1e-7)."""
+_AGREE, _TRIES = 0.5, 100
+"""The share of the values that must agree, and how often a line through four of them is tried."""
+_ROWS = 10_000
+_CATEGORIES = 10
+_NEARLY = 0.02
+
+
+def find_encodings(histograms: Histograms, target: Target) -> list[Finding]:
+    """Return the features that are the mean label of a category over the rows themselves.
+
+    With a split, an encoding over all rows is told from one over the training rows alone, which is
+    better and still too good on the rows that it was fitted on.
+    """
+    out = []
+    for name, bins in sorted(histograms.columns.items()):
+        if bins.words is not None or not bins.exact or len(bins.keys) < _PLAIN:
+            continue
+        parts = bins.sums.shape[1]
+        every = _is_encoding(bins, bins.sums.sum(axis=1), target)
+        train = parts > 1 and _is_encoding(bins, bins.sums[:, 0], target)
+        if not every and not train:
+            continue
+        if every and parts > 1 and not train:
+            severity, over = Severity.CRITICAL, "all rows, held-out ones too"
+        else:
+            over = "the training rows" if train else "all rows"
+            over += ", each row's own label too (it is not cross-fitted)"
+            severity = Severity.WARNING
+        out.append(
+            found(
+                "target_encoding", severity, (name,),
+                f"{name!r} is the mean label of a category over {over}.", values=len(bins.keys),
+            )
+        )  # fmt: skip
+    return out
+
+
+def _is_encoding(bins: Bins, sums: Floats, target: Target) -> bool:
+    """Say whether rows of one value have just the mean label that the value says.
+
+    With n rows, of which the labels add up to s, an encoding smoothed by m rows of the mean p is
+    x = (s + m p) / (n + m), so that s = n x + m x - m p; scaled, it is s = a n x + b n + c x + d.
+    """
+    if target.classes is None:
+        sides = [(sums[:, 0], sums[:, 1])]
+    else:
+        sides = [(sums.sum(axis=1), sums[:, question]) for question in target.questions]
+    x = bins.values()
+    if target.classes is None:
+        x = (x - target.centre) / target.scale
+    for count, total in sides:
+        held = count > 0
+        n, s, v = count[held], total[held], x[held]
+        mean = s / n
+        if len(np.unique(mean)) >= _PLAIN and n.min() > 1 and np.allclose(v, mean, 0, 1e-6):
+            return True
+        if len(n) < _LEAST or n.sum() < 2 * len(n):
+            continue
+        v = (v - v.mean()) / (v.std() or 1.0)
+        full = np.stack([n * v, n, v, np.ones_like(n)], axis=1)
+        plain = full[:, [1, 3]]
+        spread = s - plain @ np.linalg.lstsq(plain, s)[0]
+        near = _EXACT * float(np.sqrt(np.mean(spread**2)))
+        # Categories of one mean and size share a value and break the relation: it is sought through
+        # a few values, and most of the others must agree.
+        chosen = np.random.default_rng(0).integers(0, len(n), (_TRIES, 4))
+        lines = np.linalg.pinv(full[chosen]) @ s[chosen][:, :, None]
+        agree = np.abs(s[:, None] - full @ lines[:, :, 0].T) < near
+        kept = agree[:, int(agree.sum(axis=0).argmax())]
+        if kept.sum() < max(_LEAST, _AGREE * len(n)) or n[kept].sum() < _AGREE * n.sum():
+            continue
+        # Where sizes alone give the sums away, as of values that occur once, nothing is shown.
+        spread, rest = (
+            s[kept] - columns[kept] @ np.linalg.lstsq(columns[kept], s[kept])[0]
+            for columns in (plain, full)
+        )
+        if np.sqrt(np.mean(rest**2)) < _EXACT * np.sqrt(np.mean(spread**2)):
+            return True
+    return False
+
+
+def find_leave_one_out(
+    rows: Rows, histograms: Histograms, measured: Mapping[str, Measured], total: int,
+    thresholds: Thresholds, seed: int,
+) -> list[Finding]:  # fmt: skip
+    """Return the features that give the label away within the categories of another column.
+
+    A mean over the other rows of a category is lower for the rows that raise it. On the whole such
+    a feature looks fair; within each category it is the label, reversed.
+    """
+    target = rows.target
+    numbers = [
+        name for name, dtype in rows.schema().items()
+        if name in measured and dtype.is_float() and measured[name].bins >= _LEAST
+    ]  # fmt: skip
+    if target.classes is None or not numbers:
+        return []
+    out: dict[str, Finding] = {}
+    for category in _categories(rows, histograms, total):
+        table = _category_rows(rows, histograms, category, numbers, total, seed)
+        ones = table.select(target.codes.alias("x")).to_series()
+        for question in target.questions:
+            areas = stratified_auc(table, numbers, [category], ones == question)
+            for name, (area, positive, negative) in areas.items():
+                strength = max(area, 1 - area)
+                alone = measured[name].ways.get("rank", 0.5)
+                chance = noise_p_value(strength, positive, negative) * len(areas) * _CATEGORIES
+                if (
+                    name in out or strength < thresholds.critical or strength < alone + _NEARLY
+                    or chance >= thresholds.false_alarms
+                ):  # fmt: skip
+                    continue
+                out[name] = found(
+                    "leave_one_out", Severity.CRITICAL, (name,),
+                    f"within the values of {category!r}, {name!r} tells the label: AUC "
+                    f"{strength:.3f}{', reversed' if area < 0.5 else ''}, over all rows "
+                    f"{alone:.3f}. An encoding that leaves out the row itself does this.",
+                    Effect("AUC", strength), category=category, pairs_of=[positive, negative],
+                )  # fmt: skip
+    return list(out.values())
+
+
+def _categories(rows: Rows, histograms: Histograms, total: int) -> Iterator[str]:
+    """Yield columns whose values repeat, those with the most values first."""
+    schema = rows.schema()
+    found = []
+    for name, bins in histograms.columns.items():
+        whole = bins.words is not None or schema[name].is_integer()
+        if whole and _LEAST <= len(bins.keys) <= total / 2:
+            found.append((-len(bins.keys), name))
+    names = [name for _, name in sorted(found)]
+    yield from ([rows.entity] if rows.entity is not None else [])
+    yield from names[:_CATEGORIES]
+
+
+def _category_rows(
+    rows: Rows, histograms: Histograms, category: str, numbers: list[str], total: int, seed: int
+) -> pl.DataFrame:
+    """Return some rows: of small categories whole ones, else single rows."""
+    bins = histograms.columns.get(category)
+    small = bins is None or not bins.exact or total / len(bins.keys) < 200
+    frame = rows.frame.select({category, *numbers, rows.target.label})
+    if total > _ROWS:
+        by = pl.col(category) if small else pl.struct(sorted({category, *numbers[:8]}))
+        frame = frame.filter(by.hash(seed) < int(_ROWS / total * 2**64))
+    return collect(frame.drop_nulls(category))
+
+
+def stratified_auc(
+    table: pl.DataFrame, names: list[str], strata: list[str], positive: pl.Series
+) -> dict[str, tuple[float, float, float]]:
+    """Return the area of each column within strata, weighted by pairs, and how much it rests on.
+
+    Args:
+        table: Some rows.
+        names: The columns to judge; rows where one is missing are left out for it.
+        strata: The columns whose values make a stratum.
+        positive: Whether a row is of the class.
+
+    Returns:
+        The area, 1/2 where no stratum has both classes; and the rows of the class and of the others
+        of a single sample that would be as certain.
+
+    Source: van Elteren, "On the Combination of Independent Two-Sample Tests of Wilcoxon", 1960.
+    """
+    out = {}
+    codes = table.select(pl.struct(strata).rank("dense")).to_series().to_numpy()
+    ones = positive.to_numpy().astype(np.float64)
+    for name in names:
+        x = table[name].cast(pl.Float64).to_numpy()
+        kept = ~np.isnan(x)
+        order = np.lexsort((x[kept], codes[kept]))
+        if not len(order):
+            out[name] = (0.5, 0.0, 0.0)
+            continue
+        x, stratum, one = x[kept][order], codes[kept][order], ones[kept][order]
+        starts = np.flatnonzero(np.concatenate([[True], stratum[1:] != stratum[:-1]]))
+        sizes = np.diff(np.append(starts, len(x)))
+        n1 = np.add.reduceat(one, starts)
+        # Values that tie within a stratum stand together.
+        new = np.concatenate([[True], (x[1:] != x[:-1]) | (stratum[1:] != stratum[:-1])])
+        ties = np.flatnonzero(new)
+        tied_one = np.add.reduceat(one, ties)
+        tied_zero = np.diff(np.append(ties, len(x))) - tied_one
+        below = np.cumsum(tied_zero) - tied_zero
+        first = np.searchsorted(ties, starts)
+        below -= np.repeat(below[first], np.diff(np.append(first, len(ties))))
+        pairs = n1 * (sizes - n1)
+        whole = float(pairs.sum())
+        if not whole:
+            out[name] = (0.5, 0.0, 0.0)
+            continue
+        area = float(tied_one @ (below + tied_zero / 2)) / whole
+        variance = float(pairs @ (sizes + 1)) / 12 / whole**2
+        # A balanced sample of 2 k rows has the variance (2 k + 1) / (12 k k).
+        size = 1 / (12 * variance)
+        half = size + float(np.sqrt(size * size + size))
+        out[name] = (area, half, half)
+    return out
+
+
+def find_scalings(rows: Rows, histograms: Histograms) -> list[Finding]:
+    """Return the features that have mean 0 and variance 1, or the range 0 to 1, over all rows only.
+
+    Of the training rows they do not: so the scaling was fitted on held-out rows, too.
+    """
+    if rows.target.split is None:
+        return []
+    schema = rows.schema()
+    names = [
+        name for name, bins in sorted(histograms.columns.items())
+        if schema[name].is_float() and len(bins.keys) > _LEAST and _may_be_scaled(bins)
+    ]  # fmt: skip
+    if not names:
+        return []
+    train = ~rows.target.held_out
+    asked = []
+    for place, name in enumerate(names):
+        x = pl.when(pl.col(name).is_finite()).then(pl.col(name)).cast(pl.Float64)
+        mine = pl.when(train).then(x)
+        values = (
+            x.count(), x.mean(), x.var(ddof=0), mine.mean(), mine.var(ddof=0), x.min(), x.max(),
+            mine.min(), mine.max(), (x == 0).sum(), (x == 1).sum(),
+        )  # fmt: skip
+        asked += [value.alias(f"{place}.{column}") for column, value in enumerate(values)]
+    row = collect(rows.frame.select(asked)).row(0)
+    out = []
+    for place, name in enumerate(names):
+        n, mean, variance, own_mean, own_variance, low, high, own_low, own_high, zeros, ones = row[
+            place * 11 : place * 11 + 11
+        ]
+        if n < 3 or own_variance is None:
+            continue
+        exact = 2e-5 if schema[name] == pl.Float32 else 1e-6
+        unit = min(abs(variance - 1), abs(variance * n / (n - 1) - 1))
+        off = max(abs(own_mean), abs(own_variance - 1))
+        if abs(mean) < exact and unit < exact and off > 10 * max(exact, 1 / n):
+            out.append(_scaling(name, "mean 0 and variance 1", mean=own_mean, var=own_variance))
+        elif (low, high) == (0.0, 1.0) and zeros <= 2 and ones <= 2 and (own_low, own_high) != (
+            low, high,
+        ):  # fmt: skip
+            out.append(_scaling(name, "the range 0 to 1", low=own_low, high=own_high))
+    return out
+
+
+def _may_be_scaled(bins: Bins) -> bool:
+    values, counts = bins.values(), bins.sums[:, :, 0].sum(axis=1)
+    if bins.sums.shape[2] != 3:
+        counts = bins.sums.sum(axis=(1, 2))
+    mean = float(values @ counts / counts.sum())
+    deviation = float(np.sqrt((values - mean) ** 2 @ counts / counts.sum()))
+    standard = abs(mean) < _NEARLY and abs(deviation - 1) < _NEARLY
+    return standard or (abs(values[0]) < _NEARLY and abs(values[-1] - 1) < _NEARLY)
+
+
+def _scaling(name: str, what: str, **own: float) -> Finding:
+    # What rounding leaves depends on the order of rows.
+    own = {key: float(f"{value:.9g}") for key, value in own.items()}
+    numbers = ", ".join(f"{key} {value:.4g}" for key, value in own.items())
+    return found(
+        "scaler", Severity.WARNING, (name,),
+        f"{name!r} has {what} over all rows, and not over the training rows ({numbers}): it was "
+        "scaled by held-out rows, too.", None, **own,
+    )  # fmt: skip

@@ -1,0 +1,49 @@
+"""Labels inside of identifiers: a prefix, a last letter, the last digit, the length.
+
+A column of which nearly every value is new says nothing as a whole; its parts may.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from featurekit.analysis.leakage.histograms import Histograms
+from featurekit.analysis.leakage.table import Rows
+
+__all__ = ["parts_of"]
+
+_ENDS = 3
+_TOKEN = r"[^\W_]+"  # noqa: S105
+_REPEATS = 5
+"""A column is taken apart if a value has fewer rows on average."""
+
+
+def parts_of(rows: Rows, histograms: Histograms) -> dict[str, tuple[str, pl.Expr]]:
+    """Return the parts of all columns that look like identifiers.
+
+    Args:
+        rows: The table.
+        histograms: Its histograms, which say how far values repeat.
+
+    Returns:
+        For each part, the column and an expression for it.
+    """
+    schema = rows.schema()
+    out: dict[str, tuple[str, pl.Expr]] = {}
+    for name in rows.features:
+        bins = histograms.columns[name]
+        if bins.exact and histograms.rows / max(1, len(bins.keys)) >= _REPEATS:
+            continue
+        made: dict[str, pl.Expr] = {}
+        x = pl.col(name)
+        if schema[name].is_integer():
+            made = {"the last digit": x % 10, "the last two digits": x % 100}
+        elif bins.words is not None:
+            text = x.cast(pl.String)
+            made = {"the length": text.str.len_chars(), "the first word": text.str.extract(
+                f"^({_TOKEN})", 1
+            ), "the last word": text.str.extract(f"({_TOKEN})$", 1)}  # fmt: skip
+            made |= {f"letter {i + 1}": text.str.slice(i, 1) for i in range(_ENDS)}
+            made |= {f"letter {i} from the end": text.str.slice(-i, 1) for i in range(1, _ENDS + 1)}
+        out |= {f"{part} of {name}": (name, part_of) for part, part_of in made.items()}
+    return {key: (name, made.alias(key)) for key, (name, made) in out.items()}

@@ -1,0 +1,279 @@
+"""The statistical leakage scan of a table with a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from featurekit.analysis.findings import Finding, Severity, by_severity
+from featurekit.analysis.leakage.fitted import find_encodings, find_leave_one_out, find_scalings
+from featurekit.analysis.leakage.histograms import Histograms, Labels
+from featurekit.analysis.leakage.history import (
+    confirmed,
+    find_future,
+    find_own_label,
+    open_history,
+    still_pure,
+)
+from featurekit.analysis.leakage.identifiers import parts_of
+from featurekit.analysis.leakage.kinds import ADVICE, CAVEAT, KINDS, Thresholds
+from featurekit.analysis.leakage.pairs import find_pairs, strongest
+from featurekit.analysis.leakage.splits import (
+    Shared,
+    duplicates_finding,
+    entity_finding,
+    hashes,
+    overlap,
+    row_columns,
+    shifted,
+    split_in_time,
+)
+from featurekit.analysis.leakage.table import Rows, open_rows
+from featurekit.analysis.leakage.univariate import (
+    Measured,
+    judge,
+    measure,
+    pure_values,
+    strong_finding,
+)
+from featurekit.errors import DataError
+
+_ALONE = frozenset({"future_label", "leave_one_out", "own_label", "proxy", "target_encoding"})
+
+__all__ = ["Scan", "Thresholds", "conclude", "histograms_of", "scan"]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the scan of a table found.
+
+    Args:
+        findings: The worst first.
+        features: The numbers of each feature, in the order of their strength.
+        rows: Rows that have a label.
+        label: The column of the label.
+        skipped: Columns of types that are not looked at.
+        seed: The seed of all that is drawn.
+    """
+
+    findings: tuple[Finding, ...]
+    features: Mapping[str, Measured]
+    rows: int
+    label: str
+    skipped: tuple[str, ...] = ()
+    seed: int = 0
+
+    @property
+    def flagged(self) -> tuple[Finding, ...]:
+        """The findings that are more than a note."""
+        return tuple(found for found in self.findings if found.severity > Severity.NOTE)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data, for `--json` and reports."""
+        return {
+            "label": self.label,
+            "rows": self.rows,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "features": {name: numbers.to_dict() for name, numbers in self.features.items()},
+            "skipped": list(self.skipped),
+            "seed": self.seed,
+            "caveat": CAVEAT,
+        }
+
+
+def scan(
+    table: Any,
+    *,
+    label: str,
+    split: str | None = None,
+    entity: str | None = None,
+    time: str | None = None,
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+    thresholds: Thresholds | None = None,
+) -> Scan:
+    """Look through a table for features that know more of the label than they can when it matters.
+
+    Rows without a label are left out. One pass makes a histogram of the label over the values of
+    every feature; a few columns or rows are looked at again where something stands out.
+
+    Args:
+        table: A pandas, Polars or Arrow table, or the path of a Parquet or CSV file.
+        label: The column of the label: of words, booleans, or at most 20 whole numbers, it has
+            classes; of other numbers it is a quantity, and strength is R2 instead of AUC.
+        split: The column of the split; its value "train" (or the most frequent one) means the rows
+            to learn from. With it, duplicates, entities on both sides and statistics that were
+            fitted on held-out rows are looked for.
+        entity: The column that names whose row it is, such as a customer.
+        time: The column of the time of the prediction. With it, series that persist are told from
+            leaks, and labels of the future and of the own row are looked for.
+        exclude: Columns that are no features.
+        seed: The seed of all that is drawn.
+        thresholds: From where on to speak up.
+
+    Returns:
+        The findings and the numbers of each feature. Neither the order of rows nor that of columns
+        changes them.
+
+    Raises:
+        UsageError: A column is not there.
+        DataError: The table cannot be read, or has no rows with two labels.
+
+    Example:
+        >>> import polars as pl
+        >>> late = pl.DataFrame({"late": [i % 3 == 0 for i in range(300)]})
+        >>> table = late.with_columns(refund=pl.col("late") * 5.0, hour=pl.int_range(300) % 20)
+        >>> found = scan(table, label="late")
+        >>> [(finding.kind, finding.features) for finding in found.flagged]
+        [('proxy', ('refund',))]
+    """
+    rows = open_rows(table, label=label, split=split, entity=entity, time=time, exclude=exclude)
+    histograms = histograms_of(rows.batches())
+    shared = _shared(rows, histograms.rows) if rows.target.split is not None else {}
+    return conclude(rows, histograms, shared, thresholds or Thresholds(), seed)
+
+
+def conclude(
+    rows: Rows, histograms: Histograms, shared: Mapping[str, Shared], thresholds: Thresholds,
+    seed: int, sampled: bool = False,
+) -> Scan:  # fmt: skip
+    """Judge a table by what was counted in it.
+
+    Args:
+        rows: The table, or some of its rows.
+        histograms: The labels over the values of all its rows.
+        shared: What the parts of the split share: "rows" and, where it is known, "entities".
+        thresholds: From where on to speak up.
+        seed: The seed of all that is drawn.
+        sampled: Whether `rows` are only some.
+    """
+    target = rows.target
+    here = min(histograms.rows, rows.height or histograms.rows) if sampled else histograms.rows
+    parts = parts_of(rows, histograms)
+    measured = {
+        name: measure(name, histograms.columns[name], target, seed) for name in rows.features
+    }
+    inside = {}
+    if parts:
+        made = histograms_of(rows.batches([expression for _, expression in parts.values()]))
+        inside = {name: measure(name, made.columns[name], target, seed) for name in parts}
+    suspects = judge({**measured, **inside}, target, thresholds)
+    single = {name: bins for name, bins in histograms.columns.items() if name not in suspects}
+    pure = pure_values(single, histograms.totals, target, thresholds)
+    findings = find_encodings(histograms, target)
+    findings += find_leave_one_out(rows, histograms, measured, here, thresholds, seed)
+    if not sampled:
+        findings += find_scalings(rows, histograms)
+    fitted = {
+        name for finding in findings for name in finding.features
+        if finding.kind in ("leave_one_out", "target_encoding")
+    }  # fmt: skip
+    strong = {
+        name: severity for name, severity in suspects.items()
+        if name in measured and name not in fitted
+    }  # fmt: skip
+    findings += _along_time(rows, strong, pure, measured, here, thresholds, seed)
+    findings += _identifiers(parts, inside, suspects, rows)
+    # What leaks alone makes a good pair with much else.
+    alone = {name for finding in findings for name in finding.features if finding.kind in _ALONE}
+    names = strongest(measured, alone | set(suspects), rows, thresholds.pairs)
+    findings += find_pairs(rows, names, here, thresholds, seed)
+    findings += duplicates_finding(shared["rows"], thresholds) if "rows" in shared else []
+    if "entities" in shared and rows.entity is not None:
+        findings += entity_finding(shared["entities"], rows.entity, split_in_time(rows))
+    findings += shifted(measured, thresholds)
+    order = sorted(measured, key=lambda name: (-measured[name].strength, name))
+    return Scan(
+        by_severity(findings, KINDS), {name: measured[name] for name in order}, histograms.rows,
+        target.label, rows.skipped, seed,
+    )  # fmt: skip
+
+
+def histograms_of(batches: Iterable[tuple[pl.DataFrame, Labels]]) -> Histograms:
+    """Return the histograms of all batches, in memory that does not grow with them.
+
+    Raises:
+        DataError: There is no row.
+    """
+    whole: Histograms | None = None
+    for batch, labels in batches:
+        levels = None if whole is None else whole.levels()
+        part = Histograms.of(batch, labels, levels)
+        whole = part if whole is None else whole.merge(part)
+    if whole is None:
+        raise DataError("the table has no rows with a label")
+    return whole
+
+
+def _along_time(
+    rows: Rows, strong: Mapping[str, Severity], pure: Sequence[Finding],
+    measured: Mapping[str, Measured], total: int, thresholds: Thresholds, seed: int,
+) -> list[Finding]:  # fmt: skip
+    """Return the findings for suspects, judged along time where the time is known."""
+    target = rows.target
+    if rows.time is None:
+        return [*pure, *(strong_finding(name, measured[name], severity, target)
+                         for name, severity in strong.items())]  # fmt: skip
+    history = open_history(rows, rows.features, total, seed)
+    out = [
+        finding if still_pure(history, finding, thresholds)
+        else replace(
+            finding, severity=Severity.NOTE,
+            message=f"{finding.message} Both persist: the row before mostly had the same label.",
+        )
+        for finding in pure
+    ]  # fmt: skip
+    for name, severity in strong.items():
+        within, still = confirmed(history, name, measured[name], thresholds)
+        settled = min(severity, still) if still is not None else Severity.NOTE
+        finding = strong_finding(name, measured[name], settled, target, within_time=within)
+        text = (
+            f"Within blocks of time, among rows with the same label before: {within:.3f}"
+            if target.classes is not None
+            else f"Of what is new since the row before, it explains {within:.3f}"
+        )
+        if still is None:
+            text += "; that both persist explains the rest"
+        out.append(replace(finding, message=f"{finding.message} {text}."))
+    schema = rows.schema()
+    flagged = {
+        finding.features[0] for finding in out
+        if finding.severity > Severity.NOTE and finding.kind == "proxy"
+    }  # fmt: skip
+    numbers = [name for name in rows.features if name not in flagged and schema[name].is_numeric()]
+    out += find_future(history, numbers, thresholds)
+    return out + find_own_label(history, numbers)
+
+
+def _identifiers(
+    parts: Mapping[str, tuple[str, pl.Expr]], inside: Mapping[str, Measured],
+    suspects: Mapping[str, Severity], rows: Rows,
+) -> list[Finding]:  # fmt: skip
+    """Return the identifiers that hold the label, each with the part that says the most."""
+    best: dict[str, str] = {}
+    for part, (name, _) in parts.items():
+        if part not in suspects or name in suspects:
+            continue
+        if name not in best or inside[part].strength > inside[best[name]].strength:
+            best[name] = part
+    out = []
+    for name, part in best.items():
+        finding = strong_finding(part, inside[part], suspects[part], rows.target, part=part)
+        out.append(
+            replace(finding, features=(name,), kind="identifier", advice=ADVICE["identifier"])
+        )
+    return out
+
+
+def _shared(rows: Rows, total: int) -> dict[str, Shared]:
+    """Count what held-out rows share with training rows."""
+    # Its label belongs to a row: who remembers the row remembers it.
+    keys = hashes([*row_columns(rows, total), rows.target.label])
+    out = {"rows": overlap(rows, keys, total, by_row=True)}
+    if rows.entity is not None:
+        named = replace(rows, known=rows.known & pl.col(rows.entity).is_not_null())
+        out["entities"] = overlap(named, hashes([rows.entity]), total, by_row=False)
+    return out
