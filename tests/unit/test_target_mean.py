@@ -393,3 +393,30 @@ def test_the_transformer_says_when_labels_are_missing_or_too_few() -> None:
         features_of_x().fit_transform(rows, [1, 0])
     words = FeatureTransformer({"f": "target_mean(c, positive='late')"})
     assert words.fit_transform(rows, TRAIN["status"].to_numpy()).shape == (TRAIN.height, 1)
+
+
+@pytest.mark.parametrize("smoothing", [0, 0.5, 100])
+def test_a_category_that_was_not_seen_has_the_prior_whatever_the_smoothing(
+    smoothing: float,
+) -> None:
+    features = {"f": f"target_mean(c, smoothing={smoothing})"}
+    plan, values, _ = fitted(spec_of(features=features))
+    rows = pl.DataFrame({"c": ["never", "", "a\nb", None]})
+    served = local.lower(rows.lazy(), plan.features, values).collect()["f"]
+    prior = float(TRAIN.select(pl.col("y").mean()).item())
+    close(served, pl.Series([prior, prior, prior, None], dtype=pl.Float32))
+
+
+def test_categories_stand_in_the_order_of_vocabularies() -> None:
+    rows = pl.DataFrame({"id": range(5), "c": ["b", "é", "b", "z", "a"], "y": [1, 0, 1, 1, 0]})
+    features = {"f": "target_mean(c)", "v": "vocabulary(c)"}
+    spec = Spec({"rows": Source(data=rows)}, Examples("rows", keys="id", label="y"), features)
+    _, values, _ = fitted(spec, rows)
+    means, words = values.values()
+    assert means.categories == words.words == ("b", "é", "z", "a")
+
+
+def test_a_feature_of_another_label_is_another_feature() -> None:
+    nodes = {fitted(spec_of(label=label))[0].features["f"] for label in ("y", "n", "y > 0")}
+    folds = {fitted(spec_of(keys=keys))[0].features["f"] for keys in ("id", "who")}
+    assert (len(nodes), len(folds)) == (3, 2)
