@@ -81,6 +81,8 @@ def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
     splits = ", ".join(f"{name} {number:,}" for name, number in rows["splits"].items())
     unlabelled = rows["without_label"]
     left_out = f"; {unlabelled:,} without a label left out" if unlabelled else ""
+    if embargoed := rows.get("embargoed"):
+        left_out += f"; {embargoed:,} under embargo left out"
     yield f"{out}: {count(len(done.features), 'feature')} of {count(rows['written'], 'row')}"
     yield f"  rows        {splits}{left_out}"
     bad = rows.get("bad", {"rows": 0})["rows"]

@@ -482,6 +482,7 @@ def _manifest(
         "rows": {
             "read": census.rows,
             "without_label": census.without_label,
+            "embargoed": census.embargoed,
             "written": sum(census.splits.values()),
             "splits": census.splits,
             "nan_read_as_missing": census.nan,

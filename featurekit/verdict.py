@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from featurekit.availability import moment
 from featurekit.errors import LeakageError, SpecErrors
 from featurekit.graph import OperationNode, cross_fitted, topological
 from featurekit.resolve import Resolved
+from featurekit.spec.expression import Name
 from featurekit.spec.objects import Waiver
 from featurekit.transforms.targets import TargetOperation
+from featurekit.types import parse_duration
 from featurekit.uses import Proof, Use
 
 __all__ = ["Threat", "Verdict", "Verdicts", "judge"]
@@ -235,14 +238,14 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
                 "Split by time, or by the entity",
             )  # fmt: skip
     if split is not None and split.by is not None and label is not None:
-        late = _label_known(resolved)
+        late = _unknown_by(resolved, split.by, split.embargo)
         if late is not None:
             yield Threat(
                 "missing_embargo", tuple(verdict.feature for verdict in own),
                 f"{late}, so labels of the last rows to train on are not known yet when "
                 "evaluation begins",
-                "Leave a gap before eval_from and test_from that is as long: examples whose label "
-                "is null are left out",
+                "Declare embargo in the split: so long before eval_from and test_from, rows are "
+                "left out",
             )  # fmt: skip
     if split is None and any(verdict.fitted_on for verdict in verdicts.values()):
         yield Threat(
@@ -262,20 +265,29 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
                 )  # fmt: skip
 
 
-def _label_known(resolved: Resolved) -> str | None:
-    """Say when the label is known, if the spec says that, and that it is after the prediction."""
+def _unknown_by(resolved: Resolved, by: str, embargo: str | None) -> str | None:
+    """Say when the label is known, if an embargo is missing or too short for that.
+
+    Where the times are over different columns, nobody can tell how long it must be.
+    """
     spec = resolved.spec
-    source = spec.sources[spec.examples.source]
-    if spec.examples.predict_at is None or resolved.label is None:
+    columns = spec.sources[spec.examples.source].columns
+    if resolved.label is None:
         return None
-    times = {
-        column.available_at.text
+    times = [
+        column.available_at
         for name in resolved.inputs(resolved.label)
-        if (column := source.columns.get(name)) is not None and column.available_at is not None
-    }
-    if not times:
+        if (column := columns.get(name)) is not None and column.available_at is not None
+    ]
+    start = moment(Name(by), columns)
+    gap = parse_duration(embargo) if embargo is not None else 0
+    known = [moment(time, columns) for time in times]
+    late = [at for at in known if (gap == 0 if at.base != start.base
+                                   else at.offset - start.offset > gap)]  # fmt: skip
+    if not late:
         return None
-    return f"the label is known at {' and '.join(sorted(times))}"
+    short = f", and the embargo is {embargo}" if embargo is not None else ""
+    return f"the label is known at {' and '.join(sorted(map(str, set(late))))}{short}"
 
 
 def _told(uses: Sequence[Use]) -> str:

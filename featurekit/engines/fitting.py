@@ -18,6 +18,7 @@ import polars as pl
 
 from featurekit.engines.rows import (
     BLOCK,
+    EMBARGO,
     LABEL,
     SPLIT,
     TRAIN,
@@ -55,6 +56,7 @@ class Census:
     Args:
         rows: Rows read.
         without_label: Rows left out because their label is null.
+        embargoed: Rows left out because their label is known too late for their split.
         splits: Rows of each split.
         nan: NaN values that were read as missing, by column.
         blocks: Rows written for each block of `BLOCK` input rows, by block and split.
@@ -62,6 +64,7 @@ class Census:
 
     rows: int = 0
     without_label: int = 0
+    embargoed: int = 0
     splits: dict[str, int] = field(default_factory=dict)
     nan: dict[str, int] = field(default_factory=dict)
     blocks: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -181,6 +184,8 @@ class _Counting:
             for split, count in splits:
                 if split is None:
                     self.without_split += count
+                elif split == EMBARGO:
+                    counted.embargoed += count
                 else:
                     counted.splits[split] = counted.splits.get(split, 0) + count
                     counted.blocks[block, split] = count

@@ -14,6 +14,7 @@ import polars as pl
 from featurekit.engines.fitting import Census, fit
 from featurekit.engines.rows import (
     BLOCK,
+    EMBARGO,
     LABEL,
     SPLIT,
     TRAIN,
@@ -93,6 +94,8 @@ def write_examples(plan: Plan, fitted: Fitted, table: Table, folder: Path, censu
     if resolved.label is not None:
         rows = rows.filter(pl.col(LABEL).is_not_null())
         names.append(LABEL)
+    if census.embargoed:
+        rows = rows.filter(pl.col(SPLIT) != EMBARGO)
     with polars_errors(str(folder), writing=True), small_pieces():
         if resolved.spec.examples.split is None:
             target = folder / f"{SPLIT}={TRAIN}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -28,10 +29,10 @@ from featurekit.spec.objects import Source, Split
 from featurekit.transforms.base import FullPassOperation, RowOperation, polars_dtype
 from featurekit.transforms.hashing import farmhash_bucket
 from featurekit.transforms.targets import TargetOperation
-from featurekit.types import Type
+from featurekit.types import Type, parse_duration
 
 __all__ = [
-    "BLOCK", "LABEL", "SPLIT", "TRAIN", "Fitted", "check_rows", "computed_rows", "lower",
+    "BLOCK", "EMBARGO", "LABEL", "SPLIT", "TRAIN", "Fitted", "check_rows", "computed_rows", "lower",
     "read_columns", "refuse_bad", "refuse_missing", "refuse_offending", "small_pieces",
     "typed_rows", "with_split",
 ]  # fmt: skip
@@ -42,6 +43,8 @@ Fitted = Mapping[StatisticRequest, Any]
 LABEL = "label"
 SPLIT = "split"
 TRAIN = "train"
+EMBARGO = "~embargo"
+"""The split of rows that are left out, since their labels are known too late."""
 
 BLOCK = 65_536
 """Rows of the input are counted in blocks of so many."""
@@ -179,11 +182,13 @@ def _split_expression(split: Split, hashed: int) -> pl.Expr:
         return pl.col("~split")
     if split.by:
         time = pl.col("~split")
+        gap = timedelta(microseconds=parse_duration(split.embargo) if split.embargo else 0)
         found = pl.lit(TRAIN)
-        if split.eval_from is not None:
-            found = pl.when(time >= split.eval_from).then(pl.lit("eval")).otherwise(found)
-        if split.test_from is not None:
-            found = pl.when(time >= split.test_from).then(pl.lit("test")).otherwise(found)
+        for name, start in (("eval", split.eval_from), ("test", split.test_from)):
+            if start is not None:
+                if gap:
+                    found = pl.when(time >= start - gap).then(pl.lit(EMBARGO)).otherwise(found)
+                found = pl.when(time >= start).then(pl.lit(name)).otherwise(found)
         return pl.when(time.is_not_null()).then(found)
     # A missing key counts as the empty text, so that such rows stay together too.
     parts = [pl.col(f"~hash{position}").fill_null("") for position in range(hashed)]

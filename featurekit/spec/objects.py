@@ -191,7 +191,8 @@ class Source(Settings):
 class Split(Settings):
     """How examples are divided; one of three ways.
 
-    - by time: `by`, and `eval_from` and/or `test_from` (rows before both are `train`);
+    - by time: `by`, and `eval_from` and/or `test_from` (rows before both are `train`); rows within
+      `embargo` before either are left out, since their labels are not known yet by then;
     - by hash of one or several keys: `hash`, and shares `eval` and/or `test`, so that rows with
       equal keys stay together;
     - by a column that names the split of each row: `column` (its values include `train`).
@@ -204,12 +205,13 @@ class Split(Settings):
     eval: float = 0.0
     test: float = 0.0
     column: str | None = None
+    embargo: str | None = None
 
     what = "a split"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "by": settings.name, "eval_from": settings.instant, "test_from": settings.instant,
         "hash": settings.names, "eval": settings.share, "test": settings.share,
-        "column": settings.name,
+        "column": settings.name, "embargo": settings.duration,
     }  # fmt: skip
 
     if TYPE_CHECKING:
@@ -223,6 +225,7 @@ class Split(Settings):
             eval: float = 0.0,
             test: float = 0.0,
             column: str | None = None,
+            embargo: str | None = None,
         ) -> None: ...
 
     def check(self) -> None:
@@ -239,6 +242,8 @@ class Split(Settings):
             raise SpecError("eval_from must lie before test_from")
         if not self.by and (self.eval_from or self.test_from):
             raise SpecError("eval_from and test_from belong to a split by time (by: a column)")
+        if not self.by and self.embargo:
+            raise SpecError("an embargo belongs to a split by time (by: a column)")
         if self.hash and not 0 < self.eval + self.test < 1:
             raise SpecError(
                 "a split by hash needs shares eval and test that sum to between 0 and 1, "

@@ -24,12 +24,12 @@ from featurekit.spec.table_id import table_id
 from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import aggregations, operations
-from featurekit.types import Type, parse_type
+from featurekit.types import Type, parse_duration, parse_type
 
 __all__ = [
     "FrozenMapping", "Reader", "Settings", "aggregates", "check_name", "data_type", "day",
-    "entity_key", "expression", "flag", "instant", "mapping_of", "name", "names", "object_of",
-    "path", "plain", "row_values", "share", "table", "text", "texts", "windows", "zone",
+    "duration", "entity_key", "expression", "flag", "instant", "mapping_of", "name", "names",
+    "object_of", "path", "plain", "row_values", "share", "table", "text", "texts", "windows", "zone",
 ]  # fmt: skip
 
 RESERVED = frozenset({"label", "split", "col", "predict_at"})
@@ -286,6 +286,17 @@ def instant(value: Any, _: Place) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise _refuse("a date or time such as 2013-10-01", value)
+
+
+def duration(value: Any, _: Place) -> str:
+    """Read a duration such as `1d`, as its text."""
+    try:
+        micros = parse_duration(value) if isinstance(value, str) else 0
+    except ValueError:
+        micros = 0
+    if micros <= 0:
+        raise _refuse("a duration such as 1d or 12h", value)
+    return str(value)
 
 
 def day(value: Any, _: Place) -> date:

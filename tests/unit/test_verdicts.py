@@ -303,3 +303,37 @@ def test_an_entity_whose_labels_are_seen_and_that_is_on_both_sides_of_a_split_is
     assert found.features["who_late"].entities == (("who",) if by else ())
     overlaps = [threat for threat in found.threats if threat.kind == "entity_overlap"]
     assert [name for threat in overlaps for name in threat.features] == told_of
+
+
+def test_an_embargo_as_long_as_the_label_takes_settles_it(data: Path) -> None:
+    spec = plain(features={"late": "own.late_7d"})
+    spec["sources"]["rows"]["columns"] |= {"late": {"available_at": "t + 3h"}, "y": "float32"}
+    spec["examples"]["split"] = {"by": "t", "test_from": (START + timedelta(hours=8)).isoformat()}
+    assert threats(spec) == {"missing_embargo": ("late",)}
+    spec["examples"]["split"]["embargo"] = "2h"
+    assert threats(spec) == {"missing_embargo": ("late",)}, "it is too short"
+    spec["examples"]["split"]["embargo"] = "3h"
+    assert threats(spec) == {}
+    run = fk.run(fk.Spec.from_dict(spec, data), data / "run", tensorflow=False)
+    # Of ten rows, an hour apart, two are from the eighth hour on, and three within three hours.
+    assert run.manifest["rows"]["splits"] == {"train": 5, "test": 2}
+    assert run.manifest["rows"]["embargoed"] == 3
+    assert run.examples("train").to_polars().height == 5
+    assert sorted(path.name for path in (data / "run/examples").iterdir()) == [
+        "split=test", "split=train",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"hash": "id", "test": 0.2, "embargo": "1d"}, "an embargo belongs to a split by time"),
+        ({"by": "t", "test_from": "2024-03-01", "embargo": "soon"}, "a duration such as 1d"),
+        ({"by": "t", "test_from": "2024-03-01", "embargo": "-1d"}, "a duration such as 1d"),
+    ],
+)
+def test_an_embargo_that_makes_no_sense_is_refused(split: dict[str, Any], words: str) -> None:
+    spec = plain()
+    spec["examples"]["split"] = split
+    with pytest.raises(fk.SpecError, match=words):
+        fk.Spec.from_dict(spec)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from featurekit.engines.rows import LABEL, SPLIT, TRAIN, read_columns, with_split
+from featurekit.engines.rows import EMBARGO, LABEL, SPLIT, TRAIN, read_columns, with_split
 from featurekit.planner import Plan
 from featurekit.reading import Check
 from featurekit.sources import Table, renamed_columns
@@ -69,6 +69,7 @@ class Tally:
 
     rows: int = 0
     without_label: int = 0
+    embargoed: int = 0
     bad: int = 0
     splits: dict[str, int] = field(default_factory=dict)
     nan: dict[str, int] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Tally:
         """Add another tally to this one."""
         self.rows += other.rows
         self.without_label += other.without_label
+        self.embargoed += other.embargoed
         self.bad += other.bad
         for mine, theirs in (
             (self.splits, other.splits), (self.nan, other.nan), (self.reasons, other.reasons),
@@ -164,6 +166,8 @@ class Typing:
             bad += [BadRow(batch.part, batch.start, (NO_SPLIT,), {})] * lost
             tally.reasons[NO_SPLIT] = lost
             frame = frame.filter(pl.col(SPLIT).is_not_null())
+        kept = frame.filter(pl.col(SPLIT) != EMBARGO)
+        tally.embargoed, frame = frame.height - kept.height, kept
         for split, count in frame[SPLIT].value_counts().rows():
             tally.splits[split] = count
         tally.bad = len(bad)

@@ -136,7 +136,9 @@ def run_pipeline(
     answer = process.answer()
     where = f"source {table.name!r}"
     tally = json.loads((work / "tally.json").read_text())
-    census = Census(tally["rows"], tally["without_label"], tally["splits"], tally["nan"])
+    census = Census(
+        tally["rows"], tally["without_label"], tally["embargoed"], tally["splits"], tally["nan"]
+    )
     if tally["bad"] > request.max_bad_rows:
         reasons = ", ".join(f"{reason} in {count:,}" for reason, count in tally["reasons"].items())
         raise DataError(
