@@ -260,7 +260,7 @@ def _leakage(arguments: argparse.Namespace) -> _Answer:
         found = scan_leakage(
             arguments.subject, label=arguments.label, split=arguments.split,
             entity=arguments.entity, time=arguments.time, exclude=arguments.exclude,
-            seed=arguments.seed, thresholds=limits, progress=progress,
+            seed=arguments.seed, thresholds=limits, replay=arguments.replay, progress=progress,
         )  # fmt: skip
         if out is not None:
             found.to_html(out, overwrite=arguments.overwrite)
@@ -438,6 +438,9 @@ def parser() -> argparse.ArgumentParser:
                          default="critical", help=text)  # fmt: skip
     text = "the strength of a feature alone, AUC or R2, from which it is a warning (default: 0.9)"
     leakage.add_argument("--threshold", metavar="X", type=_share, help=text)
+    text = "compute N examples again without what was not known when they were predicted, and "
+    text += "compare; 100 without N, all with 0 (default: none)"
+    leakage.add_argument("--replay", metavar="N", type=_seed, nargs="?", const=100, help=text)
     text = "the seed of all that is drawn (default: 0)"
     leakage.add_argument("--seed", metavar="N", type=_seed, default=0, help=text)
     json(leakage, "all that was found")
@@ -557,10 +560,12 @@ Look for features that know more of the label than they can.
 
 A spec is computed first, without TensorFlow, and nothing of it is kept; leaks that the spec
 alone shows are refused as in check. What is found is suspicious, not proven: a strong
-legitimate feature looks the same, and when its columns become known settles it.
+legitimate feature looks the same, and when its columns become known settles it. --replay
+proves instead: it takes the future away, computes the features again, and compares them.
 
 examples:
   featurekit leakage flights.yaml
+  featurekit leakage flights.yaml --replay
   featurekit leakage runs/1 --out leakage.html --fail-on warning
   featurekit leakage 'export/*.parquet' --label churned --entity customer --exclude row_id
   featurekit leakage wine.csv --label cultivar --json | jq '.scan.findings[].kind'""",

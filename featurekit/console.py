@@ -146,6 +146,11 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
     if strongest := list(report["scan"]["features"].items())[:STRONGEST]:
         numbers = ", ".join(f"{_called(name)} {held['strength']:.3f}" for name, held in strongest)
         yield f"  strongest alone ({strength_name(report)}): {numbers}"
+    if (replay := report.get("replay")) is not None:
+        examples = count(replay["examples"], "example")
+        verdicts = [each["verdict"] for each in replay["features"].values()]
+        told = [f"{verdicts.count(kind):,} {kind}" for kind in dict.fromkeys(verdicts)]
+        yield f"  replay of {examples} without the future: {', '.join(told)}"
     before = None
     for found in flagged[:FINDINGS]:
         group = (found["severity"], found["kind"])

@@ -9,9 +9,12 @@ from typing import Any
 
 from featurekit.analysis.findings import Severity, plain
 from featurekit.analysis.leakage.kinds import Thresholds
+from featurekit.analysis.leakage.replay import replay as run_replay
+from featurekit.analysis.leakage.replay_result import Replay
 from featurekit.analysis.leakage.scan import Scan, scan
 from featurekit.analysis.leakage.subject import Subject, open_subject
 from featurekit.artifact import versions
+from featurekit.errors import UsageError
 from featurekit.job import Progress
 from featurekit.report.leakage import leakage_page, severities, verdict
 from featurekit.report.page import write_report
@@ -32,11 +35,13 @@ class LeakageReport:
         subject: What was scanned.
         scan: The findings of the scan and the numbers of each feature.
         thresholds: From where on the scan spoke up.
+        replay: What came of computing features again without the future, if that was asked for.
     """
 
     subject: Subject
     scan: Scan
     thresholds: Thresholds
+    replay: Replay | None = None
 
     @property
     def verdict(self) -> str:
@@ -59,6 +64,11 @@ class LeakageReport:
         subject = self.subject
         roles = {name: getattr(subject, name) for name in ("label", "split", "entity", "time")}
         features = len(self.scan.features) if subject.features is None else subject.features
+        parts: dict[str, Any] = {"scan": self.scan.to_dict()}
+        if subject.static is not None:
+            parts["static"] = dict(subject.static)
+        if self.replay is not None:
+            parts["replay"] = self.replay.to_dict()
         return {
             "format": FORMAT,
             "kind": "leakage",
@@ -67,7 +77,7 @@ class LeakageReport:
                 "rows": self.scan.rows, **roles, "says": dict(subject.says),
                 "exclude": list(subject.exclude),
             },
-            "scan": self.scan.to_dict(),
+            **parts,
             "thresholds": plain(asdict(self.thresholds)),
             "versions": versions(),
         }  # fmt: skip
@@ -96,6 +106,7 @@ def scan_leakage(
     exclude: Sequence[str] = (),
     seed: int = 0,
     thresholds: Thresholds | None = None,
+    replay: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> LeakageReport:
     """Look for features that know more of the label than they can when it matters.
@@ -112,6 +123,8 @@ def scan_leakage(
         exclude: Columns that are no features.
         seed: The seed of all that is drawn.
         thresholds: From where on to speak up.
+        replay: Compute the features of so many examples again without what was not known when they
+            were predicted, and compare; of all examples with 0. Of a run and a spec.
         progress: Told when a stage begins.
 
     Returns:
@@ -130,6 +143,8 @@ def scan_leakage(
         '1 critical in 1 feature of 300 rows'
     """
     thresholds = thresholds or Thresholds()
+    if replay is not None and replay < 0:
+        raise UsageError(f"replay is a number of examples, or 0 for all of them, got {replay}")
     last = [Progress(0, 0, "")]
 
     def tell(stage: Progress) -> None:
@@ -149,4 +164,31 @@ def scan_leakage(
             subject.table, label=subject.label, split=subject.split, entity=subject.entity,
             time=subject.time, exclude=subject.exclude, seed=seed, thresholds=thresholds,
         )  # fmt: skip
-    return LeakageReport(subject, found, thresholds)
+    replayed = None
+    if replay is not None:
+        replayed = _replayed(subject, replay, seed, progress)
+    return LeakageReport(subject, found, thresholds, replayed)
+
+
+def _replayed(
+    subject: Subject, sample: int, seed: int, progress: Callable[[Progress], None] | None
+) -> Replay:
+    """Replay the spec of a subject.
+
+    Raises:
+        UsageError: It has none.
+    """
+    if subject.spec is None:
+        raise UsageError(
+            "a table does not say how its columns were computed", where=subject.name,
+            hint="replay a spec or a run; for code of your own there is "
+            "featurekit.analysis.leakage.replay_function",
+        )  # fmt: skip
+
+    def tell(text: str) -> None:
+        if progress is not None:
+            progress(Progress(0, 1, text, note=True))
+
+    return run_replay(
+        subject.spec, sample=sample or 1, complete=sample == 0, seed=seed, progress=tell
+    )

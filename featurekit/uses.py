@@ -57,5 +57,9 @@ class Use:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {**asdict(self), "proof": str(self.proof), "chain": list(self.chain),
-                "entity": list(self.entity)}  # fmt: skip
+        made = asdict(self)
+        del made["proof"], made["feature"]
+        return {
+            **made, "verdict": str(self.proof), "chain": list(self.chain),
+            "entity": list(self.entity),
+        }  # fmt: skip

@@ -249,7 +249,7 @@ class Replay:
         return {
             "verdict": self.verdict, "examples": self.examples, "moments": self.moments,
             "complete": self.complete, "seed": self.seed,
-            "features": [entry.to_dict() for entry in self.features.values()],
+            "features": {name: entry.to_dict() for name, entry in self.features.items()},
             "statistics": self.statistics.to_dict(),
             "findings": [finding.to_dict() for finding in self.findings],
         }  # fmt: skip

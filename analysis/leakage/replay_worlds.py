@@ -57,6 +57,19 @@ class _Group:
     frame: pl.DataFrame
     asking: tuple[str, ...]
     """Columns of the own rows with the example's keys; those of the past are `~key0`, ..."""
+    effects: tuple[str, ...] = ()
+    """Columns with the times at which rows take effect."""
+    longest: int | None = None
+    """How far windows look back, in microseconds; `None` for ever."""
+
+    @property
+    def within_reach(self) -> pl.Expr:
+        """Whether a row may be in a window, or took effect after it or never."""
+        if self.longest is None:
+            return pl.lit(True)
+        start = pl.col(AT).to_physical() - self.longest
+        within = [(pl.col(name).to_physical() >= start).fill_null(True) for name in self.effects]
+        return pl.any_horizontal(within).fill_null(True)
 
 
 class Worlds:
@@ -158,7 +171,9 @@ class Worlds:
         found: dict[Any, list[AggregateNode]] = {}
         for node in self.graph.aggregates:
             of = node.aggregate.history
-            found.setdefault((of.source, of.keys, node.keys), []).append(node)
+            # Windows with an end in the past need no older rows, which are most of them.
+            lifetime = node.aggregate.window.start is None or not of.effect
+            found.setdefault((of.source, of.keys, node.keys, lifetime), []).append(node)
         yield from (tuple(nodes) for nodes in found.values())
 
     def _group(self, called: str, nodes: tuple[AggregateNode, ...]) -> _Group:
@@ -210,9 +225,14 @@ class Worlds:
             made.append(self._in_a_world(called, node, column if parts else None, event))
         frame = frame.drop(times.values())
         asking = tuple(f"~own {key.fingerprint}" for key in first.keys)
+        starts = [node.aggregate.window.start for node in nodes]
+        finite = [start for start in starts if start is not None]
+        longest = max(finite) if len(finite) == len(starts) else None
+        held = tuple(column for column in effects.values() if column in frame.columns)
         return _Group(
-            called, tuple(made), table, _with_low(frame, [cell.column for cell in columns]), asking
-        )
+            called, tuple(made), table, _with_low(frame, [cell.column for cell in columns]),
+            asking, held, longest if held else None,
+        )  # fmt: skip
 
     def _in_a_world(
         self, called: str, node: AggregateNode, effect: str | None, event: ColumnNode | None
@@ -239,9 +259,9 @@ class Worlds:
         """Return the past rows of the keys of some examples, each under the number of its world."""
         asked = self._asked(group, rows).lazy()
         if not group.asking:
-            return group.frame.lazy().join(asked, how="cross")
+            return group.frame.lazy().join(asked, how="cross").filter(group.within_reach)
         keys = [f"~key{place}" for place in range(len(group.asking))]
-        return group.frame.lazy().join(asked, on=keys)
+        return group.frame.lazy().join(asked, on=keys).filter(group.within_reach)
 
     def _sizes(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return for each world how many past rows it has."""

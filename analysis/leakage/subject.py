@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Subject:
         exclude: Columns that are no features.
         features: How many features there are; `None` where the columns of the table decide.
         says: What a spec says of the label and of the split, for people.
+        spec: The spec that the features are from, if they are.
+        static: What the spec shows of each feature, as a manifest holds it.
     """
 
     kind: str
@@ -54,6 +56,8 @@ class Subject:
     exclude: tuple[str, ...] = ()
     features: int | None = None
     says: Mapping[str, str] = field(default_factory=dict)
+    spec: Spec | None = field(default=None, repr=False)
+    static: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @contextmanager
@@ -94,7 +98,9 @@ def open_subject(
         _refuse_unfit(spec, where, roles)
         with tempfile.TemporaryDirectory(prefix="featurekit-") as folder:
             done = run(spec, Path(folder) / "run", tensorflow=False, progress=progress)
-            yield _of_run(done, "spec", roles, exclude, name=where or spec.name)
+            # The spec of a run has no tables that are in memory.
+            made = _of_run(done, "spec", roles, exclude, name=where or spec.name)
+            yield replace(made, spec=spec)
     else:
         name = "table" if named is None else str(named)
         if label is None:
@@ -191,6 +197,7 @@ def _of_run(
     return Subject(
         kind, where, pl.concat(splits), LABEL, SPLIT if len(splits) > 1 else None, entity, time,
         tuple(dict.fromkeys([*idle, *exclude])), len(set(done.features) - set(exclude)), says,
+        spec, done.manifest.get("leakage"),
     )  # fmt: skip
 
 

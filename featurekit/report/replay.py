@@ -17,20 +17,11 @@ def replay_numbers(replay: Mapping[str, Any]) -> str:
         label = text(str(key).replace("_", " "))
         if key == "findings":
             continue
-        if key == "features" and isinstance(value, list):
-            named = {str(entry["feature"]): _without(entry, "feature") for entry in value}
-            tables.append(_numbers_table("features", named))
-        elif isinstance(value, Mapping) and any(
-            isinstance(item, Mapping) for item in value.values()
-        ):
+        if isinstance(value, Mapping) and any(isinstance(item, Mapping) for item in value.values()):
             tables.append(_numbers_table(str(key).replace("_", " "), value))
         else:
             facts.append(f"<dt>{label}</dt><dd>{anything(value)}</dd>")
     return (f"<dl>{''.join(facts)}</dl>" if facts else "") + "\n".join(tables)
-
-
-def _without(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key != name}
 
 
 def _numbers_table(caption: str, entries: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ def line_of_time(static: Mapping[str, Any]) -> str:
         for use in verdict.get("uses", ()):
             ahead = use.get("ahead")
             offset = None if ahead is None else -ahead
-            key = (use["proof"], offset, use["column"], use.get("source"), use.get("known_at"))
+            key = (use["verdict"], offset, use["column"], use.get("source"), use.get("known_at"))
             columns.setdefault(key, []).append(feature)
     if not columns:
         return ""
@@ -85,7 +85,7 @@ def static_table(static: Mapping[str, Any]) -> str:
         for feature, entry in sorted(verdicts.items(), key=lambda item: _rank(item[1]["verdict"])):
             verdict = entry["verdict"]
             uses = entry.get("uses", ())
-            why = [use for use in uses if use["proof"] != "proven"] or list(uses)
+            why = [use for use in uses if use["verdict"] != "proven"] or list(uses)
             reasons = "".join(f"<div>{_reason(use)}</div>" for use in why[:USES])
             if len(why) > USES:
                 reasons += f"<div>and {len(why) - USES:,} more</div>"
@@ -106,7 +106,7 @@ def static_table(static: Mapping[str, Any]) -> str:
 
 def _reason(use: Mapping[str, Any]) -> str:
     chain = " → ".join(name(link) for link in use.get("chain") or [use["column"]])
-    if use["proof"] != "proven" and use.get("reason"):
+    if use["verdict"] != "proven" and use.get("reason"):
         return f"{chain}: {text(use['reason'])}"
     times = (("known", use.get("known_at")), ("used", use.get("used_at")))
     told = ", ".join(f"{what} at {name(time)}" for what, time in times if time)

@@ -115,7 +115,7 @@ def report(names: list[str], severity: str = "critical", interval: bool = True) 
 
 def use(column: str, proof: str, ahead: int | None, **more: Any) -> dict[str, Any]:
     return {
-        "feature": "speed", "column": column, "source": "flights", "proof": proof,
+        "column": column, "source": "flights", "verdict": proof,
         "chain": ["speed", "miles", column], "kind": "in_time", "reason": f"{column} is so",
         "advice": "", "known_at": "landing", "used_at": "departure", "ahead": ahead,
         "made_of_label": False, "entity": [], **more,
@@ -256,15 +256,6 @@ def test_what_a_spec_shows_of_its_features_can_be_shown() -> None:
               and tag == "svg"]  # fmt: skip
     assert labels == ["z (rows): 2h 30m after", "at (rows): 22h before"]
     assert "1 proven, 1 leak." in made.text
-
-
-def test_the_features_of_a_replay_may_be_a_list() -> None:
-    every = replay(["a"])
-    every["features"] = [{"feature": "a", "verdict": "leak", "cells": 12, "first": {"at": "noon"}}]
-    made = Page(leakage_page({"replay": every}))
-    rows = [text for text in made.texts if text.strip()]
-    start = rows.index("verdict")
-    assert rows[start : start + 7] == ["verdict", "cells", "first", "a", "leak", "12", "at"]
 
 
 def test_a_finding_of_a_replay_has_a_card_and_is_none_of_its_numbers() -> None:
