@@ -35,7 +35,7 @@ from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
 from featurekit.sources import polars_errors
 from featurekit.spec.objects import Spec
-from featurekit.transforms.statistics import WordCountsValue, statistic_value
+from featurekit.transforms.statistics import WordCountsValue
 from featurekit.types import parse_type
 
 __all__ = [
@@ -260,7 +260,8 @@ def statistics_from_dict(data: Mapping[str, Any], plan: Plan) -> dict[StatisticR
         if entry is None:
             raise DataError(f"the statistic {request.text} is missing", where=STATISTICS)
         values = dict(entry)
-        fitted[request] = statistic_value(values.pop("kind"), values)
+        del values["kind"]
+        fitted[request] = request.statistic.restored(values)
     return fitted
 
 

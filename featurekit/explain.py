@@ -127,6 +127,7 @@ def _statistic(request: StatisticRequest) -> dict[str, Any]:
     return {
         "statistic": _kind(request),
         "of": request.node.text,
+        **({"beside": [node.text for node in request.beside]} if request.beside else {}),
         **({"settings": settings} if settings else {}),
     }
 
@@ -143,7 +144,7 @@ def _step(plan: Plan, step: Step) -> dict[str, Any]:
 
 def _pass(plan: Plan, step: Step) -> int:
     """Return the pass whose statistics a piece waits for, 0 for none."""
-    return sum(level[0].node.level < step.level for level in plan.levels)
+    return sum(level[0].level < step.level for level in plan.levels)
 
 
 def _waits(plan: Plan, step: Step) -> str:

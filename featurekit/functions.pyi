@@ -90,6 +90,7 @@ __all__ = [
     "strip",
     "subtract",
     "sum",
+    "target_mean",
     "time_since_first",
     "time_since_last",
     "top_k",
@@ -380,6 +381,15 @@ def subtract(x: ExpressionLike, y: ExpressionLike) -> Expression:
 
 def sum(x: ExpressionLike, where: ExpressionLike | None = None) -> Expression:
     """Sum of a number or a duration over the window."""
+
+def target_mean(
+    x: ExpressionLike,
+    smoothing: float = 20.0,
+    folds: int = 5,
+    by: str | tuple[str, ...] | None = None,
+    positive: bool | int | str | None = None,
+) -> Expression:
+    """Mean of the label over the training rows of the same category, smoothed, cross-fitted."""
 
 def time_since_first(
     x: ExpressionLike | None = None, where: ExpressionLike | None = None

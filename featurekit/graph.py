@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from featurekit.spec.expression import Call, Expression, Literal, Name
 from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation, FullPassOperation, Operation
 from featurekit.transforms.statistics import Statistic
+from featurekit.transforms.targets import TargetMeans
 from featurekit.types import Type
 
 __all__ = [
     "Aggregate", "AggregateNode", "ColumnNode", "History", "LiteralNode", "Node", "OperationNode",
-    "StatisticRequest",
-    "code_domain", "fitted_type", "topological",
+    "StatisticRequest", "TargetNode",
+    "code_domain", "cross_fitted", "fitted_type", "read_by", "topological",
 ]  # fmt: skip
 
 
@@ -222,26 +223,91 @@ class OperationNode(Node):
         return below + bool(self.statistics)
 
 
+@dataclass(frozen=True, eq=False)
+class TargetNode(OperationNode):
+    """An operation that sees the label, cross-fitted: its value for a training row is another.
+
+    Only training reads the nodes beside its inputs.
+
+    Args:
+        label: What it is the mean of, in float64.
+        part: Which part of the training rows a row's label counts to.
+        fold: The fold of a row; it says which parts the row may see.
+        earlier: Whether folds follow each other in time; see `featurekit.transforms.targets.views`.
+    """
+
+    label: Node
+    part: Node
+    fold: Node
+    earlier: bool
+
+    @property
+    def beside(self) -> tuple[Node, ...]:
+        """What training reads, and serving does not."""
+        return self.label, self.part, self.fold
+
+    @property
+    def statistics(self) -> tuple[StatisticRequest, ...]:
+        """What it must know about the training rows."""
+        (request,) = super().statistics
+        statistic = request.statistic
+        assert isinstance(statistic, TargetMeans)
+        if self.earlier:  # The last part are the labels that no fold knows in time.
+            statistic = replace(statistic, parts=statistic.parts + 1, earlier=True)
+        return (StatisticRequest(statistic, request.node, (self.label, self.part)),)
+
+    def _identity(self) -> tuple[Any, ...]:
+        beside = tuple(node.fingerprint for node in self.beside)
+        return (*super()._identity(), beside, self.earlier)
+
+    def _level(self) -> int:
+        (request,) = self.statistics
+        return max(request.level, self.fold.level) + 1
+
+
 @dataclass(frozen=True)
 class StatisticRequest:
-    """A statistic of a node's values over the training rows."""
+    """A statistic of a node's values over the training rows.
+
+    Args:
+        statistic: The statistic.
+        node: The node.
+        beside: What else it sees of each row.
+    """
 
     statistic: Statistic
     node: Node
+    beside: tuple[Node, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes whose values it sees."""
+        return (self.node, *self.beside)
+
+    @property
+    def level(self) -> int:
+        """How many passes over the training rows must be done before it can be fitted."""
+        return max(node.level for node in self.nodes)
 
     @property
     def text(self) -> str:
         """A readable, unique name: `quantiles(log1p(distance), parts=10)`."""
+        of = ", ".join(node.text for node in self.nodes)
         settings = "".join(
             f", {name}={value!r}"
             for name, value in vars(self.statistic).items()
             if value != type(self.statistic).__dataclass_fields__[name].default
         )
-        return f"{type(self.statistic).__name__.lower()}({self.node.text}{settings})"
+        return f"{type(self.statistic).__name__.lower()}({of}{settings})"
 
 
-def topological(roots: Iterable[Node]) -> Iterator[Node]:
-    """Yield every node below the roots once, inputs before the nodes that read them."""
+def topological(roots: Iterable[Node], training: bool = False) -> Iterator[Node]:
+    """Yield every node below the roots once, inputs before the nodes that read them.
+
+    Args:
+        roots: The nodes.
+        training: Whether to go below the folds of cross-fitted nodes, which training rows read.
+    """
     seen: set[Node] = set()
     stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
     while stack:
@@ -251,7 +317,18 @@ def topological(roots: Iterable[Node]) -> Iterator[Node]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((entry, False) for entry in reversed(node.inputs) if entry not in seen)
+            below = read_by(node, training)
+            stack.extend((entry, False) for entry in reversed(below) if entry not in seen)
+
+
+def read_by(node: Node, training: bool) -> tuple[Node, ...]:
+    """Return the nodes whose values one reads, in training rows or in others."""
+    return (*node.inputs, node.fold) if training and isinstance(node, TargetNode) else node.inputs
+
+
+def cross_fitted(roots: Iterable[Node]) -> tuple[TargetNode, ...]:
+    """Return the nodes below the roots whose values differ between training and serving."""
+    return tuple(node for node in topological(roots) if isinstance(node, TargetNode))
 
 
 def fitted_type(node: Node, fitted: Mapping[StatisticRequest, Any]) -> Type:

@@ -19,7 +19,7 @@ from featurekit.engines.beam.publishing import new_folder as new_remote
 from featurekit.engines.workers import Worker
 from featurekit.errors import UsageError, require
 from featurekit.export import require_parity, worker
-from featurekit.graph import code_domain, fitted_type
+from featurekit.graph import code_domain, cross_fitted, fitted_type
 from featurekit.opening import Space, as_spec, open_all, open_sources, reader
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import Resolved
@@ -298,7 +298,7 @@ def run(
             local.write_examples(made, fitted, table, folder / artifact.EXAMPLES, census)
             tell.lap("write_examples")
         if builder is not None and verifier is not None:
-            sample = sample or local.sample(made, table, folder / artifact.EXAMPLES, census)
+            sample = sample or local.sample(made, fitted, table, folder / artifact.EXAMPLES, census)
             _certify(builder, verifier, made, sample, folder, manifest, tell)
         else:
             manifest["saved_model"] = {"exported": False, "reason": _reason(installed)}
@@ -511,6 +511,12 @@ def _certify(
         verifier.start({"task": "verify", "model": model, "columns": columns, **files})
         certificate = verifier.answer()
     require_parity(certificate)
+    if seeing := [name for name, node in made.features.items() if cross_fitted([node])]:
+        certificate["cross_fitted"] = {
+            "features": seeing,
+            "train": "compared with the values that serving gives, computed again for these rows: "
+            "the examples hold what other folds say",
+        }
     manifest["saved_model"] = {"exported": True, "serving_examples": built["serving_examples"]}
     manifest["parity"] = certificate
     tell.lap("certify")

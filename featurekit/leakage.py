@@ -187,7 +187,7 @@ def _replayed(
 
     def tell(text: str) -> None:
         if progress is not None:
-            progress(Progress(0, 1, text, note=True))
+            progress(Progress(0, 1, text))
 
     return run_replay(
         subject.spec, sample=sample or 1, complete=sample == 0, seed=seed, progress=tell

@@ -14,6 +14,7 @@ from featurekit.graph import (
     Node,
     OperationNode,
     StatisticRequest,
+    cross_fitted,
     topological,
 )
 from featurekit.resolve import Resolved
@@ -76,7 +77,7 @@ class Plan:
         names = [
             name
             for name, root in self.features.items()
-            for node in topological([root])
+            for node in topological([root, *(node.part for node in cross_fitted([root]))])
             if isinstance(node, OperationNode) and request in node.statistics
         ]
         return ", ".join(map(repr, names))
@@ -97,6 +98,12 @@ class Plan:
         features = self.features.values()
         aggregates = {node.text: node.type for node in self.resolved.aggregates}
         return self.resolved.inputs(*features) | aggregates
+
+    @cached_property
+    def training_inputs(self) -> dict[str, Type]:
+        """The columns that say which fold a training row falls in, with types; often none."""
+        folds = [node.fold for node in cross_fitted(self.features.values())]
+        return self.resolved.inputs(*folds) if folds else {}
 
     @cached_property
     def steps(self) -> dict[str, tuple[Step, ...]]:
@@ -135,10 +142,10 @@ def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = Tru
     input can be computed.
     """
     levels: dict[int, dict[StatisticRequest, None]] = {}
-    for node in topological(resolved.features.values()):
+    for node in topological([*resolved.features.values(), *resolved.beside]):
         if isinstance(node, OperationNode):
             for request in node.statistics:
-                levels.setdefault(request.node.level, {})[request] = None
+                levels.setdefault(request.level, {})[request] = None
     ordered = tuple(tuple(levels[level]) for level in sorted(levels))
     return Plan(resolved, ordered, engine, saved_model)
 

@@ -13,6 +13,7 @@ from featurekit.graph import (
     AggregateNode,
     ColumnNode,
     Node,
+    cross_fitted,
     topological,
 )
 from featurekit.histories import Histories
@@ -22,6 +23,7 @@ from featurekit.spec.expression import Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
+from featurekit.targets import Targets
 from featurekit.typecheck import Typer, described, in_order, names_in, reads_rows
 from featurekit.types import (
     BOOL,
@@ -68,7 +70,15 @@ class Resolved:
     def roots(self) -> tuple[Node, ...]:
         """Every node whose values a run needs."""
         extra = [node for node in (self.label, self.split) if node is not None]
-        return (*self.features.values(), *self.keys.values(), *extra, *self.hashed)
+        return (
+            *self.features.values(), *self.keys.values(), *extra, *self.hashed, *self.beside
+        )  # fmt: skip
+
+    @cached_property
+    def beside(self) -> tuple[Node, ...]:
+        """What cross-fitted features read of training rows only: the label, and folds."""
+        found = (entry for node in cross_fitted(self.features.values()) for entry in node.beside)
+        return tuple(dict.fromkeys(found))
 
     def inputs(self, *roots: Node) -> dict[str, Type]:
         """Return the source columns that some nodes (all by default) read, with their types.
@@ -147,8 +157,9 @@ class _Resolver:
         self.known = {**others, main: self.types}
         self.typers: dict[str, Typer] = {}
         self.rows = self.source(main, spec.sources[main])
-        self.typer = self.rows.within(self.attribute, self.feature)
         self.leaks = Leaks(spec, self.types)
+        targets = Targets(spec, self.rows, self.leaks)
+        self.typer = self.rows.within(self.attribute, self.feature, targets.node)
         self.owners = spec.histories
         self.aggregates: dict[str, dict[str, AggregateNode]] = {}
         self.nodes: dict[str, Node] = {}

@@ -15,19 +15,28 @@ import polars as pl
 from featurekit.artifact import read_plan, statistics_from_dict, statistics_to_dict
 from featurekit.engines import local
 from featurekit.errors import MissingExtra, SpecError, require
+from featurekit.graph import cross_fitted
 from featurekit.planner import make_plan
 from featurekit.resolve import resolve
 from featurekit.serving import apply_frame, to_polars
 from featurekit.sources import Table, column_types, open_table
+from featurekit.spec.expression import Call, Name, expression
 from featurekit.spec.objects import Column, Examples, Feature, Source, Spec
 from featurekit.spec.settings import RESERVED
 from featurekit.training import as_array, spread, to_pandas
+from featurekit.transforms.targets import TargetOperation
 from featurekit.types import BOOL, STRING, Type
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
     from sklearn.utils._set_output import _get_output_config
-    from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+    from sklearn.utils.validation import (
+        _check_feature_names_in,
+        check_consistent_length,
+        check_is_fitted,
+        column_or_1d,
+        validate_data,
+    )
 except ImportError:
     raise MissingExtra(
         "FeatureTransformer needs the package scikit-learn, which is not installed",
@@ -98,23 +107,56 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.features = features
         self.columns = columns
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Compute the statistics that the features need.
 
         Args:
             X: The training rows, a table or an array.
-            y: Not looked at.
+            y: The label of each row, where a feature such as `target_mean` sees it.
 
         Raises:
             SpecErrors: The features do not fit the columns; all problems together.
+            SpecError: A feature sees the label, and there is no y.
             DataError: A column holds what its type does not allow, or no value at all.
         """
+        self._fit(X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:  # noqa: N803
+        """Compute the statistics that the features need, and the features to train a model on.
+
+        Features that see the label are cross-fitted: no row sees its own. So `fit(X, y)` and
+        `transform(X)` give others; these are for new rows.
+
+        Args:
+            X: The training rows, a table or an array.
+            y: The label of each row, where a feature sees it.
+
+        Raises:
+            SpecError: See `fit`.
+            DataError: See `fit`.
+        """
+        table = self._fit(X, y)
+        if not cross_fitted(self._plan.features.values()):
+            return self.transform(X)
+        made = local.training_features(self._plan, self._fitted, table).collect()
+        return self._as_asked(made, X)
+
+    def _fit(self, X: Any, y: Any) -> Table:  # noqa: N803
+        """Compute the statistics, and return the rows, with what cross-fitting reads of them."""
         frame = self._read(X, reset=True)
         source = Source(columns=self.columns or {})
-        table = open_table(SOURCE, replace(source, data=frame), Path())
+        examples, known = Examples(SOURCE), frame
+        if self.features is not None and any(map(_sees_label, self.features.values())):
+            label, row = (_unused(name, frame.columns) for name in ("label", "row"))
+            labels = _labels(y, label)
+            check_consistent_length(frame, labels)
+            known = frame.with_columns(labels, pl.int_range(pl.len()).alias(row))
+            examples = Examples(SOURCE, keys=[row], label=Name(label))
+        table = open_table(SOURCE, replace(source, data=known), Path())
         types = column_types(table, source)
         features = _automatic(table, types) if self.features is None else self.features
-        spec = Spec({SOURCE: source}, Examples(SOURCE), features)
+        spec = Spec({SOURCE: source}, examples, features)
         plan = make_plan(resolve(spec, types), saved_model=False)
         fitted, _ = local.fit(plan, table)
         self._names = spread(apply_frame(plan, fitted, frame.clear())).columns
@@ -124,7 +166,7 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         self._plan, self._fitted = plan, fitted
         self.statistics_ = statistics_to_dict(fitted)
-        return self
+        return table
 
     def transform(self, X: Any) -> Any:  # noqa: N803
         """Return the features of rows, with the statistics of `fit`.
@@ -138,7 +180,12 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             DataError: A column holds what its type does not allow.
         """
         check_is_fitted(self)
-        made = spread(apply_frame(self._plan, self._fitted, self._read(X, reset=False), "X"))
+        made = apply_frame(self._plan, self._fitted, self._read(X, reset=False), "X")
+        return self._as_asked(made, X)
+
+    def _as_asked(self, made: pl.DataFrame, X: Any) -> Any:  # noqa: N803
+        """Return features as the array or table that `set_output` asks for."""
+        made = spread(made)
         container = _get_output_config("transform", self)["dense"]
         if container == "polars":
             return made
@@ -199,6 +246,28 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         frame = to_polars(X, "X")
         frame.columns = names
         return frame
+
+
+def _sees_label(feature: ExpressionLike | Feature) -> bool:
+    written = feature.expr if isinstance(feature, Feature) else expression(feature)
+    calls = (part for part in written.walk() if isinstance(part, Call))
+    return any(isinstance(part.operation, TargetOperation) for part in calls)
+
+
+def _labels(y: Any, name: str) -> pl.Series:
+    """Return labels, of an array or a table's column, as a column of a name."""
+    if y is None:
+        raise SpecError("a feature sees the label, and there is none", hint="fit(X, y)")
+    if hasattr(y, "to_frame"):
+        return to_polars(y.to_frame(name), "y").to_series()
+    return _frame(column_or_1d(y, warn=True)[:, np.newaxis], [name]).to_series()
+
+
+def _unused(name: str, taken: Iterable[str]) -> str:
+    """Return a name that no column has, with underscores before it where one has it."""
+    while name in taken:
+        name = f"_{name}"
+    return name
 
 
 def _frame(array: np.ndarray, names: Iterable[str]) -> pl.DataFrame:

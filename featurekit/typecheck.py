@@ -28,6 +28,7 @@ from featurekit.spec.objects import UNDECLARED, Column
 from featurekit.spec.problems import Place, Reported
 from featurekit.transforms.base import AggregateOperation, FullPassOperation, Operation
 from featurekit.transforms.catalogue import operations
+from featurekit.transforms.targets import TargetOperation
 from featurekit.types import BOOL, FLOAT32, FLOAT64, INT64, STRING, TIMESTAMP, Type
 
 __all__ = ["Typer", "described", "in_order", "names_in", "reads_rows"]
@@ -44,6 +45,7 @@ class Typer:
         open_ended: Whether the data may hold columns of which no type is known.
         wide: Whether numbers are computed in float64, as under an aggregation, unless a column is
             declared float32.
+        target: Makes the node of an operation that sees the label.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Typer:
         other: Callable[[str], Node] | None = None,
         open_ended: bool = False,
         wide: bool = False,
+        target: Callable[[TargetOperation, Node], Node] | None = None,
     ) -> None:
         self.columns = columns
         self.types = types
@@ -61,13 +64,19 @@ class Typer:
         self.other = other
         self.open_ended = open_ended
         self.wide = wide
+        self.target = target
         self._nodes: dict[Node, Node] = {}
         self._made: dict[str, Node] = {}
         self._failed: set[str] = set()
 
-    def within(self, attribute: Callable[[str, str], Node], other: Callable[[str], Node]) -> Typer:
+    def within(
+        self,
+        attribute: Callable[[str, str], Node],
+        other: Callable[[str], Node],
+        target: Callable[[TargetOperation, Node], Node],
+    ) -> Typer:
         """Return a typer of the same columns that knows more names; it shares all nodes."""
-        made = Typer(self.columns, self.types, attribute, other, self.open_ended)
+        made = Typer(self.columns, self.types, attribute, other, self.open_ended, target=target)
         made._nodes, made._made, made._failed = self._nodes, self._made, self._failed
         return made
 
@@ -176,7 +185,15 @@ class Typer:
                 f"{operation.name()} needs something that changes from row to row, "
                 f"got {shortened(written[0].text)!r}"
             )
-        node = OperationNode.of(operation, inputs, output)
+        if isinstance(operation, TargetOperation):
+            if self.target is None:
+                raise SpecError(
+                    f"{operation.name()} sees the label, and cannot be used here",
+                    hint="make it a feature",
+                )
+            node = self.target(operation, inputs[0])
+        else:
+            node = OperationNode.of(operation, inputs, output)
         # Only text can be too large: what is shared is spelled out there each time it is used.
         depth, size = node.expression.depth, node.expression.size
         if depth > MAX_DEPTH or size > MAX_SIZE:

@@ -11,9 +11,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from featurekit.errors import LeakageError, SpecErrors
-from featurekit.graph import OperationNode, topological
+from featurekit.graph import OperationNode, cross_fitted, topological
 from featurekit.resolve import Resolved
 from featurekit.spec.objects import Waiver
+from featurekit.transforms.targets import TargetOperation
 from featurekit.uses import Proof, Use
 
 __all__ = ["Threat", "Verdict", "Verdicts", "judge"]
@@ -177,7 +178,8 @@ def judge(resolved: Resolved, today: date | None = None) -> Verdicts:
 
 
 def _verdict(resolved: Resolved, name: str, today: date) -> Verdict:
-    uses = sorted(resolved.uses.get(name, ()), key=lambda use: _WORST.index(use.proof))
+    uses = [*resolved.uses.get(name, ()), *_of_other_labels(resolved, name)]
+    uses.sort(key=lambda use: _WORST.index(use.proof))
     proof = uses[0].proof if uses else Proof.PROVEN
     waiver = resolved.spec.features[name].waiver
     if waiver is not None and (today > waiver.until or proof is Proof.PROVEN):
@@ -188,6 +190,25 @@ def _verdict(resolved: Resolved, name: str, today: date) -> Verdict:
     )
     scope = "all rows" if resolved.spec.examples.split is None else "train rows"
     return Verdict(name, proof, tuple(uses), waiver, scope if fits else None)
+
+
+def _of_other_labels(resolved: Resolved, name: str) -> Iterator[Use]:
+    """Yield what a feature sees of the labels of other rows, cross-fitted."""
+    examples = resolved.spec.examples
+    for node in cross_fitted([resolved.features[name]]):
+        operation = node.operation
+        assert isinstance(operation, TargetOperation)
+        by = (operation.by,) if isinstance(operation.by, str) else operation.by or ()
+        assert examples.label is not None
+        sees = "labels that were known before its block of time begins"
+        if not node.earlier:
+            sees = f"labels of other folds alone, by {', '.join(by or examples.keys)}"
+        yield Use(
+            name, examples.label.text, examples.source,
+            (name, operation.name(), examples.label.text), Proof.PROVEN, "cross_fitted",
+            f"a row to train on sees {sees}", made_of_label=True, entity=by,
+            used_at=None if examples.predict_at is None else examples.predict_at.text,
+        )  # fmt: skip
 
 
 def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Threat]:

@@ -13,7 +13,7 @@ from featurekit.engines import local
 from featurekit.engines.tensorflow import evaluate, lookup_tables
 from featurekit.graph import Node
 from featurekit.planner import make_plan
-from featurekit.resolve import Resolved, Typer
+from featurekit.resolve import Resolved, Typer, resolve
 from featurekit.sources import Table
 from featurekit.spec.expression import parse
 from featurekit.spec.objects import Examples, Feature, Source, Spec
@@ -50,19 +50,33 @@ def typed_frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, Type])
 
 
 class OneFeature:
-    """One expression over a typed frame, resolved and fitted on all of its rows."""
+    """One expression over a typed frame, resolved and fitted on all of its rows.
 
-    def __init__(self, expression: str, frame: pl.DataFrame, types: Mapping[str, Type]) -> None:
+    Args:
+        expression: The expression.
+        frame: The rows.
+        types: The types of their columns.
+        examples: What the spec's `examples` say, where the expression needs more than rows.
+    """
+
+    def __init__(
+        self, expression: str, frame: pl.DataFrame, types: Mapping[str, Type],
+        examples: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         parsed = parse(expression)
-        self.node: Node = Typer({}, types).node(parsed)
         self.frame = frame
         self.types = types
         spec = Spec(
             sources={"rows": Source(data=frame)},
-            examples=Examples("rows"),
+            examples=Examples("rows", **(examples or {})),
             features={"f": Feature(parsed)},
         )
-        resolved = Resolved(spec, types, {"f": self.node}, {})
+        if examples:
+            resolved = resolve(spec, types)
+            self.node: Node = resolved.features["f"]
+        else:
+            self.node = Typer({}, types).node(parsed)
+            resolved = Resolved(spec, types, {"f": self.node}, {})
         self.plan = make_plan(resolved)
         table = Table("rows", frame.lazy(), dict(frame.schema), {})
         self.fitted, _ = local.fit(self.plan, table)

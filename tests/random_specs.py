@@ -30,15 +30,19 @@ from featurekit.graph import (
     Node,
     OperationNode,
     StatisticRequest,
+    cross_fitted,
     fitted_type,
     topological,
 )
+from featurekit.leaks import Leaks
 from featurekit.opening import open_sources
 from featurekit.resolve import Typer
 from featurekit.spec.expression import Attribute, Call, Expression, Name, parse
+from featurekit.targets import Targets
 from featurekit.transforms.base import FullPassOperation, Operation
 from featurekit.transforms.catalogue import aggregations, operations
 from featurekit.transforms.statistics import MomentsValue, Quantiles
+from featurekit.transforms.targets import TargetMeans
 from featurekit.typecheck import reads_rows
 from featurekit.types import DURATION, INT64, TIMESTAMP, Type, parse_type
 from tests.engines import types_of
@@ -203,6 +207,7 @@ class RandomSpec:
         }  # fmt: skip
         if past:
             rows |= {"event_time": "at", "available_at": "at"}
+            declared["y"] = {"available_at": "at + 9h"}
             examples["predict_at"] = "at"
             plain["aggregations"] = {
                 "past": {"source": "rows", "by": "who", "windows": ["3d", "lifetime"],
@@ -227,7 +232,9 @@ class RandomSpec:
         resolved, tables = open_sources(spec)
         opened, outputs = tables["rows"], resolved.outputs
         nodes = [node for found in outputs.values() for node in found.values()]
-        typer = Typer(spec.sources["rows"].columns, resolved.types, self._output)
+        columns = spec.sources["rows"].columns
+        targets = Targets(spec, Typer(columns, resolved.types), Leaks(spec, resolved.types))
+        typer = Typer(columns, resolved.types, self._output, target=targets.node)
         read = {name: typer.name(name) for name in resolved.types}
         rows = computed_rows(opened, spec.sources["rows"], read)
         rows = with_split(rows, resolved, {}, {})
@@ -284,7 +291,7 @@ class RandomSpec:
             return None
         if width is not None and width > _WIDEST:
             return None
-        as_it_is, up, down = (self._values(node, fitted) for fitted in self._fitted.values())
+        as_it_is, up, down = (self._values([node], fitted)["x"] for fitted in self._fitted.values())
         steady = _same(compare_engines.elements(as_it_is, up), _STEADY)
         steady = steady and _same(compare_engines.elements(as_it_is, down), _STEADY)
         return node if steady else None
@@ -295,14 +302,16 @@ class RandomSpec:
         Raises:
             ValueError: There is no such statistic, or it hangs on the last digits of others.
         """
-        below = [part for part in topological([node]) if isinstance(part, OperationNode)]
+        beside = [entry for part in cross_fitted([node]) for entry in part.beside]
+        parts = topological([*beside, node])
+        below = [part for part in parts if isinstance(part, OperationNode)]
         for request in dict.fromkeys(request for part in below for request in part.statistics):
             if request in self._fitted[0.0]:
                 continue
             made = {}
             for nudge, fitted in self._fitted.items():
-                values = self._values(request.node, fitted, training=True)
-                _refuse_beyond_floats(request, values)
+                values = self._values(request.nodes, fitted, training=True)
+                _refuse_beyond_floats(request, values["x"])
                 made[nudge] = _nudged(_fitted(request, values), nudge)
             for value in made.values():
                 pairs = compare_engines.statistic_pairs(asdict(made[0.0]), asdict(value))
@@ -312,10 +321,17 @@ class RandomSpec:
                 self._fitted[nudge][request] = value
 
     def _values(
-        self, node: Node, fitted: Mapping[StatisticRequest, Any], training: bool = False
-    ) -> pl.Series:
-        rows = lower(self.rows.lazy(), {"x": node}, fitted)
-        return (rows.filter(self._training) if training else rows).select("x").collect()["x"]
+        self,
+        nodes: Sequence[Node],
+        fitted: Mapping[StatisticRequest, Any],
+        training: bool = False,
+    ) -> pl.DataFrame:
+        """Return the columns `x`, and `label` and `part` where there are so many nodes."""
+        outputs = dict(zip(TargetMeans.reads, nodes, strict=False))
+        rows = self.rows.lazy().with_columns(self._training.alias("~is training"))
+        rows = lower(rows, outputs, fitted, pl.col("~is training"))
+        rows = rows.filter("~is training") if training else rows
+        return rows.select(list(outputs)).collect()
 
 
 def _scalars(made: Iterable[tuple[Expression, Node]], weight: float) -> list[Scalar]:
@@ -342,12 +358,12 @@ def _refuse_beyond_floats(request: StatisticRequest, values: pl.Series) -> None:
         raise ValueError("it has integers beyond those that float64 can count")
 
 
-def _fitted(request: StatisticRequest, values: pl.Series) -> Any:
+def _fitted(request: StatisticRequest, values: pl.DataFrame) -> Any:
     """Return a statistic of a column."""
     fitting = request.statistic.fit(request.node.type)
     question = next(fitting)
     while True:
-        answer = question.answer(values.rechunk().to_frame("x")).collect()
+        answer = question.answer(values.rechunk()).collect()
         try:
             question = fitting.send(question.merge(answer))
         except StopIteration as stop:

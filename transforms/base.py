@@ -98,12 +98,14 @@ class Example:
         expected: One value per row. Floats are compared at 1e-6 relative.
         types: Types of the columns by name, where Python values do not tell (a float is a
             float32, an int an int64, a datetime a timestamp).
+        examples: What the spec's `examples` must say for it, such as the label.
     """
 
     expression: str
     columns: Mapping[str, Sequence[Any]]
     expected: Sequence[Any]
     types: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Masked(NamedTuple):

@@ -6,7 +6,7 @@ each batch, and merges what it gets, so that one pass answers them all and nothi
 rows. Most statistics ask once; quantiles of values that hardly repeat ask a second time.
 
 Each statistic sees one column, named `x`, of training rows only, with nulls and non-finite numbers
-still in it; all skip both.
+still in it; all skip both. Those of the label see more: `targets.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from featurekit.types import FLOAT32, FLOAT64, INT64, Type
 __all__ = [
     "MAX_WORDS", "EmptyColumn", "Extremes", "ExtremesValue", "Fitting", "Moments", "MomentsValue",
     "MostFrequent", "MostFrequentValue", "Quantiles", "QuantilesValue", "Question", "Statistic",
-    "WordCounts", "WordCountsValue", "statistic_value",
+    "WordCounts", "WordCountsValue", "words",
 ]  # fmt: skip
 
 
@@ -76,6 +76,10 @@ class Statistic:
     """The root of all statistics; their fields are their parameters."""
 
     value: ClassVar[type]
+    reads: ClassVar[tuple[str, ...]] = ("x",)
+    """The columns that it sees."""
+    of_words: ClassVar[bool] = False
+    """Whether words are looked up in it, so that what uses it has a lookup table of its own."""
 
     def fit(self, of: Type) -> Fitting:
         """Fit over a column `x` of a type.
@@ -84,6 +88,13 @@ class Statistic:
             ValueError: The column has no usable value, or too many distinct ones.
         """
         raise TypeError(f"{type(self).__name__} cannot be fitted")
+
+    def restored(self, data: dict[str, Any]) -> Any:
+        """Rebuild a fitted value from plain data, as `dataclasses.asdict` gave it."""
+        made = {
+            name: tuple(item) if isinstance(item, list) else item for name, item in data.items()
+        }
+        return self.value(**made)
 
 
 @dataclass(frozen=True)
@@ -269,6 +280,7 @@ class WordCounts(Statistic):
     top_k: int | None = None
     frequency_threshold: int = 0
     value = WordCountsValue
+    of_words = True
 
     def fit(self, of: Type) -> Fitting:
         return self.value_of((yield _counted(pl.col("x"))))
@@ -279,10 +291,9 @@ class WordCounts(Statistic):
         Raises:
             ValueError: There is no word, or there are too many.
         """
-        x = pl.col("x")
-        words = counts.filter(x.is_not_null() & (x != "") & ~x.str.contains_any(["\n", "\r"]))
-        _need(words.height)
-        kept = words.filter(pl.col("count") >= self.frequency_threshold)
+        found = words(counts)
+        _need(found.height)
+        kept = found.filter(pl.col("count") >= self.frequency_threshold)
         if self.top_k is None and kept.height > MAX_WORDS:
             raise ValueError(
                 f"{kept.height:,} distinct values are more than a vocabulary without top_k may "
@@ -293,8 +304,14 @@ class WordCounts(Statistic):
         if self.top_k is not None:
             kept = kept.head(self.top_k)
         return WordCountsValue(
-            tuple(kept["x"].to_list()), tuple(kept["count"].to_list()), words.height
+            tuple(kept["x"].to_list()), tuple(kept["count"].to_list()), found.height
         )
+
+
+def words(found: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a frame whose `x` is a word: not empty, and without a line break."""
+    x = pl.col("x")
+    return found.filter(x.is_not_null() & (x != "") & ~x.str.contains_any(["\n", "\r"]))
 
 
 @dataclass(frozen=True)
@@ -324,17 +341,6 @@ class MostFrequent(Statistic):
         _need(counts.height)
         value, count = counts.sort(["count", "x"], descending=[True, False]).row(0)
         return MostFrequentValue(value, count)
-
-
-def statistic_value(kind: str, data: dict[str, Any]) -> Any:
-    """Rebuild a fitted value from plain data, as `dataclasses.asdict` gave it."""
-    kinds: dict[str, type[Statistic]] = {
-        entry.__name__: entry for entry in (Moments, Extremes, Quantiles, WordCounts, MostFrequent)
-    }
-    made: dict[str, Any] = {
-        name: tuple(item) if isinstance(item, list) else item for name, item in data.items()
-    }
-    return kinds[kind].value(**made)
 
 
 def _finite(of: Type) -> pl.Expr:

@@ -183,7 +183,16 @@ def statistic_pairs(
 
 
 def _series(value: Any) -> pl.Series:
-    return pl.Series(value if isinstance(value, (list, tuple)) else [value])
+    return pl.Series(list(_numbers(value)))
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """Yield the parts of a field of a statistic: counts may be by category and by fold."""
+    if isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from _numbers(entry)
+    else:
+        yield value
 
 
 def show(one: fk.Run, other: fk.Run, found: Comparison) -> None:

@@ -95,8 +95,9 @@ def fit(
         running = {request: request.statistic.fit(request.node.type) for request in level}
         asked = {request: next(fitting) for request, fitting in running.items()}
         while asked or census is None:
-            names = {request.node: f"~x{place}" for place, request in enumerate(asked)}
-            outputs = {name: node for node, name in names.items()}
+            nodes = dict.fromkeys(node for request in asked for node in request.nodes)
+            outputs = {f"~x{place}": node for place, node in enumerate(nodes)}
+            names = {node: name for name, node in outputs.items()}
             lazy = with_split(rows.lazy, plan.resolved, outputs, fitted)
             with polars_errors(rows.where), small_pieces():
                 if census is None:
@@ -280,7 +281,8 @@ def _ask_batch(
         queries = {}
         for request, question in asked.items():
             if question.ordered == ordered:
-                column = batch.select(x=names[request.node])
+                read = zip(request.statistic.reads, request.nodes, strict=True)
+                column = batch.select(**{name: names[node] for name, node in read})
                 # Sums of pieces depend on where the pieces end.
                 column = column.rechunk() if ordered else column
                 queries[request] = question.answer(column)

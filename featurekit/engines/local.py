@@ -25,13 +25,23 @@ from featurekit.engines.rows import (
     typed_rows,
     with_split,
 )
-from featurekit.graph import Node
+from featurekit.graph import Node, cross_fitted
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 
 __all__ = [
-    "LABEL", "SPLIT", "Census", "Fitted", "fit", "lower", "refuse_missing", "sample", "transform",
-    "typed_rows", "write_examples",
+    "LABEL",
+    "SPLIT",
+    "Census",
+    "Fitted",
+    "fit",
+    "lower",
+    "refuse_missing",
+    "sample",
+    "training_features",
+    "transform",
+    "typed_rows",
+    "write_examples",
 ]  # fmt: skip
 
 _ROW_GROUP = 131_072
@@ -59,6 +69,13 @@ def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
     table.refuse_ragged()
     refuse_offending(table, checks, table.name)
     return lower(rows, outputs, fitted).select(list(outputs))
+
+
+def training_features(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
+    """Return the features of the rows that the statistics were fitted on, as examples hold them."""
+    features = plan.resolved.features
+    rows, _ = typed_rows(table, plan.resolved)
+    return lower(rows, features, fitted, pl.lit(True)).select(list(features))
 
 
 def write_examples(plan: Plan, fitted: Fitted, table: Table, folder: Path, census: Census) -> None:
@@ -91,12 +108,15 @@ def write_examples(plan: Plan, fitted: Fitted, table: Table, folder: Path, censu
 
 
 def sample(
-    plan: Plan, table: Table, folder: Path, census: Census
+    plan: Plan, fitted: Fitted, table: Table, folder: Path, census: Census
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return some rows as serving would be given them, and what was written for them.
 
+    What is cross-fitted in examples of the train split is computed again, as serving sees it.
+
     Args:
         plan: The plan of the run.
+        fitted: Its statistics.
         table: The opened source.
         folder: The folder of the written examples.
         census: What was counted while they were fitted.
@@ -116,6 +136,7 @@ def sample(
     chosen = sorted({blocks[last * i // (_SAMPLED_BLOCKS - 1)] for i in range(_SAMPLED_BLOCKS)})
     each = _SAMPLED_ROWS // len(chosen)
     by = resolved.spec.examples.split
+    again = {name: node for name, node in resolved.features.items() if cross_fitted([node])}
     files = {split: _scan_split(folder, split) for split in census.splits}
     inputs: list[pl.LazyFrame] = []
     written: list[pl.LazyFrame] = []
@@ -128,12 +149,14 @@ def sample(
                 part = found if by is None else found.filter(pl.col(SPLIT) == split)
                 part = part.head(each)
                 start = sum(n for (b, s), n in census.blocks.items() if s == split and b < block)
-                inputs.append(
-                    part.lazy().select(pl.col(own).alias(name) for own, name in raw.items())
-                )
-                written.append(
-                    files[split].slice(start, part.height).select(list(resolved.features))
-                )
+                given = part.lazy().select(pl.col(own).alias(name) for own, name in raw.items())
+                inputs.append(given)
+                read = files[split].slice(start, part.height).select(list(resolved.features))
+                if split == TRAIN and again:
+                    # Serving sees all labels, and these examples do not.
+                    seen = lower(given, again, fitted).select(list(again)).collect()
+                    read = read.collect().with_columns(seen.get_columns()).lazy()
+                written.append(read)
         return pl.concat(inputs).collect(), pl.concat(written).collect()
 
 

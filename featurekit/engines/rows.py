@@ -16,6 +16,9 @@ from featurekit.graph import (
     Node,
     OperationNode,
     StatisticRequest,
+    TargetNode,
+    cross_fitted,
+    read_by,
     topological,
 )
 from featurekit.reading import Check, typed_columns
@@ -24,6 +27,7 @@ from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Split
 from featurekit.transforms.base import FullPassOperation, RowOperation, polars_dtype
 from featurekit.transforms.hashing import farmhash_bucket
+from featurekit.transforms.targets import TargetOperation
 from featurekit.types import Type
 
 __all__ = [
@@ -53,18 +57,32 @@ def small_pieces() -> pl.Config:
     return pl.Config(apply_on_context_enter=True, streaming_chunk_size=BLOCK // 4)
 
 
-def lower(frame: pl.LazyFrame, outputs: Mapping[str, Node], fitted: Fitted) -> pl.LazyFrame:
-    """Add columns that compute nodes; what several of them use is computed once."""
+def lower(
+    frame: pl.LazyFrame,
+    outputs: Mapping[str, Node],
+    fitted: Fitted,
+    training: pl.Expr | None = None,
+) -> pl.LazyFrame:
+    """Add columns that compute nodes; what several of them use is computed once.
+
+    Args:
+        frame: The rows, typed.
+        outputs: The nodes, by the names of the columns.
+        fitted: The statistics.
+        training: Which rows are training rows, where there are any: their features that see the
+            label are cross-fitted.
+    """
     uses: Counter[Node] = Counter(outputs.values())
-    order = list(topological(outputs.values()))
+    order = list(topological(outputs.values(), training is not None))
     for node in order:
-        uses.update(node.inputs)
+        uses.update(read_by(node, training is not None))
     made: dict[Node, pl.Expr] = {}
     depth: dict[Node, int] = {}
     layers: dict[int, list[pl.Expr]] = {}
     for position, node in enumerate(order):
-        expr = _expression(node, made, fitted)
-        below = max((depth[entry] for entry in node.inputs), default=0)
+        expr = _expression(node, made, fitted, training)
+        read = read_by(node, training is not None)
+        below = max((depth[entry] for entry in read), default=0)
         if uses[node] > 1 and isinstance(node, OperationNode):
             name = f"~{position}"
             layers.setdefault(below, []).append(expr.alias(name))
@@ -75,7 +93,9 @@ def lower(frame: pl.LazyFrame, outputs: Mapping[str, Node], fitted: Fitted) -> p
     return frame.with_columns(made[node].alias(name) for name, node in outputs.items())
 
 
-def _expression(node: Node, made: Mapping[Node, pl.Expr], fitted: Fitted) -> pl.Expr:
+def _expression(
+    node: Node, made: Mapping[Node, pl.Expr], fitted: Fitted, training: pl.Expr | None
+) -> pl.Expr:
     match node:
         case ColumnNode(name=name):
             return pl.col(name)
@@ -88,6 +108,12 @@ def _expression(node: Node, made: Mapping[Node, pl.Expr], fitted: Fitted) -> pl.
             types = [entry.type for entry in sources]
             if isinstance(operation, FullPassOperation):
                 values = [fitted[request] for request in node.statistics]
+                if isinstance(node, TargetNode) and training is not None:
+                    assert isinstance(operation, TargetOperation)
+                    # A row without a time sees as little as the first block.
+                    fold = made[node.fold].fill_null(0)
+                    view = pl.when(training).then(fold + 1).otherwise(0)
+                    return operation.polars(inputs, types, values, view)
                 return operation.polars(inputs, types, values)
             assert isinstance(operation, RowOperation)
             return operation.polars(inputs, types)
@@ -129,20 +155,23 @@ def with_split(
 ) -> pl.LazyFrame:
     """Add columns that compute nodes, and `label` and `split` where the spec has them.
 
-    All are lowered together, so that what the split and a feature share is computed once.
+    All are lowered together, so that what the split and a feature share is computed once; unless
+    the split decides how features are computed, those that see the label.
     """
-    outputs = dict(outputs)
+    outputs, split = dict(outputs), resolved.spec.examples.split
     if resolved.label is not None:
         outputs[LABEL] = resolved.label
+    asked = {f"~hash{position}": node for position, node in enumerate(resolved.hashed)}
     if resolved.split is not None:
-        outputs["~split"] = resolved.split
-    for position, node in enumerate(resolved.hashed):
-        outputs[f"~hash{position}"] = node
-    rows = lower(rows, outputs, fitted)
-    split = resolved.spec.examples.split
+        asked["~split"] = resolved.split
     if split is None:
-        return rows
-    return rows.with_columns(_split_expression(split, len(resolved.hashed)).alias(SPLIT))
+        return lower(rows, outputs, fitted, pl.lit(True))
+    found = _split_expression(split, len(resolved.hashed))
+    if not cross_fitted(outputs.values()):
+        return lower(rows, {**outputs, **asked}, fitted).with_columns(found.alias(SPLIT))
+    rows = lower(rows, asked, fitted).with_columns((found == TRAIN).alias("~training"))
+    rows = lower(rows, outputs, fitted, pl.col("~training"))
+    return rows.with_columns(found.alias(SPLIT))
 
 
 def _split_expression(split: Split, hashed: int) -> pl.Expr:

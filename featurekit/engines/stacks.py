@@ -16,6 +16,8 @@ from featurekit.graph import (
     LiteralNode,
     Node,
     OperationNode,
+    TargetNode,
+    read_by,
     topological,
 )
 from featurekit.transforms.base import FullPassOperation, Masked, RowOperation, tensorflow_dtype, tf
@@ -24,8 +26,8 @@ from featurekit.transforms.statistics import (
     MomentsValue,
     MostFrequentValue,
     QuantilesValue,
-    WordCounts,
 )
+from featurekit.transforms.targets import TargetOperation
 
 __all__ = ["Fitted", "Frozen", "Stacks", "column_name", "compute"]
 
@@ -131,7 +133,9 @@ class Stacks:
         return Masked(values[row], valid[row])
 
 
-def compute(roots: Iterable[Node], stacks: Stacks, fitted: Fitted, batch: Any) -> None:
+def compute(
+    roots: Iterable[Node], stacks: Stacks, fitted: Fitted, batch: Any, training: Any = None
+) -> None:
     """Compute nodes and all below them, eagerly or in a graph.
 
     Args:
@@ -139,9 +143,11 @@ def compute(roots: Iterable[Node], stacks: Stacks, fitted: Fitted, batch: Any) -
         stacks: Holds the columns that they read; gets all that is computed.
         fitted: The statistics.
         batch: The number of rows.
+        training: Which rows are training rows, of shape [batch], where there are any: their
+            features that see the label are cross-fitted.
     """
     level = 0
-    for group in _groups(roots):
+    for group in _groups(roots, training is not None):
         first = group[0]
         while level < first.level:
             fitted.level(level, stacks)
@@ -152,15 +158,15 @@ def compute(roots: Iterable[Node], stacks: Stacks, fitted: Fitted, batch: Any) -
             stacks.put(group, Masked(tf.fill(shape, constant), tf.ones(shape, tf.bool)))
         elif isinstance(first, OperationNode):
             nodes = [node for node in group if isinstance(node, OperationNode)]
-            stacks.put(nodes, _applied(nodes, stacks, fitted))
+            stacks.put(nodes, _applied(nodes, stacks, fitted, training))
 
 
-def _groups(roots: Iterable[Node]) -> list[list[Node]]:
+def _groups(roots: Iterable[Node], training: bool) -> list[list[Node]]:
     """Return nodes in the order of their computation, those that are computed alike together."""
     depth: dict[Node, int] = {}
     groups: dict[tuple[int, int, Hashable], list[Node]] = {}
-    for node in topological(roots):
-        below = max((depth[entry] for entry in node.inputs), default=-1)
+    for node in topological(roots, training):
+        below = max((depth[entry] for entry in read_by(node, training)), default=-1)
         depth[node] = below + 1
         groups.setdefault((node.level, depth[node], _alike(node)), []).append(node)
     return [group for _, group in sorted(groups.items(), key=lambda item: item[0][:2])]
@@ -170,12 +176,14 @@ def _alike(node: Node) -> Hashable:
     """Return what nodes of one depth have in common that one operation can compute."""
     if not isinstance(node, OperationNode):
         return node
-    if any(isinstance(request.statistic, WordCounts) for request in node.statistics):
+    if any(request.statistic.of_words for request in node.statistics):
         return node  # It has a lookup table of its own.
     return type(node.operation), node.operation, tuple(entry.type for entry in node.sources)
 
 
-def _applied(nodes: Sequence[OperationNode], stacks: Stacks, fitted: Fitted) -> Masked:
+def _applied(
+    nodes: Sequence[OperationNode], stacks: Stacks, fitted: Fitted, training: Any
+) -> Masked:
     first = nodes[0]
     operation, types = first.operation, [entry.type for entry in first.sources]
     inputs = [
@@ -183,9 +191,14 @@ def _applied(nodes: Sequence[OperationNode], stacks: Stacks, fitted: Fitted) -> 
     ]
     with tf.name_scope(operation.name()):
         if isinstance(operation, FullPassOperation):
-            return operation.tensorflow_masked(
-                inputs, types, fitted.stacked(nodes), fitted.resource(first)
-            )
+            statistics, resource = fitted.stacked(nodes), fitted.resource(first)
+            if training is not None and isinstance(first, TargetNode):
+                assert isinstance(operation, TargetOperation)
+                fold, known = stacks.one(first.fold)
+                # A row without a time sees as little as the first block.
+                view = tf.where(training, tf.where(known, fold, 0) + 1, 0)
+                return operation.tensorflow_masked(inputs, types, statistics, resource, view)
+            return operation.tensorflow_masked(inputs, types, statistics, resource)
         assert isinstance(operation, RowOperation)
         # To an operation that sees one row at a time, many columns are one long column.
         shape = tf.shape(inputs[0].valid)

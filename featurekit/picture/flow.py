@@ -94,7 +94,7 @@ def _dependencies(
     needed: dict[Node, dict[_Item, None]] = {}
     below: dict[StatisticRequest, dict[_Item, None]] = {}
     everything: dict[StatisticRequest, frozenset[_Item]] = {}
-    for node in topological(plan.features.values()):
+    for node in topological([*plan.resolved.beside, *plan.features.values()]):
         found: dict[_Item, None] = {}
         if isinstance(node, (ColumnNode, AggregateNode)):
             found[node] = None
@@ -103,7 +103,8 @@ def _dependencies(
         if isinstance(node, OperationNode):
             for request in node.statistics:
                 if request not in below:
-                    below[request] = needed[request.node]
+                    read = [item for entry in request.nodes for item in needed[entry]]
+                    below[request] = dict.fromkeys(read)
                     through = (
                         everything[r] for r in below[request] if isinstance(r, StatisticRequest)
                     )

@@ -45,7 +45,9 @@ def test_an_operation_stands_in_the_file_of_its_name_and_is_documented(
 
 def fitted(example: Example) -> OneFeature:
     types = types_of(example.columns, example.types)
-    return OneFeature(example.expression, typed_frame(example.columns, types), types)
+    return OneFeature(
+        example.expression, typed_frame(example.columns, types), types, example.examples
+    )
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -207,7 +209,9 @@ def test_a_null_input_gives_null_unless_the_operation_says_otherwise(
 def test_statistics_do_not_depend_on_the_order_of_rows(operation: type[Operation]) -> None:
     for example in operation.examples:
         feature = fitted(example)
-        turned = OneFeature(example.expression, feature.frame.reverse(), feature.types)
+        turned = OneFeature(
+            example.expression, feature.frame.reverse(), feature.types, example.examples
+        )
         assert all(same(v, w, 1e-12) for v, w in zip(_plain(feature), _plain(turned), strict=True))
 
 

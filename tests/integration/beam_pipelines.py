@@ -86,6 +86,15 @@ def preprocessing(spec: Path, data: Path, out: Path) -> None:
         _ = function_out | tft_beam.WriteTransformFn(str(out / "tft"))
 
 
+def refused(spec: Path, data: Path, out: Path) -> None:
+    """Use `Transform` and `preprocessing_fn` where features see the label."""
+    dictionaries(spec, data, out)
+    try:
+        fk.beam.preprocessing_fn(spec)
+    except fk.UsageError as error:
+        (out / "error.txt").write_text(str(error))
+
+
 def plain(row: dict[str, Any]) -> str:
     """Return a row as JSON; NaN stands for a missing number."""
     return json.dumps(

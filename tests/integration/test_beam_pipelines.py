@@ -104,3 +104,19 @@ def test_a_failure_of_tensorflow_names_the_feature_and_the_value(tmp_path: Path)
         "feature 'bad' where a=inf, b=1.0: TensorFlow cannot compute log1p(a + b): "
     )
     assert "a test's own check" in text
+
+
+def test_features_that_see_the_label_are_cross_fitted_by_transform_and_refused_elsewhere(
+    given: tuple[Path, Path, pl.DataFrame], tmp_path: Path
+) -> None:
+    _, data, _ = given
+    lines = [
+        f"sources: {{rows: {{path: {data}}}}}",
+        "examples: {source: rows, keys: [id], label: n > 0}",
+        "features: {seen: target_mean(s), scaled: 'zscore(target_mean(s, folds=3))'}",
+    ]
+    (tmp_path / "spec.yaml").write_text("\n".join(lines))
+    run("refused", (tmp_path / "spec.yaml", data, given[2]), tmp_path)
+    wanted = fk.run(tmp_path / "spec.yaml", tmp_path / "run", tensorflow=False)
+    check(pl.read_parquet(tmp_path / "examples.parquet"), wanted.examples().to_polars())
+    assert "would see its own label" in (tmp_path / "error.txt").read_text()

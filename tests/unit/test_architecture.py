@@ -20,7 +20,7 @@ LAYERS = (
     ("_version", "errors", "types"),
     ("transforms",),
     ("spec", "graph", "availability"),
-    ("typecheck", "uses", "leaks", "judging", "functions", "histories"),
+    ("typecheck", "uses", "leaks", "judging", "functions", "histories", "targets"),
     ("sources", "reading", "resolve"),
     ("planner", "verdict", "explain", "picture"),
     ("engines",),

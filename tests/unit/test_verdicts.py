@@ -277,3 +277,29 @@ def test_the_picture_shows_leaks_first_and_escapes_names() -> None:
     texts = list(ET.fromstring(picture).itertext())
     assert texts.index("<script>") < texts.index("x")
     assert any("after" in text for text in texts)
+
+
+def test_the_label_of_other_rows_is_told_and_proven_to_be_cross_fitted() -> None:
+    found = told(plain(features={"who_late": "target_mean(who) - 0.5"}))
+    verdict = found.features["who_late"]
+    assert verdict.proof == "proven"
+    assert verdict.made_of_label
+    use = next(use for use in verdict.uses if use.kind == "cross_fitted")
+    assert use.chain == ("who_late", "target_mean", "late")
+    assert "before its block of time begins" in use.reason
+    ET.fromstring(draw_timeline(found))
+
+
+@pytest.mark.parametrize(("by", "told_of"), [("", []), (", by='who'", ["who_late"])])
+def test_an_entity_whose_labels_are_seen_and_that_is_on_both_sides_of_a_split_is_a_threat(
+    by: str, told_of: list[str]
+) -> None:
+    spec = plain(
+        examples={"source": "rows", "keys": ["id"], "label": "late",
+                  "split": {"hash": ["id"], "test": 0.2}},
+        features={"who_late": f"target_mean(who{by})"},
+    )  # fmt: skip
+    found = told(spec | {"sources": {"rows": {"path": "rows.parquet"}}, "aggregations": {}})
+    assert found.features["who_late"].entities == (("who",) if by else ())
+    overlaps = [threat for threat in found.threats if threat.kind == "entity_overlap"]
+    assert [name for threat in overlaps for name in threat.features] == told_of

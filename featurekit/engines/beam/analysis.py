@@ -14,8 +14,8 @@ from featurekit.engines.beam.applying import Typed
 from featurekit.engines.beam.cache import Cache
 from featurekit.engines.beam.layout import Layout
 from featurekit.engines.beam.preprocessing import FITTED, statistics_fn
-from featurekit.engines.beam.rows import NAMESPACE
-from featurekit.engines.rows import SPLIT, TRAIN
+from featurekit.engines.beam.rows import NAMESPACE, ROW_SPLIT
+from featurekit.engines.rows import TRAIN
 from featurekit.engines.stacks import column_name
 from featurekit.graph import AggregateNode, ColumnNode, topological
 from featurekit.planner import Plan
@@ -58,7 +58,8 @@ class Analyze(beam.PTransform):  # type: ignore[misc]
 
 def _columns(plan: Plan) -> dict[str, Any]:
     """Return the columns that statistics read, with their types."""
-    nodes = topological(request.node for request in plan.statistics)
+    roots = [node for request in plan.statistics for node in request.nodes]
+    nodes = topological(roots, training=True)
     return {
         column_name(node): node.type
         for node in nodes if isinstance(node, (ColumnNode, AggregateNode))
@@ -73,7 +74,7 @@ class _Training(beam.DoFn):  # type: ignore[misc]
         self._described = Metrics.counter(NAMESPACE, "rows_described")
 
     def process(self, typed: Typed) -> Iterator[Any]:
-        rows = typed.frame.filter(pl.col(SPLIT) == TRAIN)
+        rows = typed.frame.filter(pl.col(ROW_SPLIT) == TRAIN)
         if rows.height:
             self._described.inc(rows.height)
             yield self.layout.to_arrow(rows, self.files[typed.part] if self.files else 0)

@@ -24,7 +24,8 @@ from featurekit.engines.beam.storage import created
 from featurekit.errors import DataError
 from featurekit.transforms.base import tf
 from featurekit.transforms.statistics import EmptyColumn
-from featurekit.types import BOOL, STRING, Kind, Type
+from featurekit.transforms.targets import added_up
+from featurekit.types import BOOL, INT64, STRING, Kind, Type
 
 __all__ = ["SHARDS", "Analyzer", "Output", "value_key"]
 
@@ -40,7 +41,8 @@ class Output:
         kind: `fitted` for all fitted values as text; `moments` (count, mean, variance) of the
             requests at `places`, [requests, 3]; `extremes`, [requests, 2]; `quantiles`, [requests,
             boundaries]; `value` for the most frequent values, [requests]; `counts` for how often
-            each word of one request occurs, the most frequent first.
+            each word of one request occurs, the most frequent first; `targets` for the matrices of
+            one request, [2, parts, categories + 2].
         places: Places among the requests of the level.
     """
 
@@ -96,7 +98,7 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
         numbers = counts = None
         if self.level.numbers:
             numbers = batches | "Describe" >> beam.CombineGlobally(_Describe(self.level))
-        if self.level.counted:
+        if self.level.counted or self.level.targets:
             counts = (
                 batches
                 | "Count" >> beam.ParDo(self._count())
@@ -106,7 +108,8 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
 
     def _count(self) -> _Count:
         types = [node.type for node in self.level.counted]
-        return _Count(types, self.level.matrices, self.shards)
+        targets = [request.node.type for request in self.level.targets]
+        return _Count(types, targets, self.level.matrices, self.shards)
 
     def _described_by_file(self, batches: Any, cache: Cache) -> tuple[Any, Any]:
         """Return the same, file by file: those that are kept are loaded, the others kept."""
@@ -136,7 +139,7 @@ class Analyzer(beam.PTransform):  # type: ignore[misc]
                 | "NumbersAlone" >> beam.Values()
                 | "MergeNumbers" >> beam.CombineGlobally(_MergeNumbers(self.level))
             )
-        if self.level.counted:
+        if self.level.counted or self.level.targets:
             counted = (
                 fresh
                 | "Count" >> beam.ParDo(_CountFile(self._count()))
@@ -221,14 +224,15 @@ class _CountFile(beam.DoFn):  # type: ignore[misc]
 
 
 class _Count(beam.DoFn):  # type: ignore[misc]
-    """Counts the values of a batch, column by column."""
+    """Counts the values of a batch, column by column; then adds the label up by categories."""
 
-    def __init__(self, types: Sequence[Type], first: int, shards: int) -> None:
-        self.types, self.first, self.shards = types, first, shards
+    def __init__(
+        self, types: Sequence[Type], targets: Sequence[Type], first: int, shards: int
+    ) -> None:
+        self.types, self.targets, self.first, self.shards = types, targets, first, shards
 
     def process(self, batch: Sequence[Any]) -> Iterator[tuple[tuple[int, int], pl.DataFrame]]:
-        for column, of in enumerate(self.types):
-            frame = Counts.of(_decoded(batch[self.first + column], of))
+        for column, frame in enumerate(self._frames(batch)):
             if self.shards == 1:
                 yield (column, 0), frame
                 continue
@@ -239,6 +243,18 @@ class _Count(beam.DoFn):  # type: ignore[misc]
                 .items()
             ):
                 yield (column, int(number)), part
+
+    def _frames(self, batch: Sequence[Any]) -> Iterator[pl.DataFrame]:
+        arrays = iter(batch[self.first :])
+        for of in self.types:
+            yield Counts.of(_decoded(next(arrays), of))
+        for of in self.targets:
+            categories, label, part = (next(arrays) for _ in range(3))
+            rows = pl.DataFrame({
+                "x": _decoded(categories, of), "label": pl.Series(label),
+                "part": _decoded(part, INT64),
+            })  # fmt: skip
+            yield added_up(rows).collect()
 
 
 class _MergeCounts(beam.CombineFn):  # type: ignore[misc]
@@ -302,6 +318,8 @@ class _Finish(beam.DoFn):  # type: ignore[misc]
                 return np.array([value.boundaries for value in chosen], np.float64)
             case "counts":
                 return np.array(chosen[0].counts, np.int64)
+            case "targets":
+                return np.stack(chosen[0].matrices())
         raise AssertionError(f"no output is called {output.kind}")
 
 

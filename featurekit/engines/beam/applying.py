@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from featurekit.engines.beam.layout import Layout, to_columns
+from featurekit.engines.beam.rows import ROW_LABEL, ROW_SPLIT
 from featurekit.engines.beam.running import fitted_from
-from featurekit.engines.rows import LABEL, SPLIT
+from featurekit.engines.rows import LABEL, SPLIT, TRAIN
 from featurekit.engines.stacks import Frozen, column_name, compute
 from featurekit.engines.tensorflow import by_type, lookup_tables
 from featurekit.errors import EngineError
-from featurekit.graph import AggregateNode, ColumnNode, StatisticRequest, fitted_type
+from featurekit.graph import AggregateNode, ColumnNode, StatisticRequest, cross_fitted, fitted_type
 from featurekit.planner import Plan
 from featurekit.transforms.base import tf
 from featurekit.types import Type
@@ -59,7 +61,8 @@ class Graph:
 
     def __init__(self, plan: Plan, fitted: Mapping[StatisticRequest, Any]) -> None:
         self.plan, self.fitted = plan, fitted
-        self.layout = Layout(plan.serving_inputs)
+        self.layout = Layout({**plan.serving_inputs, **plan.training_inputs})
+        self.cross_fitted = bool(cross_fitted(plan.features.values()))
         self.tables = lookup_tables(plan.features.values(), fitted)
         self.types = {name: fitted_type(node, fitted) for name, node in plan.features.items()}
         # What is no computation stays as it is: NaN that an aggregate has made, which would enter
@@ -74,12 +77,14 @@ class Graph:
         self._call = self._traced()
 
     def _traced(self) -> Callable[..., Any]:
-        @tf.function(input_signature=[self.layout.signature()], autograph=False)
-        def call(tensors: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        signature = [self.layout.signature(), tf.TensorSpec([None], tf.bool)]
+
+        @tf.function(input_signature=signature, autograph=False)
+        def call(tensors: Mapping[str, Any], training: Any) -> list[tuple[Any, Any]]:
             stacks, rows = self.layout.stacks(tensors), self.layout.rows(tensors)
             frozen = Frozen(self.fitted, self.tables)
             roots = [self.plan.features[name] for names in self.groups.values() for name in names]
-            compute(roots, stacks, frozen, rows)
+            compute(roots, stacks, frozen, rows, training if self.cross_fitted else None)
             return [
                 stacks.get([self.plan.features[name] for name in names])
                 for names in self.groups.values()
@@ -87,15 +92,23 @@ class Graph:
 
         return call  # type: ignore[no-any-return]
 
-    def features(self, frame: pl.DataFrame) -> dict[str, pa.Array]:
+    def features(
+        self, frame: pl.DataFrame, training: pl.Series | None = None
+    ) -> dict[str, pa.Array]:
         """Return the features of typed rows, by their names.
+
+        Args:
+            frame: The rows.
+            training: Which of them are training rows, whose features that see the label are
+                cross-fitted; none by default.
 
         Raises:
             EngineError: TensorFlow fails; names the feature, and the row where it can.
         """
         arrays = {name: tf.constant(array) for name, array in self.layout.arrays(frame).items()}
         try:
-            stacks = self._call(arrays)
+            seen = np.zeros(frame.height, bool) if training is None else training.to_numpy()
+            stacks = self._call(arrays, tf.constant(seen))
         except tf.errors.OpError as error:
             raise self._blamed(frame, error) from None
         made = {name: frame[column].to_arrow() for name, column in self.copied.items()}
@@ -181,16 +194,20 @@ class Apply(beam.DoFn):  # type: ignore[misc]
         if not frame.height:
             yield Transformed(typed.part, typed.start, typed.rows, pa.table({}))
             return
-        features = graph.features(frame)
+        features = graph.features(frame, frame[ROW_SPLIT] == TRAIN)
         keys = frame.select(pl.col(f"~key {name}").alias(name) for name in self.plan.resolved.keys)
         columns = dict(zip(keys.columns, keys.to_arrow().columns, strict=True)) | features
         if self.plan.resolved.label is not None:
-            columns[LABEL] = frame[LABEL].to_arrow()
-        table = pa.table({**columns, SPLIT: frame[SPLIT].to_arrow()})
+            columns[LABEL] = frame[ROW_LABEL].to_arrow()
+        table = pa.table({**columns, SPLIT: frame[ROW_SPLIT].to_arrow()})
         yield Transformed(typed.part, typed.start, typed.rows, table)
         step = max(frame.height // SAMPLED_ROWS, 1)
-        inputs = frame.select(list(self.plan.serving_inputs)).gather_every(step)[:SAMPLED_ROWS]
+        some = frame.gather_every(step)[:SAMPLED_ROWS]
+        inputs = some.select(list(self.plan.serving_inputs))
         outputs = pl.DataFrame(pl.from_arrow(pa.table(features))).gather_every(step)
+        if graph.cross_fitted:
+            # Serving sees all labels, and examples of the train split do not.
+            outputs = pl.DataFrame(pl.from_arrow(pa.table(graph.features(some))))
         order = zlib.crc32(f"{typed.part} {typed.start}".encode())
         sampled = (order, typed.part, typed.start, inputs, outputs[:SAMPLED_ROWS])
         yield beam.pvalue.TaggedOutput(SAMPLE, sampled)

@@ -114,7 +114,8 @@ def _definition(plan: Plan, form: Form, shards: int) -> str:
             _FORMAT,
             [version(package) for package in packages],
             [request.text for request in plan.levels[0]] if plan.levels else [],
-            [request.node.fingerprint for request in plan.levels[0]] if plan.levels else [],
+            [node.fingerprint for request in plan.levels[0] for node in request.nodes]
+            if plan.levels else [],
             [node.fingerprint for node in resolved.keys.values()],
             None if label is None else label.fingerprint,
             examples.get("split"),

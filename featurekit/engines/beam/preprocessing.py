@@ -22,7 +22,7 @@ from featurekit.engines.tensorflow import (
     wire_type,
 )
 from featurekit.errors import DataError, UsageError, closest
-from featurekit.graph import Node, OperationNode, StatisticRequest, topological
+from featurekit.graph import Node, OperationNode, StatisticRequest, cross_fitted, topological
 from featurekit.planner import Plan
 from featurekit.transforms.base import FullPassOperation, Masked, tensorflow_dtype, tf
 from featurekit.transforms.statistics import (
@@ -36,6 +36,7 @@ from featurekit.transforms.statistics import (
     QuantilesValue,
     WordCounts,
 )
+from featurekit.transforms.targets import TargetMeans
 from featurekit.types import INT64, STRING, UNKNOWN_WIDTH, Kind, Type
 
 __all__ = ["FITTED", "Analyzed", "features_fn", "statistics_fn"]
@@ -78,6 +79,19 @@ class _Table:
         return tf.gather(values, tf.where(place < 0, self.words.size, place))
 
 
+@dataclass(frozen=True)
+class _Means(_Words):
+    """Means of the label that are going to be fitted: a file of categories, and the matrices."""
+
+    parts: int
+    earlier: bool
+
+    def matrices(self) -> tuple[Any, Any]:
+        """Return rows, and sums; see `TargetMeansValue`."""
+        rows, sums = tf.unstack(self.counts, 2)
+        return rows, sums
+
+
 class Analyzed:
     """Statistics that tf.Transform is going to fit, as tensors.
 
@@ -118,6 +132,13 @@ class Analyzed:
             whole = [node for node in level.numbers if node.type == INT64]
             inputs += [_integers(whole, stacks)] if whole else []
         inputs += [value_key(*stacks.one(node), node.type) for node in level.counted]
+        for request in level.targets:
+            categories, label, part = (stacks.one(node) for node in request.nodes)
+            inputs += [
+                value_key(*categories, STRING),
+                tf.where(label.valid, label.values, tf.constant(math.nan, tf.float64)),
+                value_key(*part, INT64),
+            ]
         wanted = [Output("fitted"), *self._outputs(level)]
         users = [self.plan.users(request) for request in level.requests]
         described = [_described(output, level) for output in wanted]
@@ -136,6 +157,10 @@ class Analyzed:
                 if output.kind == "counts":
                     path = _vocabulary(request, stacks.one(request.node))
                     self._found[request] = _Words(path, tensor), 0
+                elif isinstance(request.statistic, TargetMeans):
+                    statistic, path = request.statistic, _categories(request, stacks)
+                    means = _Means(path, tensor, statistic.parts, statistic.earlier)
+                    self._found[request] = means, 0
                 else:
                     self._found[request] = tensor, row
 
@@ -149,6 +174,8 @@ class Analyzed:
             statistic = request.statistic
             if isinstance(statistic, WordCounts):
                 found.append(Output("counts", (place,)))
+            elif isinstance(statistic, TargetMeans):
+                found.append(Output("targets", (place,)))
             elif isinstance(statistic, Quantiles):
                 grouped.setdefault(("quantiles", statistic), []).append(place)
             elif isinstance(statistic, MostFrequent):
@@ -164,7 +191,7 @@ class Analyzed:
 
     def _stacked(self, requests: Sequence[StatisticRequest]) -> Any:
         statistic = requests[0].statistic
-        if isinstance(statistic, WordCounts):
+        if statistic.of_words:
             return self._found[requests[0]][0]
         whole = self._found[requests[0]][0]
         rows = tf.gather(whole, [self._found[request][1] for request in requests])
@@ -180,7 +207,7 @@ class Analyzed:
     def resource(self, node: OperationNode) -> Any:
         """Return what looks words up, or `None`."""
         for request in node.statistics:
-            if isinstance(request.statistic, WordCounts):
+            if request.statistic.of_words:
                 operation = node.operation
                 assert isinstance(operation, FullPassOperation)
                 types = [entry.type for entry in node.sources]
@@ -223,6 +250,14 @@ def _vocabulary(request: StatisticRequest, column: Masked) -> Any:
     )
 
 
+def _categories(request: StatisticRequest, stacks: Stacks) -> Any:
+    """Return the path of the file of categories, in the order of the fitted value."""
+    categories, label = (stacks.one(node) for node in request.nodes[:2])
+    counts = tf.logical_and(label.valid, tf.math.is_finite(label.values))
+    words = tf.where(tf.logical_and(categories.valid, counts), categories.values, "")
+    return tft.vocabulary(words)
+
+
 def _described(output: Output, level: Level) -> tuple[Any, list[int | None]]:
     """Return the data type and the shape of an output."""
     rows = len(output.places)
@@ -239,6 +274,10 @@ def _described(output: Output, level: Level) -> tuple[Any, list[int | None]]:
             return tf.float64, [rows, statistic.parts - 1]
         case "counts":
             return tf.int64, [None]
+        case "targets":
+            statistic = level.requests[output.places[0]].statistic
+            assert isinstance(statistic, TargetMeans)
+            return tf.float64, [2, statistic.parts, None]
     of = level.requests[output.places[0]].node.type
     return tf.string if of == STRING else tensorflow_dtype(of), [rows]
 
@@ -256,10 +295,10 @@ def statistics_fn(
         shards: Into how many shards values are dealt to be counted.
         cache: What is kept of the first level, file by file.
     """
-    roots = [request.node for request in plan.statistics]
+    roots = [node for request in plan.statistics for node in request.nodes]
     below = {
         request
-        for node in topological(roots)
+        for node in topological(roots, training=True)
         if isinstance(node, OperationNode)
         for request in node.statistics
     }
@@ -267,7 +306,7 @@ def statistics_fn(
     def fit(inputs: Mapping[str, Any]) -> dict[str, Any]:
         stacks, rows = layout.stacks(inputs), layout.rows(inputs)
         analyzed = Analyzed(plan, plan.levels, tuple(below), shards, cache, inputs.get(FILE))
-        compute(roots, stacks, analyzed, rows)
+        compute(roots, stacks, analyzed, rows, tf.ones([rows], tf.bool))
         for number in range(len(analyzed.texts), len(plan.levels)):
             analyzed.level(number, stacks)
         return {
@@ -313,6 +352,12 @@ def features_fn(plan: Plan) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
 
 def _refuse_outputs(plan: Plan) -> None:
     for name, node in plan.features.items():
+        if cross_fitted([node]):
+            raise UsageError(
+                f"feature {name!r} sees the label, and tf.Transform computes all rows alike: a "
+                "training row would see its own label",
+                hint="featurekit run, or fk.beam.Transform",
+            )
         if node.type.kind is Kind.FLOAT64:
             raise UsageError(
                 f"feature {name!r} is float64, and tf.Transform gives float32",

@@ -14,10 +14,13 @@ from featurekit.planner import Plan
 from featurekit.reading import Check
 from featurekit.sources import Table, renamed_columns
 
-__all__ = ["NAMESPACE", "BadRow", "Batch", "Tally", "Typing"]
+__all__ = ["NAMESPACE", "ROW_LABEL", "ROW_SPLIT", "BadRow", "Batch", "Tally", "Typing"]
 
 NAMESPACE = "featurekit"
 """The namespace of the counters that pipelines leave with Beam."""
+
+ROW_LABEL, ROW_SPLIT = "~row label", "~row split"
+"""The columns of typed rows with their label and split: columns of the source may have any name."""
 
 NO_SPLIT = "no value in the split column"
 
@@ -123,7 +126,7 @@ class Typing:
         """Return the rows of a batch that have a label, typed; what is bad; and what was counted.
 
         The frame has the columns that the features read, the keys under names that begin with
-        `~key `, and `label` and `split` where the spec has them.
+        `~key `, `ROW_SPLIT`, and `ROW_LABEL` where the spec has a label.
 
         Raises:
             DataError: A column is missing.
@@ -146,6 +149,8 @@ class Typing:
             bad = self._bad(batch, raw, typed, offends, tally)
             good = typed.filter(~offends)
         good = good.drop(list(self._flags))
+        own = {f"~own {name}": name for name in (LABEL, SPLIT) if name in good.columns}
+        good = good.with_columns(pl.col(name).alias(kept) for kept, name in own.items())
         keys = {f"~key {name}": node for name, node in self.resolved.keys.items()}
         frame = with_split(good.lazy(), self.resolved, keys, {}).collect()
         if self.resolved.label is not None:
@@ -162,6 +167,7 @@ class Typing:
         for split, count in frame[SPLIT].value_counts().rows():
             tally.splits[split] = count
         tally.bad = len(bad)
+        frame = frame.rename({LABEL: ROW_LABEL, SPLIT: ROW_SPLIT}, strict=False).rename(own)
         return frame, bad, tally
 
     def _bad(

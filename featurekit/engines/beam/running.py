@@ -20,7 +20,6 @@ from featurekit.graph import StatisticRequest
 from featurekit.planner import Plan
 from featurekit.sources import Table, declared_types, polars_errors
 from featurekit.spec.objects import Spec
-from featurekit.transforms.statistics import statistic_value
 
 __all__ = [
     "Request",
@@ -251,7 +250,7 @@ def fitted_from(plan: Plan, texts: Sequence[str]) -> dict[StatisticRequest, Any]
     fitted: dict[StatisticRequest, Any] = {}
     for level, text in zip(plan.levels, texts, strict=True):
         for request, value in zip(level, json.loads(text), strict=True):
-            fitted[request] = statistic_value(type(request.statistic).__name__, value)
+            fitted[request] = request.statistic.restored(value)
     return fitted
 
 

@@ -27,6 +27,7 @@ from featurekit.transforms.statistics import (
     QuantilesValue,
     WordCounts,
 )
+from featurekit.transforms.targets import TargetMeans
 from featurekit.types import INT64
 
 __all__ = ["Counts", "Described", "Level", "Numbers"]
@@ -82,6 +83,11 @@ class Level:
         return tuple(dict.fromkeys(r.node for r in self.requests if isinstance(r.statistic, kinds)))
 
     @property
+    def targets(self) -> tuple[StatisticRequest, ...]:
+        """The statistics of the label."""
+        return tuple(r for r in self.requests if isinstance(r.statistic, TargetMeans))
+
+    @property
     def parts(self) -> dict[Node, int]:
         """The columns that quantiles are asked of, with the finest division that is asked for."""
         found: dict[Node, int] = {}
@@ -107,7 +113,8 @@ class Level:
 
         Args:
             numbers: What is known of the columns of `numbers`.
-            counts: How often each value of a column of `counted` occurs, by its place.
+            counts: How often each value of a column of `counted` occurs, by its place; after
+                those, what `added_up` found for each of `targets`.
 
         Returns:
             The values, and by its place in `requests` each that there is none of, with the reason.
@@ -115,12 +122,14 @@ class Level:
         found: list[Any] = []
         failures: list[tuple[int, ValueError]] = []
         places = {node: place for place, node in enumerate(self.numbers)}
-        counted = {node: place for place, node in enumerate(self.counted)}
+        each: tuple[Node | StatisticRequest, ...] = (*self.counted, *self.targets)
+        counted = {entry: place for place, entry in enumerate(each)}
         for number, request in enumerate(self.requests):
             value = None
             try:
-                if isinstance(request.statistic, (WordCounts, MostFrequent)):
-                    frame = counts.get(counted[request.node])
+                if isinstance(request.statistic, (WordCounts, MostFrequent, TargetMeans)):
+                    by_label = isinstance(request.statistic, TargetMeans)
+                    frame = counts.get(counted[request if by_label else request.node])
                     if frame is None:
                         raise EmptyColumn
                     value = request.statistic.value_of(frame)
@@ -346,7 +355,10 @@ def _number(value: float, whole: bool) -> float:
 
 
 class Counts:
-    """How often each value of a column occurs, as frames of values `x` and `count`."""
+    """How often each value of a column occurs, as frames of values `x` and `count`.
+
+    Of the label they have `part` and `sum`, too: see `added_up`.
+    """
 
     @staticmethod
     def of(values: pl.Series) -> pl.DataFrame:
@@ -357,4 +369,6 @@ class Counts:
     @staticmethod
     def merge(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """Merge parts of different rows."""
-        return pl.concat(list(parts)).group_by("x").agg(pl.col("count").sum())
+        whole = pl.concat(list(parts))
+        by = [name for name in whole.columns if name not in ("count", "sum")]
+        return whole.group_by(by).agg(pl.exclude(by).sum())
