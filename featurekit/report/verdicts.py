@@ -36,7 +36,9 @@ def line_of_time(static: Mapping[str, Any]) -> str:
 
     def order(key: tuple[Any, ...]) -> tuple[Any, ...]:
         proof, offset, column, source, _ = key
-        return (_rank(proof), offset is not None, -(offset or 0), column, str(source))
+        placed = offset is not None
+        first = placed if proof == "proven" else not placed
+        return (_rank(proof), not first, -(offset or 0), column, str(source))
 
     events = []
     for key in sorted(columns, key=order):
@@ -48,7 +50,8 @@ def line_of_time(static: Mapping[str, Any]) -> str:
         events.append(Event(called, offset, _TONES.get(proof, "plain"), told))
     return (
         '<p class="muted">Each mark is when a column is known, seen from the prediction; left of '
-        "the line is before it. A band means that the spec alone does not place it.</p>\n"
+        "the line is before it. A band means that it is somewhere there, such as past rows that "
+        "count from when they are known.</p>\n"
         f"{time_line(events)}"
     )
 

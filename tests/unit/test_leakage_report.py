@@ -135,6 +135,7 @@ def static(names: list[str]) -> dict[str, Any]:
                              fitted_on="train"),
             "late": entry("leak", [use("late", "leak", -DAY - 2 * HOUR)], label=True),
             "never": entry("leak", [use("never", "leak", None, known_at=None)]),
+            "past": entry("proven", [use("past", "proven", None)]),
             "perhaps": entry("unproven", [use("perhaps", "unproven", None)], waiver=waiver),
             **{name: entry("unproven", [use(name, "unproven", None)]) for name in names},
         },
@@ -147,7 +148,8 @@ def replay(names: list[str]) -> dict[str, Any]:
     return {
         "findings": [finding(names[:1], kind="reads_the_future")],
         "cells": 1_000, "complete": False,
-        "features": {name: {"cells": 100, "mismatches": 12, "bound": 0.2} for name in names},
+        "features": {name: {"feature": name, "cells": 100, "mismatches": 12, "bound": 0.2}
+                     for name in names},
     }  # fmt: skip
 
 
@@ -232,11 +234,14 @@ def test_the_line_of_time_shows_when_columns_are_known_the_worst_first() -> None
     assert labels == [
         "never (flights): after it", "late (flights): 1d 2h after",
         "perhaps (flights): at landing", "planned (flights): 29d 22h before",
+        "past (flights): at landing",
     ]  # fmt: skip
+    bands = [(held["x"], held["width"]) for tag, held in made.elements if tag == "rect"]
+    assert bands == [("50%", "50%"), ("0%", "100%"), ("0%", "50%")]
     marks = [float(held["x"].rstrip("%")) for tag, held in made.elements if tag == "svg"
              and held.get("x", "").endswith("%")]  # fmt: skip
     assert marks[0] > 50 > marks[1]
-    assert "1 proven, 1 unproven, 2 leak." in made.text
+    assert "2 proven, 1 unproven, 2 leak." in made.text
     said = made.text.replace(" ,", ",").replace(" :", ":")
     assert "speed → miles → late: late is so" in said
     assert "speed → miles → planned: known at landing, used at departure" in said
