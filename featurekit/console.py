@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from shlex import quote
 from shutil import get_terminal_size
@@ -25,9 +25,8 @@ __all__ = [
 UNEXPECTED = 4
 WIDTH = 100
 FINDINGS = 20
-NOTES = 5
-STRONGEST = 3
-"""So many findings are printed, so many notes and features named; the report has them all."""
+STRONGEST = NAMED = 3
+"""So many findings are printed, and so many features named; the report has them all."""
 
 
 @contextmanager
@@ -158,7 +157,7 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
         group = (found["severity"], found["kind"])
         if group != before:
             yield ""
-        shown = ", ".join(map(_called, found["features"]))
+        shown = _listed(found["features"])
         yield f"{found['severity']}  {found['kind']}  {shown}".rstrip()
         yield from _wrapped(f"{said(found, report)} {_rest(found)}")
         if found["advice"] and group != before:
@@ -169,14 +168,22 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
     if len(flagged) > FINDINGS:
         yield f"and {count(len(flagged) - FINDINGS, 'more finding')}"
     if notes := every[len(flagged) :]:
-        named = [f"{found['kind']} {', '.join(found['features'])}".rstrip() for found in notes]
-        more = ", ..." if len(notes) > NOTES else ""
-        yield f"{count(len(notes), 'note')} in --json and --out: {', '.join(named[:NOTES])}{more}"
+        kinds: dict[str, list[str]] = {}
+        for found in notes:
+            kinds.setdefault(found["kind"], []).extend(found["features"])
+        listed = "; ".join(f"{kind} {_listed(names)}".rstrip() for kind, names in kinds.items())
+        yield f"{count(len(notes), 'note')} in --json and --out: {listed}"
     caveat = report["scan"].get("caveat")
     if caveat and any(caveat in found["message"] for found in flagged):
         yield from textwrap.wrap(f"{caveat}.", WIDTH)
     if out is not None:
         yield f"the report: {out}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are besides."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(map(_called, names[:NAMED])) + more
 
 
 def _called(name: str) -> str:

@@ -26,6 +26,9 @@ _SHAPES = {
 }
 """Severities have shapes, not colours alone."""
 
+_SIDES = {"good": (0, 50), "critical": (50, 50)}
+"""Where a value is known that is proven to be known before, or after; anywhere, otherwise."""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -110,7 +113,8 @@ def time_line(rows: Sequence[Event]) -> str:
 
     def draw(row: Event) -> str:
         if row.offset is None:
-            return '<rect class="unknown" x="0" y="3" width="100%" height="12"/>'
+            start, width = _SIDES.get(row.tone, (0, 100))
+            return f'<rect class="unknown" x="{start}%" y="3" width="{width}%" height="12"/>'
         stem = f'<line class="stem" x1="50%" x2="{at(row.offset):.2f}%" y1="9" y2="9"/>'
         return stem + _mark(at(row.offset), row.tone)
 

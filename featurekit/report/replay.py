@@ -27,7 +27,10 @@ def replay_numbers(replay: Mapping[str, Any]) -> str:
 def _numbers_table(caption: str, entries: Mapping[str, Any]) -> str:
     rows = {key: item if isinstance(item, Mapping) else {"value": item}
             for key, item in entries.items()}  # fmt: skip
-    columns = list(dict.fromkeys(column for item in rows.values() for column in item))
+    # Each row is headed by its name already.
+    every = dict.fromkeys(column for item in rows.values() for column in item)
+    columns = [column for column in every if any(
+        item.get(column) != key for key, item in rows.items())]  # fmt: skip
 
     def cell(value: object) -> tuple[str, object]:
         single = isinstance(value, (bool, int, float, str))

@@ -15,7 +15,7 @@ _TONES = {"leak": "critical", "unproven": "warning", "proven": "good"}
 _ORDER = tuple(_TONES)
 USES = 5
 """So many columns of a feature are told."""
-_DAY = 86_400 * 1_000_000
+_HOUR = 3_600 * 1_000_000
 
 
 def _rank(verdict: str) -> int:
@@ -29,44 +29,49 @@ def line_of_time(static: Mapping[str, Any]) -> str:
         for use in verdict.get("uses", ()):
             ahead = use.get("ahead")
             offset = None if ahead is None else -ahead
-            key = (
-                use.get("verdict"), offset, use["column"], use.get("source"), use.get("known_at")
-            )  # fmt: skip
+            key = (use["verdict"], offset, use["column"], use.get("source"), use.get("known_at"))
             columns.setdefault(key, []).append(feature)
     if not columns:
         return ""
 
     def order(key: tuple[Any, ...]) -> tuple[Any, ...]:
-        verdict, offset, column, source, _ = key
-        return (_rank(verdict), offset is not None, -(offset or 0), column, str(source))
+        proof, offset, column, source, _ = key
+        placed = offset is not None
+        first = placed if proof == "proven" else not placed
+        return (_rank(proof), not first, -(offset or 0), column, str(source))
 
     events = []
     for key in sorted(columns, key=order):
-        verdict, offset, column, source, known_at = key
+        proof, offset, column, source, known_at = key
         called = column if not source else f"{column} ({source})"
         count = len(columns[key])
         called += f", in {count:,} features" if count > 1 else ""
-        events.append(Event(called, offset, _TONES.get(verdict, "plain"), _shown(offset, known_at)))
+        told = _shown(proof, offset, known_at)
+        events.append(Event(called, offset, _TONES.get(proof, "plain"), told))
     return (
         '<p class="muted">Each mark is when a column is known, seen from the prediction; left of '
-        "the line is before it. A band means that the spec alone cannot tell.</p>\n"
+        "the line is before it. A band means that it is somewhere there, such as past rows that "
+        "count from when they are known.</p>\n"
         f"{time_line(events)}"
     )
 
 
-def _shown(offset: int | None, known_at: str | None) -> str:
+def _shown(proof: str, offset: int | None, known_at: str | None) -> str:
+    if offset is None and known_at is None:
+        return {"leak": "after it", "proven": "always"}.get(proof, "nobody says when")
     if offset is None:
-        return "never before" if known_at is None else f"at {known_at}"
+        return f"at {known_at}"
     if offset == 0:
         return "at the prediction"
     return f"{_duration(abs(offset))} {'before' if offset < 0 else 'after'}"
 
 
 def _duration(microseconds: int) -> str:
-    """Return a duration as days and what is left of them: `29d 22h`."""
-    days, rest = divmod(microseconds, _DAY)
-    parts = ([f"{days}d"] if days else []) + ([duration_text(rest)] if rest else [])
-    return " ".join(parts)
+    """Return a duration as days, hours and what is left of them: `29d 22h`."""
+    days, rest = divmod(microseconds, 24 * _HOUR)
+    hours, rest = divmod(rest, _HOUR)
+    parts = [f"{days}d"] * bool(days) + [f"{hours}h"] * bool(hours)
+    return " ".join([*parts, duration_text(rest)] if rest else parts)
 
 
 def static_table(static: Mapping[str, Any]) -> str:
@@ -83,7 +88,7 @@ def static_table(static: Mapping[str, Any]) -> str:
         for feature, entry in sorted(verdicts.items(), key=lambda item: _rank(item[1]["verdict"])):
             verdict = entry["verdict"]
             uses = entry.get("uses", ())
-            why = [use for use in uses if use.get("verdict") != "proven"] or list(uses)
+            why = [use for use in uses if use["verdict"] != "proven"] or list(uses)
             reasons = "".join(f"<div>{_reason(use)}</div>" for use in why[:USES])
             if len(why) > USES:
                 reasons += f"<div>and {len(why) - USES:,} more</div>"
@@ -104,12 +109,11 @@ def static_table(static: Mapping[str, Any]) -> str:
 
 def _reason(use: Mapping[str, Any]) -> str:
     chain = " → ".join(name(link) for link in use.get("chain") or [use["column"]])
-    known = use.get("known_at")
-    when = f", known at {name(known)}" if known else ""
-    used = use.get("used_at")
-    when += f", used at {name(used)}" if used else ""
-    why = f": {text(use['reason'])}" if use.get("reason") else ""
-    return f"{chain}{when}{why}"
+    if use["verdict"] != "proven" and use.get("reason"):
+        return f"{chain}: {text(use['reason'])}"
+    times = (("known", use.get("known_at")), ("used", use.get("used_at")))
+    told = ", ".join(f"{what} at {name(time)}" for what, time in times if time)
+    return f"{chain}: {told}" if told else chain
 
 
 def waivers(static: Mapping[str, Any]) -> str:

@@ -113,12 +113,12 @@ def report(names: list[str], severity: str = "critical", interval: bool = True) 
     }  # fmt: skip
 
 
-def use(column: str, verdict: str, known: int | None, **more: Any) -> dict[str, Any]:
+def use(column: str, proof: str, ahead: int | None, **more: Any) -> dict[str, Any]:
     return {
-        "column": column, "source": "flights", "chain": ["speed", "miles", column],
-        "known_at": "landing", "used_at": "departure", "offset_known": known,
-        "offset_used": -2 * HOUR, "verdict": verdict, "kind": "too_late", "reason": "it is so",
-        "advice": "", **more,
+        "column": column, "source": "flights", "verdict": proof,
+        "chain": ["speed", "miles", column], "kind": "in_time", "reason": f"{column} is so",
+        "advice": "", "known_at": "landing", "used_at": "departure", "ahead": ahead,
+        "made_of_label": False, "entity": [], **more,
     }  # fmt: skip
 
 
@@ -131,8 +131,11 @@ def static(names: list[str]) -> dict[str, Any]:
     waiver = {"reason": names[0] if names else "why", "until": "2027-01-01"}
     return {
         "verdicts": {
-            "planned": entry("proven", [use("planned", "proven", -30 * DAY)], fitted_on="train"),
-            "late": entry("leak", [use("late", "leak", DAY)], label=True),
+            "planned": entry("proven", [use("planned", "proven", 30 * DAY - 2 * HOUR)],
+                             fitted_on="train"),
+            "late": entry("leak", [use("late", "leak", -DAY - 2 * HOUR)], label=True),
+            "never": entry("leak", [use("never", "leak", None, known_at=None)]),
+            "past": entry("proven", [use("past", "proven", None)]),
             "perhaps": entry("unproven", [use("perhaps", "unproven", None)], waiver=waiver),
             **{name: entry("unproven", [use(name, "unproven", None)]) for name in names},
         },
@@ -145,7 +148,8 @@ def replay(names: list[str]) -> dict[str, Any]:
     return {
         "findings": [finding(names[:1], kind="reads_the_future")],
         "cells": 1_000, "complete": False,
-        "features": {name: {"cells": 100, "mismatches": 12, "bound": 0.2} for name in names},
+        "features": {name: {"feature": name, "cells": 100, "mismatches": 12, "bound": 0.2}
+                     for name in names},
     }  # fmt: skip
 
 
@@ -228,16 +232,35 @@ def test_the_line_of_time_shows_when_columns_are_known_the_worst_first() -> None
     labels = [held["aria-label"] for tag, held in made.elements if "aria-label" in held
               and tag == "svg"]  # fmt: skip
     assert labels == [
-        "late (flights): 1d 2h after", "perhaps (flights): at landing",
-        "planned (flights): 29d 22h before",
+        "never (flights): after it", "late (flights): 1d 2h after",
+        "perhaps (flights): at landing", "planned (flights): 29d 22h before",
+        "past (flights): at landing",
     ]  # fmt: skip
+    bands = [(held["x"], held["width"]) for tag, held in made.elements if tag == "rect"]
+    assert bands == [("50%", "50%"), ("0%", "100%"), ("0%", "50%")]
     marks = [float(held["x"].rstrip("%")) for tag, held in made.elements if tag == "svg"
              and held.get("x", "").endswith("%")]  # fmt: skip
     assert marks[0] > 50 > marks[1]
-    assert "1 proven, 1 unproven, 1 leak." in made.text
-    assert "speed → miles → late, known at landing, used at departure: it is so" in (
-        made.text.replace(" , ", ", ").replace(" :", ":")
-    )
+    assert "2 proven, 1 unproven, 2 leak." in made.text
+    said = made.text.replace(" ,", ",").replace(" :", ":")
+    assert "speed → miles → late: late is so" in said
+    assert "speed → miles → planned: known at landing, used at departure" in said
+
+
+def test_what_a_spec_shows_of_its_features_can_be_shown() -> None:
+    rows = pl.DataFrame({"at": pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 9),
+                         eager=True), "x": range(9), "z": range(9)})  # fmt: skip
+    spec = fk.Spec(
+        sources={"rows": fk.Source(data=rows, available_at="at - 1d", columns={
+            "at": fk.Column(zone="UTC"), "z": fk.Column(available_at="at + 30m")})},
+        examples=fk.Examples(source="rows", predict_at="at - 2h", label="x > 3"),
+        features={"x_sign": "sign(z)", "hour": "hour(at)"},
+    )  # fmt: skip
+    made = Page(leakage_page({"static": fk.verdicts(spec).to_dict()}))
+    labels = [held["aria-label"] for tag, held in made.elements if "aria-label" in held
+              and tag == "svg"]  # fmt: skip
+    assert labels == ["z (rows): 2h 30m after", "at (rows): 22h before"]
+    assert "1 proven, 1 leak." in made.text
 
 
 def test_a_finding_of_a_replay_has_a_card_and_is_none_of_its_numbers() -> None:
