@@ -139,7 +139,7 @@ def replay(
     for rows in worlds.chunks():
         compared.add(rows)
     features = {name: compared.feature(name, keys) for name in resolved.features}
-    moments = worlds.rows[AT].n_unique() if AT in worlds.rows.columns and len(examples) else 0
+    moments = worlds.rows[AT].drop_nulls().n_unique()
     return Replay(features, statistics, len(examples), moments, complete, seed)
 
 
@@ -296,7 +296,7 @@ class _Compared:
             verdict = "leak"
             place, mode, value = self.first[name]
             at = self.worlds.rows[AT][place]
-            row = keys.row(place, named=True)
+            row = keys.row(place, named=True) if keys.width else {}
             first = Mismatch(
                 {key: _plain(value) for key, value in row.items()},
                 at.isoformat() if isinstance(at, datetime) else None, mode.value,

@@ -29,7 +29,7 @@ from featurekit.types import INT64, TIMESTAMP
 
 __all__ = ["Variant", "Worlds"]
 
-WORLD, ROW = "~world", "~row"
+WORLD, ROW, HASH = "~world", "~row", "~hash"
 _MOST = 2_000_000
 """So many rows of the past are laid out at once."""
 
@@ -150,8 +150,6 @@ class Worlds:
             for key in node.keys:
                 keys.setdefault(f"~own {key.fingerprint}", key)
         outputs |= keys
-        if not outputs:
-            return pl.DataFrame({WORLD: np.arange(len(examples))})
         frame = computed_rows(
             self.stored[self.main], self.spec.sources[self.main], outputs
         ).with_row_index(ROW)
@@ -163,8 +161,8 @@ class Worlds:
         picked = wanted.join(picked, on=ROW, how="left", maintain_order="left")
         if not timed:
             picked = picked.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias(AT))
-        return _with_low(picked, [cell.column for cell in self.own.cells]).with_columns(
-            pl.col(WORLD).cast(pl.Int64)
+        return _with_hash(picked, [cell.column for cell in self.own.cells]).with_columns(
+            _low(), pl.col(WORLD).cast(pl.Int64)
         )
 
     def _alike(self) -> Iterator[tuple[AggregateNode, ...]]:
@@ -230,7 +228,7 @@ class Worlds:
         longest = max(finite) if len(finite) == len(starts) else None
         held = tuple(column for column in effects.values() if column in frame.columns)
         return _Group(
-            called, tuple(made), table, _with_low(frame, [cell.column for cell in columns]),
+            called, tuple(made), table, _with_hash(frame, [cell.column for cell in columns]),
             asking, held, longest if held else None,
         )  # fmt: skip
 
@@ -259,9 +257,11 @@ class Worlds:
         """Return the past rows of the keys of some examples, each under the number of its world."""
         asked = self._asked(group, rows).lazy()
         if not group.asking:
-            return group.frame.lazy().join(asked, how="cross").filter(group.within_reach)
-        keys = [f"~key{place}" for place in range(len(group.asking))]
-        return group.frame.lazy().join(asked, on=keys).filter(group.within_reach)
+            laid = group.frame.lazy().join(asked, how="cross")
+        else:
+            keys = [f"~key{place}" for place in range(len(group.asking))]
+            laid = group.frame.lazy().join(asked, on=keys)
+        return laid.filter(group.within_reach).with_columns(_low())
 
     def _sizes(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return for each world how many past rows it has."""
@@ -361,11 +361,9 @@ class Worlds:
     def changed(self, rows: pl.DataFrame) -> dict[Cell, pl.Series]:
         """Return for each cell in which worlds some of it was not known, in the order of rows."""
         found: dict[Cell, pl.Series] = {}
-        flags = rows.select(self.own.unknown()) if self.own.cells else pl.DataFrame()
+        flags = rows.with_columns(self.own.unknown())
         for place, cell in enumerate(self.own.cells):
-            found[cell] = flags[f"~unknown{place}"] if flags.height == rows.height else (
-                pl.repeat(flags[f"~unknown{place}"][0], rows.height, eager=True)
-            )  # fmt: skip
+            found[cell] = flags[f"~unknown{place}"]
         for group in self.groups:
             unknown = group.table.unknown()
             any_of = self._past(group, rows).group_by(WORLD).agg(each.any() for each in unknown)
@@ -391,8 +389,15 @@ def _fresh(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def _with_low(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    """Add which way a row's numbers are poisoned: by its values, so that its place is nothing."""
-    if not columns:
-        return frame.with_columns(pl.lit(False).alias(LOW))
-    return frame.with_columns((pl.struct(columns).hash(1) % 2 == 0).alias(LOW))
+def _with_hash(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Add a hash of each row's values, and of when its event happened."""
+    mixed = [*columns, EVENT] if EVENT in frame.columns else columns
+    return frame.with_columns((pl.struct(mixed).hash(1) if mixed else pl.lit(0)).alias(HASH))
+
+
+def _low() -> pl.Expr:
+    """Whether a row's numbers are poisoned downwards, by its values and the prediction.
+
+    So both directions are met in most worlds, and each row in both.
+    """
+    return (pl.struct(HASH, AT).hash(2) % 2 == 0).alias(LOW)

@@ -306,12 +306,11 @@ def test_a_window_that_ends_too_late_is_found(later: int, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         history._Sorted, "places", lambda events, before: place(events, before - later)
     )
-    found = 0
-    for seed in range(12):
+    for seed in range(6):
         chance = np.random.default_rng(seed)
-        spec = windows({"rows": log(chance, 40), "past": log(chance, 60)})
-        found += leaks(replay(spec, complete=True).features["rows"])
-    assert found == 12
+        spec = windows({"rows": log(chance, 80), "past": log(chance, 240)})
+        features = replay(spec, complete=True).features
+        assert {name for name in features if leaks(features[name])} == {"rows", "mean", "n"}
 
 
 def windows(tables: dict[str, pl.DataFrame]) -> fk.Spec:
