@@ -134,6 +134,32 @@ def test_a_past_row_counts_from_before_the_prediction_on() -> None:
     assert replay(visits({"rows": "g.rows_lifetime"}, aggregations=aggregations)).verdict == "clean"
 
 
+@pytest.mark.parametrize(("known", "verdict"), [(2.9, "clean"), (3, "leak"), (3.1, "leak")])
+def test_a_value_of_a_past_row_that_becomes_known_at_the_prediction_is_not_known(
+    known: float, verdict: str
+) -> None:
+    events = pl.DataFrame({"who": ["a"], "at": [day(1)], "known": [day(known)], "x": [7.0]})
+    asking = pl.DataFrame({"who": ["a"], "at": [day(3)]})
+
+    def spec(**settings: Any) -> fk.Spec:
+        return fk.Spec(
+            sources={
+                "events": fk.Source(data=events, event_time="at", columns={"x": settings}),
+                "asking": fk.Source(data=asking, available_at="at"),
+            },
+            examples={"source": "asking", "predict_at": "at"},
+            aggregations={
+                "g": {"source": "events", "by": "who", "windows": "9d",
+                      "features": {"x": "sum(x)"}}
+            },
+            features={"x": "g.x_9d"},
+        )  # fmt: skip
+
+    truth = spec(available_at="known")
+    assert replay(spec(), truth=truth).features["x"].verdict == verdict
+    assert replay(truth).features["x"].verdict == "clean"
+
+
 @pytest.mark.parametrize("function", ["max", "min"])
 def test_an_extreme_that_no_later_value_has_passed_yet_is_found_by_poison(function: str) -> None:
     """Nothing is different without the later values, although they are looked at."""
@@ -552,6 +578,13 @@ def test_arrow_results_are_read() -> None:
         return tables["log"].select(["id", "who"])
 
     assert mine(function, LOG.to_arrow()).verdict == "clean"
+
+
+def test_what_names_an_example_is_there_however_late_its_columns_are_known() -> None:
+    sources = {"log": {"event_time": "at", "available_at": "at + 1d"}}
+    found = mine(lambda t: t["log"].select("id", one=pl.lit(1), who="who"), sources=sources)
+    assert found.features["one"].verdict == "clean"
+    assert found.features["who"].responsible == ("log.who",)
 
 
 def test_features_that_depend_on_undeclared_columns_are_untested() -> None:
