@@ -114,6 +114,7 @@ def replay(
     tell = progress or (lambda _: None)
     spec = _with_tables(as_spec(spec), tables or {})
     known = as_spec(truth) if truth is not None else spec
+    _refuse_others(known, spec)
     resolved, opened = open_sources(spec)
     main = spec.examples.source
     graph = Graph(resolved, Knowledge(known, resolved.types))
@@ -155,6 +156,16 @@ def _with_tables(spec: Spec, tables: Mapping[str, Any]) -> Spec:
         for name, source in spec.sources.items()
     }
     return replace(spec, sources=FrozenMapping(sources))
+
+
+def _refuse_others(truth: Spec, spec: Spec) -> None:
+    """Refuse a truth about other tables."""
+    missing = [name for name in spec.sources if name not in truth.sources]
+    if missing or truth.examples.source != spec.examples.source:
+        what = f"no source {missing[0]!r}" if missing else "its examples in another source"
+        raise UsageError(
+            f"the truth has {what}", where="replay", hint="it is about the same sources and columns"
+        )
 
 
 def _baseline(

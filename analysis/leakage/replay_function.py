@@ -26,7 +26,7 @@ from featurekit.analysis.leakage.replay_result import (
 )
 from featurekit.analysis.leakage.replay_sample import sample_examples
 from featurekit.analysis.leakage.replay_truncated import Truncated, plain_value
-from featurekit.errors import DataError, UsageError
+from featurekit.errors import DataError, UsageError, closest
 from featurekit.serving import to_polars
 from featurekit.spec.objects import Examples, Source, Spec
 
@@ -100,6 +100,9 @@ def replay_function(
     """
     if sample < 1:
         raise UsageError(f"sample is at least 1, got {sample}")
+    for name in (*sources, *(by or {})):
+        if name not in tables:
+            raise UsageError(f"there is no table {name!r}", hint=closest(name, tables))
     declared = {name: sources.get(name, {}) for name in tables}
     spec = Spec(declared, examples, {"none": "none"})
     if not spec.examples.keys or spec.examples.predict_at is None:

@@ -336,6 +336,15 @@ def test_a_sample_is_a_positive_number_and_tables_are_those_of_sources() -> None
         replay(visits({"asked": "asked"}), tables={"visit": VISITS})
 
 
+def test_the_truth_is_about_the_same_sources() -> None:
+    with pytest.raises(UsageError, match="the truth has no source 'visits'"):
+        replay(visits({"asked": "asked"}), truth=prices(declared=True))
+    two = {"visits": fk.Source(data=VISITS), "others": fk.Source(data=VISITS)}
+    truth = fk.Spec(sources=two, examples={"source": "others"}, features={"a": "asked"})
+    with pytest.raises(UsageError, match="the truth has its examples in another source"):
+        replay(visits({"asked": "asked"}), truth=truth)
+
+
 # Statistics
 
 SPLIT = {"examples": {"split": {"by": "day", "eval_from": "2024-01-05", "test_from": "2024-01-07"}}}
@@ -645,6 +654,10 @@ def test_a_function_that_cannot_be_compared_is_refused_with_the_reason() -> None
         mine(right, examples={"keys": []})
     with pytest.raises(DataError, match="several examples have the same keys"):
         mine(right, examples={"keys": ["who"]})
+    with pytest.raises(UsageError, match=r"there is no table 'logs'\. Hint: did you mean 'log'"):
+        mine(right, sources={"logs": {}})
+    with pytest.raises(UsageError, match="there is no table 'other'"):
+        mine(right, by={"other": ["who"]})
     with pytest.raises(SpecError, match="no column 'nothing'"):
         mine(right, sources={"log": {"event_time": "nothing"}})
 
