@@ -20,6 +20,7 @@ import polars as pl
 
 from featurekit.analysis.leakage.replay_change import Mode
 from featurekit.analysis.leakage.replay_compare import differing
+from featurekit.analysis.leakage.replay_examples import choose
 from featurekit.analysis.leakage.replay_graph import Graph
 from featurekit.analysis.leakage.replay_known import Cell, Knowledge, Known
 from featurekit.analysis.leakage.replay_result import (
@@ -29,14 +30,12 @@ from featurekit.analysis.leakage.replay_result import (
     StatisticsReplay,
     Verdict,
 )
-from featurekit.analysis.leakage.replay_sample import sample_examples
 from featurekit.analysis.leakage.replay_statistics import replay_statistics
-from featurekit.analysis.leakage.replay_tables import AT, EVENT
+from featurekit.analysis.leakage.replay_tables import AT
 from featurekit.analysis.leakage.replay_worlds import Variant, Worlds
 from featurekit.engines import history, local
-from featurekit.engines.rows import computed_rows, lower, typed_rows
+from featurekit.engines.rows import lower, typed_rows
 from featurekit.errors import UsageError, closest
-from featurekit.graph import Node
 from featurekit.opening import as_spec, open_sources
 from featurekit.planner import Plan, make_plan
 from featurekit.sources import Table, polars_errors
@@ -115,6 +114,7 @@ def replay(
     tell = progress or (lambda _: None)
     spec = _with_tables(as_spec(spec), tables or {})
     known = as_spec(truth) if truth is not None else spec
+    _refuse_others(known, spec)
     resolved, opened = open_sources(spec)
     main = spec.examples.source
     graph = Graph(resolved, Knowledge(known, resolved.types))
@@ -131,7 +131,7 @@ def replay(
         fitted, _ = local.fit(plan, table)
         statistics = replay_statistics(plan, table, fitted)
     tell("choosing examples")
-    examples, even = _chosen(graph, opened, sample if not complete else None, seed)
+    examples, even = choose(graph, opened, sample if not complete else None, seed)
     baseline, keys = _baseline(plan, table, fitted, examples)
     tell(f"replaying {len(examples):,} examples")
     worlds = Worlds(graph, opened, fitted, examples)
@@ -139,7 +139,7 @@ def replay(
     for rows in worlds.chunks():
         compared.add(rows)
     features = {name: compared.feature(name, keys) for name in resolved.features}
-    moments = worlds.rows[AT].n_unique() if AT in worlds.rows.columns and len(examples) else 0
+    moments = worlds.rows[AT].drop_nulls().n_unique()
     return Replay(features, statistics, len(examples), moments, complete, seed)
 
 
@@ -158,70 +158,14 @@ def _with_tables(spec: Spec, tables: Mapping[str, Any]) -> Spec:
     return replace(spec, sources=FrozenMapping(sources))
 
 
-def _chosen(
-    graph: Graph, opened: Mapping[str, Table], size: int | None, seed: int
-) -> tuple[pl.Series, Flags]:
-    """Return the rows of the examples to replay, and which were drawn evenly over time."""
-    resolved, main = graph.resolved, graph.main
-    spec = resolved.spec
-    outputs: dict[str, Node] = {}
-    if spec.examples.predict_at is not None:
-        outputs[AT] = graph.column(main, True, spec.examples.predict_at)
-    if resolved.label is not None:
-        outputs["~label"] = resolved.label
-    by = {key.fingerprint: key for node in resolved.aggregates for key in node.keys}
-    named = {f"~by {mark}": key for mark, key in by.items()}
-    content = {f"~content {place}": node for place, node in enumerate(resolved.keys.values())}
-    content |= {
-        f"~read {name}": graph.typer(main, True).name(name) for name in sorted(resolved.inputs())
-    }
-    outputs |= named | content
-    with polars_errors(f"source {main!r}"):
-        frame = computed_rows(opened[main], spec.sources[main], outputs).collect()
-    frame = frame.with_row_index("~row")
-    order = pl.struct(list(content)).hash(0) if content else pl.lit(0)
-    if AT not in frame.columns:
-        frame = frame.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias(AT))
-    else:
-        frame = frame.filter(pl.col(AT).is_not_null())
-    if "~label" in frame.columns:
-        frame = frame.filter(pl.col("~label").is_not_null())
-    frame = frame.select("~row", AT, *named, order.alias("~order"))
-    choosing = AT in outputs and size is not None and size < frame.height
-    near = _nearness(graph, opened, frame) if choosing else None
-    places, even = sample_examples(
-        frame, list(named), near, frame.height if size is None else size, seed
-    )
-    return frame["~row"].gather(places), even
-
-
-def _nearness(graph: Graph, opened: Mapping[str, Table], frame: pl.DataFrame) -> pl.Series | None:
-    """Return for each example how long after it the next event of its keys is, in microseconds."""
-    nearest: pl.Series | None = None
-    done = set()
-    frame = frame.with_row_index("~place")
-    for node in graph.resolved.aggregates:
-        past = node.aggregate.history
-        if past.event_time is None or (past.source, past.keys) in done:
-            continue
-        done.add((past.source, past.keys))
-        keys = {
-            f"~by {key.fingerprint}": other for key, other in zip(node.keys, past.keys, strict=True)
-        }
-        source = graph.resolved.spec.sources[past.source]
-        events = computed_rows(opened[past.source], source, {**keys, EVENT: past.event_time})
-        events = events.filter(pl.col(EVENT).is_not_null()).sort(EVENT)
-        joined = frame.lazy().sort(AT).join_asof(
-            events, left_on=AT, right_on=EVENT, by=list(keys) or None, strategy="forward",
-            check_sortedness=False,
-        )  # fmt: skip
-        gap = (pl.col(EVENT) - pl.col(AT)).dt.total_microseconds().alias("~gap")
-        with polars_errors(f"source {past.source!r}"):
-            found = joined.select("~place", gap).sort("~place").collect()["~gap"]
-        nearest = (
-            found if nearest is None else pl.select(pl.min_horizontal(nearest, found)).to_series()
+def _refuse_others(truth: Spec, spec: Spec) -> None:
+    """Refuse a truth about other tables."""
+    missing = [name for name in spec.sources if name not in truth.sources]
+    if missing or truth.examples.source != spec.examples.source:
+        what = f"no source {missing[0]!r}" if missing else "its examples in another source"
+        raise UsageError(
+            f"the truth has {what}", where="replay", hint="it is about the same sources and columns"
         )
-    return nearest
 
 
 def _baseline(
@@ -296,7 +240,7 @@ class _Compared:
             verdict = "leak"
             place, mode, value = self.first[name]
             at = self.worlds.rows[AT][place]
-            row = keys.row(place, named=True)
+            row = keys.row(place, named=True) if keys.width else {}
             first = Mismatch(
                 {key: _plain(value) for key, value in row.items()},
                 at.isoformat() if isinstance(at, datetime) else None, mode.value,

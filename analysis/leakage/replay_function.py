@@ -6,13 +6,14 @@ each moment that is replayed, with nothing but the declarations of when cells be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from featurekit.analysis.leakage.replay_caller import Caller, Function
 from featurekit.analysis.leakage.replay_change import Mode
 from featurekit.analysis.leakage.replay_compare import differing
 from featurekit.analysis.leakage.replay_known import Cell
@@ -25,13 +26,12 @@ from featurekit.analysis.leakage.replay_result import (
 )
 from featurekit.analysis.leakage.replay_sample import sample_examples
 from featurekit.analysis.leakage.replay_truncated import Truncated, plain_value
-from featurekit.errors import DataError, UsageError
+from featurekit.errors import DataError, UsageError, closest
 from featurekit.serving import to_polars
 from featurekit.spec.objects import Examples, Source, Spec
 
 __all__ = ["replay_function"]
 
-Function = Callable[[dict[str, Any]], Any]
 Flags = npt.NDArray[np.bool_]
 _NOT_SEEN = "what a function fits is not seen; declare a split, and rows outside of it are poisoned"
 
@@ -100,6 +100,9 @@ def replay_function(
     """
     if sample < 1:
         raise UsageError(f"sample is at least 1, got {sample}")
+    for name in (*sources, *(by or {})):
+        if name not in tables:
+            raise UsageError(f"there is no table {name!r}", hint=closest(name, tables))
     declared = {name: sources.get(name, {}) for name in tables}
     spec = Spec(declared, examples, {"none": "none"})
     if not spec.examples.keys or spec.examples.predict_at is None:
@@ -109,7 +112,7 @@ def replay_function(
         )
     frames = {name: to_polars(table, f"table {name!r}") for name, table in tables.items()}
     truncated = Truncated(spec, frames, by or {})
-    caller = _Caller(function, tables, truncated)
+    caller = Caller(function, tables, truncated)
     tell = progress or (lambda _: None)
     tell("the features of all of the tables")
     baseline = caller.baseline()
@@ -135,88 +138,11 @@ def _moments(truncated: Truncated, size: int, seed: int) -> tuple[list[Any], set
     return chosen.to_list(), set(chosen.filter(pl.Series(even)).to_list())
 
 
-class _Caller:
-    """Calls the function, and puts its features in the order of the examples.
-
-    Args:
-        function: The function.
-        tables: The tables as they were given.
-        truncated: The same, to be taken the future from.
-    """
-
-    def __init__(self, function: Function, tables: Mapping[str, Any], truncated: Truncated) -> None:
-        self.function, self.truncated = function, truncated
-        self.kinds = {name: type(table).__module__.split(".")[0] for name, table in tables.items()}
-        self.keys = list(truncated.spec.examples.keys)
-        self.answers: dict[Any, pl.DataFrame] = {}
-
-    def baseline(self) -> pl.DataFrame:
-        """Return the features of all examples, and refuse a function that is not deterministic."""
-        frames = self.truncated.frames
-        one, other = (self._call(frames, "of all rows") for _ in range(2))
-        for name in one.columns:
-            if name not in other.columns or differing(one[name], other[name]).any():
-                raise DataError(
-                    f"the function gives different values of {name!r} for the same tables",
-                    where="replay", hint="seed what it draws",
-                )  # fmt: skip
-        return one
-
-    def at(self, moment: Any, mode: Mode, only: Collection[Cell] | None = None) -> pl.DataFrame:
-        """Return the features without the future of a moment; the same call is made once."""
-        key = (moment, mode, None if only is None else frozenset(only))
-        if key not in self.answers:
-            frames = self.truncated.at(moment, mode, only)
-            self.answers[key] = self._call(frames, f"without what was not known at {moment}")
-        return self.answers[key]
-
-    def poisoned(self, columns: Collection[Cell], moment: Any) -> pl.DataFrame:
-        """Return the features when some columns are poisoned, whatever the time."""
-        return self._call(self.truncated.poisoned(columns, moment), "with poisoned columns")
-
-    def beyond_train(self) -> tuple[pl.DataFrame, int]:
-        """Return the features when rows outside of the train split are poisoned, and their number.
-
-        Examples outside of the train split are missing.
-        """
-        frames, train, others = self.truncated.beyond_train()
-        made = self._call(frames, "with other splits poisoned")
-        return made.with_columns(pl.Series("~train", train)), others
-
-    def _call(self, frames: Mapping[str, pl.DataFrame], what: str) -> pl.DataFrame:
-        given = {name: self._as_given(name, frame) for name, frame in frames.items()}
-        try:
-            returned = self.function(given)
-        except Exception as error:
-            raise DataError(
-                f"the function fails on tables {what}: {type(error).__name__}: {error}",
-                where="replay", hint="it must work on tables of any length",
-            ) from error  # fmt: skip
-        made = to_polars(returned, "the function's result")
-        missing = [key for key in self.keys if key not in made.columns]
-        if missing:
-            raise DataError(f"the function's result lacks the key {missing[0]!r}", where="replay")
-        wanted = self.truncated.keys
-        made = made.with_columns(pl.col(key).cast(wanted.schema[key]) for key in self.keys)
-        made = made.drop_nulls(self.keys)
-        if made.select(self.keys).is_duplicated().any():
-            raise DataError("the function returns several rows for one example", where="replay")
-        return wanted.join(made, on=self.keys, how="left", maintain_order="left")
-
-    def _as_given(self, name: str, frame: pl.DataFrame) -> Any:
-        kind = self.kinds[name]
-        if kind == "pandas":
-            from featurekit.training import to_pandas
-
-            return to_pandas(frame)
-        return frame.to_arrow() if kind == "pyarrow" else frame.clone()
-
-
 class _Replayed:
     """Compares features moment by moment, and finds what is to blame."""
 
     def __init__(
-        self, caller: _Caller, baseline: pl.DataFrame, at: Sequence[Any], even: set[Any]
+        self, caller: Caller, baseline: pl.DataFrame, at: Sequence[Any], even: set[Any]
     ) -> None:
         self.caller, self.baseline, self.at, self.even = caller, baseline, at, even
         self.truncated = caller.truncated

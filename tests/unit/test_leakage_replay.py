@@ -16,6 +16,7 @@ import pytest
 
 import featurekit as fk
 from featurekit.analysis.findings import Severity
+from featurekit.analysis.leakage import replay_worlds
 from featurekit.analysis.leakage.replay import Replay, replay
 from featurekit.analysis.leakage.replay_change import poison
 from featurekit.analysis.leakage.replay_compare import differing, rate_bound
@@ -133,6 +134,53 @@ def test_a_past_row_counts_from_before_the_prediction_on() -> None:
     assert replay(visits({"rows": "g.rows_lifetime"}, aggregations=aggregations)).verdict == "clean"
 
 
+@pytest.mark.parametrize(("known", "verdict"), [(2.9, "clean"), (3, "leak"), (3.1, "leak")])
+def test_a_value_of_a_past_row_that_becomes_known_at_the_prediction_is_not_known(
+    known: float, verdict: str
+) -> None:
+    events = pl.DataFrame({"who": ["a"], "at": [day(1)], "known": [day(known)], "x": [7.0]})
+    asking = pl.DataFrame({"who": ["a"], "at": [day(3)]})
+
+    def spec(**settings: Any) -> fk.Spec:
+        return fk.Spec(
+            sources={
+                "events": fk.Source(data=events, event_time="at", columns={"x": settings}),
+                "asking": fk.Source(data=asking, available_at="at"),
+            },
+            examples={"source": "asking", "predict_at": "at"},
+            aggregations={
+                "g": {"source": "events", "by": "who", "windows": "9d",
+                      "features": {"x": "sum(x)"}}
+            },
+            features={"x": "g.x_9d"},
+        )  # fmt: skip
+
+    truth = spec(available_at="known")
+    assert replay(spec(), truth=truth).features["x"].verdict == verdict
+    assert replay(truth).features["x"].verdict == "clean"
+
+
+@pytest.mark.parametrize("function", ["max", "min"])
+def test_an_extreme_that_no_later_value_has_passed_yet_is_found_by_poison(function: str) -> None:
+    """Nothing is different without the later values, although they are looked at."""
+    aggregations = {
+        "g": {"source": "visits", "windows": "lifetime", "features": {"v": f"{function}(spent)"}}
+    }
+    features = {"v": "g.v_lifetime"}
+    values = pl.Series("spent", [9, 1, *[5] * 6])
+    data = VISITS.with_columns(values, left=pl.col("day") + pl.duration(hours=36))
+    later = {"spent": {"available_at": "left"}, "day": {"available": True}}
+    late = data.with_columns(
+        left=pl.when(pl.col("visit") < 2).then("day").otherwise(pl.lit(day(90)))
+    )
+    truth = visits({"asked": "asked"}, later)
+    spec = visits(features, {"spent": {"available": True}}, data=late, aggregations=aggregations)
+    found = replay(spec, truth=truth).features["v"]
+    assert found.first is not None
+    assert found.first.mode == "poison"
+    assert found.responsible == ("visits.spent",)
+
+
 def test_a_derived_column_is_known_when_it_says_so_itself() -> None:
     long: dict[str, Any] = {"expr": "spent > 3", "available_at": "day - 1d"}
     spent = {"available_at": "left"}
@@ -147,6 +195,26 @@ def test_a_derived_column_is_known_when_it_says_so_itself() -> None:
     later = visits({"asked": "asked"}, {"long": {**long, "available_at": "day + 1d"}})
     found = replay(visits(features, {"long": {"expr": "spent > 3"}}), truth=later)
     assert found.features["long"].responsible == ("visits.long",)
+
+
+def test_a_table_without_time_is_replayed_by_what_is_declared_of_its_columns() -> None:
+    rows = pl.DataFrame({"a": [1.0, 2, 3], "b": [3, 2, 1], "y": [0, 1, 0]})
+
+    def spec(**columns: Any) -> fk.Spec:
+        return fk.Spec(
+            sources={"rows": fk.Source(data=rows, columns=columns)},
+            examples={"source": "rows", "label": "y" if columns else None},
+            features={"a": "a", "b": "b", "z": "zscore(y + b)"},
+        )
+
+    truth = spec(a={"available": True}, b={"available": False}, y={"available": True})
+    found = replay(spec(), truth=truth)
+    assert (found.examples, found.moments) == (3, 0)
+    assert found.leaks == ("b", "z")
+    assert found.features["a"].verdict == "clean"
+    assert found.features["z"].responsible == ("rows.b",)
+    assert found.features["b"].first is not None
+    assert found.features["b"].first.at is None
 
 
 def test_examples_without_a_label_or_a_time_of_prediction_are_left_out() -> None:
@@ -217,6 +285,19 @@ def test_vectors_words_and_statistics_are_replayed_from_files(tmp_path: Path) ->
     assert found.features["last"].first.without_future is None
 
 
+def test_many_worlds_are_replayed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, truth = prices(declared=False), prices(declared=True)
+    wanted = replay(spec, truth=truth).to_dict()
+    monkeypatch.setattr(replay_worlds, "_MOST", 1)
+    assert replay(spec, truth=truth).to_dict() == wanted
+
+
+def test_it_says_what_it_is_doing() -> None:
+    told: list[str] = []
+    replay(prices(declared=True), progress=told.append)
+    assert told == ["the past as a run sees it", "choosing examples", "replaying 3 examples"]
+
+
 # Findings
 
 
@@ -253,6 +334,15 @@ def test_a_sample_is_a_positive_number_and_tables_are_those_of_sources() -> None
         UsageError, match=r"there is no source 'visit'\. Hint: did you mean 'visits'"
     ):
         replay(visits({"asked": "asked"}), tables={"visit": VISITS})
+
+
+def test_the_truth_is_about_the_same_sources() -> None:
+    with pytest.raises(UsageError, match="the truth has no source 'visits'"):
+        replay(visits({"asked": "asked"}), truth=prices(declared=True))
+    two = {"visits": fk.Source(data=VISITS), "others": fk.Source(data=VISITS)}
+    truth = fk.Spec(sources=two, examples={"source": "others"}, features={"a": "asked"})
+    with pytest.raises(UsageError, match="the truth has its examples in another source"):
+        replay(visits({"asked": "asked"}), truth=truth)
 
 
 # Statistics
@@ -445,6 +535,9 @@ FUTURE: dict[str, tuple[Callable[[Tables], Any], set[str]]] = {
     "how often there will be rows": (
         lambda t: t["log"].select("id", f=pl.len().over("who")), {"log (rows)"}
     ),
+    "the greatest of all rows": (
+        lambda t: t["log"].select("id", f=pl.col("x").max().over("who")), {"log.x"}
+    ),
     "whether the value will be known": (
         lambda t: t["log"].select("id", f=pl.col("x").is_null().cast(pl.Int8)), {"log.x"}
     ),
@@ -494,6 +587,13 @@ def test_arrow_results_are_read() -> None:
         return tables["log"].select(["id", "who"])
 
     assert mine(function, LOG.to_arrow()).verdict == "clean"
+
+
+def test_what_names_an_example_is_there_however_late_its_columns_are_known() -> None:
+    sources = {"log": {"event_time": "at", "available_at": "at + 1d"}}
+    found = mine(lambda t: t["log"].select("id", one=pl.lit(1), who="who"), sources=sources)
+    assert found.features["one"].verdict == "clean"
+    assert found.features["who"].responsible == ("log.who",)
 
 
 def test_features_that_depend_on_undeclared_columns_are_untested() -> None:
@@ -554,6 +654,10 @@ def test_a_function_that_cannot_be_compared_is_refused_with_the_reason() -> None
         mine(right, examples={"keys": []})
     with pytest.raises(DataError, match="several examples have the same keys"):
         mine(right, examples={"keys": ["who"]})
+    with pytest.raises(UsageError, match=r"there is no table 'logs'\. Hint: did you mean 'log'"):
+        mine(right, sources={"logs": {}})
+    with pytest.raises(UsageError, match="there is no table 'other'"):
+        mine(right, by={"other": ["who"]})
     with pytest.raises(SpecError, match="no column 'nothing'"):
         mine(right, sources={"log": {"event_time": "nothing"}})
 
