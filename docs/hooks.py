@@ -129,7 +129,9 @@ def _example(example: Example) -> str:
     names = [f"`{name}`" + _typed(example, name) for name in example.columns]
     rows = zip(*example.columns.values(), example.expected, strict=True)
     cells = ([_value(value) for value in row] for row in rows)
-    return _table([*names, f"`{example.expression}`"], cells)
+    table = _table([*names, f"`{example.expression}`"], cells)
+    said = ", ".join(f"{name}: {value}" for name, value in example.examples.items())
+    return f"With `examples: {{{said}}}`:\n\n{table}" if said else table
 
 
 def _typed(example: Example, name: str) -> str:

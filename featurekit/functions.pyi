@@ -386,7 +386,7 @@ def target_mean(
     x: ExpressionLike,
     smoothing: float = 20.0,
     folds: int = 5,
-    by: str | tuple[str, ...] | None = None,
+    by: str | Sequence[str] | None = None,
     positive: bool | int | str | None = None,
 ) -> Expression:
     """Mean of the label over the training rows of the same category, smoothed, cross-fitted."""

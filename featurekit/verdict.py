@@ -240,8 +240,9 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
     if split is not None and split.by is not None and label is not None:
         late = _unknown_by(resolved, split.by, split.embargo)
         if late is not None:
+            seeing = (verdict for verdict in verdicts.values() if verdict.made_of_label)
             yield Threat(
-                "missing_embargo", tuple(verdict.feature for verdict in own),
+                "missing_embargo", tuple(verdict.feature for verdict in seeing),
                 f"{late}, so labels of the last rows to train on are not known yet when "
                 "evaluation begins",
                 "Declare embargo in the split: so long before eval_from and test_from, rows are "

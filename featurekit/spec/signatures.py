@@ -7,6 +7,7 @@ test compares the two.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
@@ -66,7 +67,7 @@ def _parameters(operation: type[Operation]) -> Iterator[Parameter]:
             setting.name,
             Parameter.KEYWORD_ONLY if many else Parameter.POSITIONAL_OR_KEYWORD,
             default=Parameter.empty if setting.default is MISSING else setting.default,
-            annotation=str(setting.type).replace("tuple[float, ...]", "Sequence[float]"),
+            annotation=re.sub(r"tuple\[(\w+), \.\.\.\]", r"Sequence[\1]", str(setting.type)),
         )
     if issubclass(operation, AggregateOperation):
         yield Parameter(

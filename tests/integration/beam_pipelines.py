@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,35 @@ def refused(spec: Path, data: Path, out: Path) -> None:
         fk.beam.preprocessing_fn(spec)
     except fk.UsageError as error:
         (out / "error.txt").write_text(str(error))
+
+
+def shards(out: Path) -> None:
+    """Add the label up with categories dealt into shards; write what all shards together say."""
+    from featurekit.engines.beam.analyzers import _Count
+    from featurekit.engines.beam.statistics import Counts
+    from featurekit.transforms.targets import TargetMeans
+    from featurekit.types import STRING
+
+    chance = np.random.default_rng(8)
+    words = np.array([b"", b"=", *(b"=%d" % place for place in range(20))], dtype=object)
+    batches = [
+        [
+            chance.choice(words, 50),
+            chance.choice([0.0, 1.0, 7.0, np.nan], 50),
+            chance.choice([0, 1, -(2**63)], 50),
+        ]
+        for _ in range(4)
+    ]
+    found = []
+    for number in (1, 3):
+        parts: dict[tuple[int, int], list[pl.DataFrame]] = {}
+        for batch in batches:
+            for key, part in _Count([], [STRING], 0, number).process(batch):
+                parts.setdefault(key, []).append(part)
+        merged = [Counts.merge(each) for each in parts.values()]
+        assert len(merged) == number
+        found.append(TargetMeans(3).value_of(pl.concat(merged)))
+    (out / "found.json").write_text(json.dumps([asdict(value) for value in found]))
 
 
 def plain(row: dict[str, Any]) -> str:

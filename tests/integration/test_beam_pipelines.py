@@ -120,3 +120,14 @@ def test_features_that_see_the_label_are_cross_fitted_by_transform_and_refused_e
     wanted = fk.run(tmp_path / "spec.yaml", tmp_path / "run", tensorflow=False)
     check(pl.read_parquet(tmp_path / "examples.parquet"), wanted.examples().to_polars())
     assert "would see its own label" in (tmp_path / "error.txt").read_text()
+
+
+def test_categories_that_are_dealt_into_shards_add_up_to_the_same(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, PROGRAM, "shards", tmp_path], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, other = json.loads((tmp_path / "found.json").read_text())
+    assert one == other
+    assert len(one["categories"]) == 20
+    assert sum(one["rows"]) > sum(map(sum, one["category_rows"])) > 100

@@ -420,3 +420,31 @@ def test_a_feature_of_another_label_is_another_feature() -> None:
     nodes = {fitted(spec_of(label=label))[0].features["f"] for label in ("y", "n", "y > 0")}
     folds = {fitted(spec_of(keys=keys))[0].features["f"] for keys in ("id", "who")}
     assert (len(nodes), len(folds)) == (3, 2)
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_categories_of_noise_tell_nothing_of_the_label_of_a_training_row(timed: bool) -> None:
+    rows = noise(4_000)
+    examples: dict[str, Any] = {"predict_at": "at"} if timed else {}
+    columns = {"y": Column(available_at="at + 1h")} if timed else {}
+    spec = Spec(
+        {"rows": Source(data=rows, columns=columns)},
+        Examples("rows", keys="id", label="y", **examples),
+        {"f": "target_mean(c, smoothing=1)"},
+    )
+    plan, values, made = fitted(spec, rows)
+    everything = local.lower(rows.lazy(), plan.features, values).collect()["f"]
+    label = rows["y"].to_numpy()
+    seen = made["f"].is_not_null().to_numpy()
+    assert np.corrcoef(everything.to_numpy(), label)[0, 1] > 0.5, "it would tell the label"
+    assert abs(np.corrcoef(made["f"].to_numpy()[seen], label[seen])[0, 1]) < 0.06
+
+
+def noise(rows: int) -> pl.DataFrame:
+    """Return rows of which about two have each category, with labels by a coin."""
+    random = np.random.default_rng(3)
+    return pl.DataFrame({
+        "id": np.arange(rows), "c": random.integers(0, rows // 2, rows),
+        "y": random.integers(0, 2, rows),
+        "at": START + pl.Series(random.permutation(rows)) * timedelta(hours=1),
+    })  # fmt: skip

@@ -178,6 +178,8 @@ def test_a_label_that_is_known_late_asks_for_an_embargo() -> None:
     spec = plain(features={"late": "own.late_7d", "x_z": "zscore(x)"})
     spec["examples"]["split"] = {"by": "t", "test_from": "2024-03-01"}
     assert threats(spec) == {"missing_embargo": ("late",)}
+    spec["features"]["who_late"] = "target_mean(who)"
+    assert threats(spec) == {"missing_embargo": ("late", "who_late")}
 
 
 def test_statistics_of_all_rows_and_the_models_own_words_are_threats() -> None:
