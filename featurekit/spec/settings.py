@@ -29,7 +29,8 @@ from featurekit.types import Type, parse_duration, parse_type
 __all__ = [
     "FrozenMapping", "Reader", "Settings", "aggregates", "check_name", "data_type", "day",
     "duration", "entity_key", "expression", "flag", "instant", "mapping_of", "name", "names",
-    "object_of", "path", "plain", "row_values", "share", "table", "text", "texts", "windows", "zone",
+    "object_of", "path", "plain", "row_values", "share", "table", "text", "texts", "windows",
+    "zone",
 ]  # fmt: skip
 
 RESERVED = frozenset({"label", "split", "col", "predict_at"})
