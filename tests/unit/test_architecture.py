@@ -30,7 +30,7 @@ LAYERS = (
     ("analysis", "beam"),
     ("report",),
     ("leakage",),
-    ("console", "cli", "__main__"),
+    ("console", "help_texts", "cli", "__main__"),
 )
 """From the bottom to the top; a module may import its own layer and those before it."""
 
