@@ -21,7 +21,7 @@ _WORDS = {
     Proof.LEAK: "not known by then",
 }
 _INK, _MUTED, _GRID = "#0f172a", "#64748b", "#cbd5e1"
-_NAMES, _WIDE, _RIGHT, _ROW, _TOP = 230.0, 520.0, 250.0, 26.0, 96.0
+_NAMES, _WIDE, _RIGHT, _ROW, _TOP = 230.0, 520.0, 340.0, 26.0, 112.0
 _TICKS = tuple(
     step * 1_000_000 for step in (60, 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
 )
@@ -29,9 +29,10 @@ _TICKS = tuple(
 
 @dataclass(frozen=True)
 class _Row:
-    """One thing that is used, and by how many features."""
+    """One thing that is used, or several outputs over the same rows, and by how many features."""
 
     use: Use
+    name: str
     features: int
 
 
@@ -68,15 +69,19 @@ def draw_timeline(verdicts: Verdicts) -> str:
 
 
 def _rows(verdicts: Verdicts) -> list[_Row]:
-    found: dict[tuple[str, str], list[Use]] = {}
+    found: dict[tuple[str, ...], list[Use]] = {}
     for verdict in verdicts.features.values():
         for use in verdict.uses:
-            found.setdefault((use.source, use.column), []).append(use)
+            # Outputs of one aggregation or lookup become known alike.
+            what = use.column.partition(".")[0] if use.entity or use.ahead is None else use.column
+            key = use.source, what, use.kind, use.known_at or "", str(use.proof)
+            found.setdefault(key, []).append(use)
     order = (Proof.LEAK, Proof.UNPROVEN, Proof.PROVEN)
-    rows = [
-        _Row(min(uses, key=lambda use: order.index(use.proof)), len({u.feature for u in uses}))
-        for uses in found.values()
-    ]
+    rows = []
+    for (_, what, *_), uses in found.items():
+        columns = {use.column for use in uses}
+        name = uses[0].column if len(columns) == 1 else f"{what}, {len(columns)} outputs"
+        rows.append(_Row(uses[0], name, len({use.feature for use in uses})))
     return sorted(rows, key=lambda row: (order.index(row.use.proof), row.use.ahead or 0))
 
 
@@ -89,19 +94,19 @@ def _axis(
     middle: float, scale: float, reach: int, late: bool, bottom: float, used: str | None
 ) -> Iterator[str]:
     end = bottom - 12
-    yield _line(middle, _TOP - 8, f"V{end:.1f}", _INK, 1.5)
+    yield _line(middle, _TOP - 24, f"V{end:.1f}", _INK, 1.5)
     label = "prediction" if used is None else f"prediction, {used}"
-    yield _text(middle, _TOP - 14, label, anchor="middle", weight=600)
+    yield _text(middle, _TOP - 30, label, anchor="middle", weight=600)
     for tick in (tick for tick in _TICKS if tick <= reach):
         for side in (-1, 1) if late else (-1,):
             x = middle + side * _place(tick) * scale
             yield _line(x, _TOP, f"V{end:.1f}", _GRID, 1, "2 3")
-            yield _text(x, bottom, duration_text(tick), anchor="middle", fill=_MUTED, size=10)
+            yield _text(x, _TOP - 10, duration_text(tick), anchor="middle", fill=_MUTED, size=10)
 
 
 def _drawn(row: _Row, y: float, middle: float, scale: float) -> Iterator[str]:
     use, colour = row.use, _COLOURS[row.use.proof]
-    yield _text(24, y + 4, fit(use.column, 200, 12))
+    yield _text(24, y + 4, fit(row.name, 200, 12))
     users = "1 feature" if row.features == 1 else f"{row.features:,} features"
     said = _WORDS[use.proof]
     if use.ahead is not None:
