@@ -69,7 +69,7 @@ class TargetMean(TargetOperation):
 
     Source: the m-estimate of Micci-Barreca, "A Preprocessing Scheme for High-Cardinality
         Categorical Attributes in Classification and Prediction Problems", SIGKDD Explorations
-        3(1), 2001, section 3; `TargetEncoder(smooth=m)` of scikit-learn 1.9, which has the same
+        3(1), 2001; `TargetEncoder(smooth=m)` of scikit-learn 1.9, which has the same
         values at serving and cross-fits by the position of a row.
     """
 
