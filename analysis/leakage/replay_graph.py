@@ -22,12 +22,14 @@ from featurekit.graph import (
     topological,
 )
 from featurekit.resolve import Resolved, resolve
-from featurekit.spec.expression import Expression
+from featurekit.spec.expression import Expression, Name
 from featurekit.spec.objects import Column, FrozenMapping, Source, Spec
 from featurekit.typecheck import Typer
 from featurekit.types import Type
 
 __all__ = ["Graph"]
+
+_LABEL = "~label"
 
 
 class Graph:
@@ -102,10 +104,18 @@ class Graph:
             stored = self.derived(name, own=True) if self._types(name) else {}
             sources[name] = _silent(source, stored)
             types[name] = {**self._types(name), **{key: of.type for key, of in stored.items()}}
+        examples = replace(spec.examples, label=None)
+        if self.resolved.label is not None:
+            # Features that see the label do so through their statistics, which are given. What it
+            # is made of would count as leaking here, so that it is a column of its own.
+            main, of = sources[self.main], self.resolved.label.type
+            columns = {**main.columns, _LABEL: Column(type=of, available=True)}
+            sources[self.main] = replace(main, columns=FrozenMapping(columns))
+            types[self.main][_LABEL] = of
+            examples = replace(examples, label=Name(_LABEL))
         silent = Spec(
-            sources, replace(spec.examples, label=None), spec.features, spec.aggregations,
-            spec.lookups, base=spec.base,
-        )  # fmt: skip
+            sources, examples, spec.features, spec.aggregations, spec.lookups, base=spec.base
+        )
         others = {name: of for name, of in types.items() if name != self.main and of}
         return resolve(silent, types[self.main], others).features
 

@@ -324,7 +324,7 @@ def test_a_replay_is_plain_data() -> None:
     made = leaking().to_dict()
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     assert made["verdict"] == "leak"
-    assert [entry["verdict"] for entry in made["features"]] == ["leak", "clean"]
+    assert [entry["verdict"] for entry in made["features"].values()] == ["leak", "clean"]
 
 
 def test_a_sample_is_a_positive_number_and_tables_are_those_of_sources() -> None:
@@ -672,3 +672,29 @@ def test_a_row_or_a_column_that_only_the_future_brings_is_a_leak() -> None:
     found = mine(categories, log)
     assert "who_z" in found.leaks
     assert found.features["who_z"].responsible
+
+
+@pytest.mark.parametrize("by_time", [True, False])
+def test_features_that_see_the_label_by_cross_fitting_are_replayed(by_time: bool) -> None:
+    days = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(60)]
+    visits = pl.DataFrame(
+        {"id": range(60), "day": days, "shop": ["north", "south", "east"] * 20,
+         "back": [place % 4 == 0 for place in range(60)]}
+    )  # fmt: skip
+    examples = {"source": "visits", "keys": ["id"], "label": "back", "predict_at": "day",
+                "split": {"by": "day", "test_from": "2024-02-15"}}  # fmt: skip
+    if not by_time:
+        examples["split"] = {"hash": "id", "test": 0.3}
+    spec = fk.Spec.from_dict(
+        {
+            "sources": {"visits": {"event_time": "day", "available_at": "day",
+                                   "columns": {"back": {"available_at": "day + 3d"}}}},
+            "examples": examples,
+            "features": {"m": "target_mean(shop, folds=3)", "z": "zscore(impute(m, 'mean'))"},
+        }
+    )  # fmt: skip
+    found = replay(spec, tables={"visits": visits})
+    assert {name: each.verdict for name, each in found.features.items()} == {
+        "m": "clean", "z": "clean",
+    }  # fmt: skip
+    assert found.statistics.verdict == "clean", "labels of test rows move no statistic"
