@@ -85,16 +85,18 @@ class Threat:
         features: The features that it touches.
         message: The same in a sentence.
         advice: What to do about it.
+        severity: `critical` where results cannot be believed, else `warning`.
     """
 
     kind: str
     features: tuple[str, ...]
     message: str
     advice: str
+    severity: str = "warning"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {**vars(self), "severity": "warning", "features": list(self.features)}
+        return {**vars(self), "features": list(self.features)}
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class Verdicts:
                     f"{verdict.waiver.reason} ({verdict.proof}: {verdict.uses[0].reason})"
                 )
         for threat in self.threats:
-            yield f"warning  {_some(threat.features)}: {threat.message}. {threat.advice}"
+            yield f"{threat.severity}  {_some(threat.features)}: {threat.message}. {threat.advice}"
 
 
 def judge(resolved: Resolved, today: date | None = None) -> Verdicts:
@@ -235,7 +237,7 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
                 "entity_overlap", tuple(apart),
                 f"the split by {keys} leaves rows of one entity on both sides, and past labels of "
                 "an entity have a part in the feature, so rows to train on see labels of others",
-                "Split by time, or by the entity",
+                "Split by time, or by the entity", "critical",
             )  # fmt: skip
     if split is not None and split.by is not None and label is not None:
         late = _unknown_by(resolved, split.by, split.embargo)
