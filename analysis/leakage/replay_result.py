@@ -200,7 +200,7 @@ class StatisticsReplay:
         return {
             "verdict": self.verdict, "statistics": self.statistics, "rows": self.rows,
             "changed": {name: list(features) for name, features in self.changed.items()},
-            "why": self.why,
+            "why": self.why or None,
         }  # fmt: skip
 
 
