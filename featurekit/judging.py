@@ -24,8 +24,8 @@ class Judge:
 
     Args:
         leaks: The spec, whose names have been found.
-        settle: Given the time at which a column is known, says in how many rows of the data that
-            is later than the prediction, and of how many; `None` where there is no data to look at.
+        settle: Given the time at which a column is known, says in how many rows of the data it is
+            not known by the prediction, and of how many; `None` where there is no data to look at.
         refuse: Whether leaks are problems, and not just told.
         today: The day that waivers are held against; by default the current one, in UTC.
     """
@@ -247,7 +247,7 @@ class Judge:
             return use(Proof.LEAK, "incomparable", said, advice)
         late, rows = counted
         if late:
-            said = f"{said}; in the data it is known later in {late:,} of {rows:,} rows"
+            said = f"{said}; in the data it is not known by then in {late:,} of {rows:,} rows"
             return use(Proof.LEAK, "late_in_data", said, advice)
         said = f"{said}; in the data it is known in time in all {rows:,} rows"
         return use(Proof.UNPROVEN, "incomparable", said, advice)

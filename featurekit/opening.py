@@ -88,13 +88,15 @@ class Opened:
 
 
 def _settling(table: Table, source: Source) -> Callable[[Node, Node], tuple[int, int] | None]:
-    """Return what counts the rows in which one time is later than another, and all rows."""
+    """Return what counts the rows in which something is not known by a time, and all rows."""
 
     def count(known: Node, predicted: Node) -> tuple[int, int] | None:
         rows = computed_rows(table, source, {"known": known, "predicted": predicted})
-        late = (pl.col("known") > pl.col("predicted")).sum()
+        # Where there is no time, nobody knows when it was known, that it is missing included.
+        late = (pl.col("known") > pl.col("predicted")) | pl.col("known").is_null()
+        late &= pl.col("predicted").is_not_null()
         with polars_errors(f"source {table.name!r}"):
-            found = rows.select(late.alias("late"), pl.len()).collect(engine="streaming")
+            found = rows.select(late.sum().alias("late"), pl.len()).collect(engine="streaming")
         # A table whose rows nobody has read shows nothing.
         height = int(found["len"].item())
         return (int(found["late"].item()), height) if height else None

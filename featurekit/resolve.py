@@ -121,8 +121,9 @@ def resolve(
             are typed here).
         others: The same of the other sources, by name. Of a source that is not there, only what
             the spec declares is known.
-        settle: Given the nodes of a time and of the prediction's, counts the rows of the data in
-            which the first is later, and all rows. It is asked where the spec alone cannot tell.
+        settle: Given the nodes of when something is known and of when the prediction is made,
+            counts the rows of the data in which it is not known by then, and all rows. It is asked
+            where the spec alone cannot tell.
         refuse_leaks: Whether features that leak are problems; else they are told in `uses`.
         today: The day that waivers are held against; by default the current one, in UTC.
 

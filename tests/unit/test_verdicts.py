@@ -206,7 +206,9 @@ def data(tmp_path: Path) -> Path:
 
 def test_the_data_settles_what_the_spec_cannot(data: Path) -> None:
     spec = plain(features={"x_z": "zscore(y)"})
-    with pytest.raises(SpecErrors, match="in the data it is known later in 7 of 10 rows") as caught:
+    with pytest.raises(
+        SpecErrors, match="in the data it is not known by then in 7 of 10 rows"
+    ) as caught:
         fk.check(fk.Spec.from_dict(spec, data))
     assert all(isinstance(problem, LeakageError) for problem in caught.value.problems)
     rows = pl.read_parquet(data / "rows.parquet")
@@ -223,6 +225,14 @@ def test_the_data_settles_what_the_spec_cannot(data: Path) -> None:
     assert fk.run(early, data / "run", tensorflow=False).manifest["leakage"]["verdicts"]["x_z"][
         "verdict"
     ] == "unproven"  # fmt: skip
+
+
+def test_rows_that_do_not_say_when_a_value_was_known_are_late(data: Path) -> None:
+    rows = pl.read_parquet(data / "rows.parquet").head(3)
+    never = pl.when(pl.col("x") == 1).then(None).otherwise(pl.col("landed")).alias("landed")
+    rows.with_columns(never).write_parquet(data / "rows.parquet")
+    with pytest.raises(SpecErrors, match="not known by then in 1 of 3 rows"):
+        fk.check(fk.Spec.from_dict(plain(features={"x_z": "zscore(y)"}), data))
 
 
 def test_data_that_nobody_has_read_settles_nothing(data: Path) -> None:
