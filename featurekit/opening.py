@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -22,7 +22,7 @@ from featurekit.sources import (
     declared_types,
     open_table,
     polars_errors,
-    renamed_columns,
+    stored_types,
     table_elsewhere,
 )
 from featurekit.spec.objects import Source, Spec
@@ -184,18 +184,13 @@ def open_sources(
     for name in sorted(past | {main}):
         source, table = spec.sources[name], opened.tables.get(name)
         if source.on_workers and worker is not None and name in unread:
-            stored = table.schema if table is not None else _stored_dtypes(source)
+            declared = {column: polars_dtype(of) for column, of in stored_types(source).items()}
+            stored = table.schema if table is not None else declared
             tables[name] = table_elsewhere(name, source, spec.base, stored)
         else:
             # Opened again only to raise what was wrong, where declared types were enough until now.
             tables[name] = table or open_table(name, rows(name) or source, spec.base)
     return resolved, tables
-
-
-def _stored_dtypes(source: Source) -> dict[str, Any]:
-    """Return declared types as those of a data frame, by what the data calls the columns."""
-    stored = renamed_columns(source)
-    return {stored.get(name, name): polars_dtype(of) for name, of in declared_types(source).items()}
 
 
 def reader(

@@ -37,12 +37,14 @@ from featurekit.types import (
 
 __all__ = [
     "Table",
+    "address_of",
     "column_types",
     "declared_types",
     "inferred_type",
     "open_table",
     "polars_errors",
     "renamed_columns",
+    "stored_types",
     "table_elsewhere",
 ]
 
@@ -314,6 +316,18 @@ def declared_types(source: Source) -> dict[str, Type]:
     }  # fmt: skip
 
 
+def stored_types(source: Source) -> dict[str, Type]:
+    """Return the same types by what the data calls the columns."""
+    stored = renamed_columns(source)
+    return {stored.get(name, name): of for name, of in declared_types(source).items()}
+
+
+def address_of(source: Source, base: Path) -> str:
+    """Return where a source's files are: an address as it is, a path in full."""
+    assert source.path is not None
+    return source.path if "://" in source.path else str((base / source.path).absolute())
+
+
 def table_elsewhere(name: str, source: Source, base: Path, schema: Mapping[str, Any]) -> Table:
     """Return a table whose rows Beam's workers read; its frame has columns and no rows.
 
@@ -326,14 +340,12 @@ def table_elsewhere(name: str, source: Source, base: Path, schema: Mapping[str, 
     Raises:
         SpecError: Nothing tells the format.
     """
-    assert source.path is not None
-    path = source.path
     if source.file_format is None:
         raise SpecError(
-            f"source {name!r}: cannot tell the format of {path!r}", hint=f"format: {FORMATS[0]}"
+            f"source {name!r}: cannot tell the format of {source.path!r}",
+            hint=f"format: {FORMATS[0]}",
         )
-    if "://" not in path:
-        path = str((base / path).absolute())
+    path = address_of(source, base)
     return Table(
         name, pl.LazyFrame(schema=dict(schema)), schema, renamed_columns(source),
         format=source.file_format, separator=_separator(source, Path(path)), elsewhere=path,

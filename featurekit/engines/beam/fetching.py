@@ -9,7 +9,7 @@ from typing import Any
 
 from featurekit.engines.workers import Worker
 from featurekit.errors import DataError
-from featurekit.sources import declared_types, renamed_columns
+from featurekit.sources import address_of, stored_types
 from featurekit.spec.objects import Source
 from featurekit.types import parse_type
 
@@ -38,15 +38,13 @@ def fetched(
     Raises:
         DataError: There are no such files, or they cannot be read.
     """
-    assert source.path is not None
-    path = source.path if "://" in source.path else str((base / source.path).absolute())
     place = folder / f"fetched-{len(list(folder.glob('fetched-*')))}"
     place.mkdir()
-    stored = renamed_columns(source)
-    types = {stored.get(column, column): str(of) for column, of in declared_types(source).items()}
+    types = {column: str(of) for column, of in stored_types(source).items()}
     worker.start(
         {
-            "task": "fetch", "source": name, "path": path, "format": source.file_format,
+            "task": "fetch", "source": name, "path": address_of(source, base),
+            "format": source.file_format,
             "types": types, "folder": str(place), "head": head,
         }
     )  # fmt: skip

@@ -18,7 +18,7 @@ from featurekit.engines.workers import Worker
 from featurekit.errors import DataError
 from featurekit.graph import StatisticRequest
 from featurekit.planner import Plan
-from featurekit.sources import Table, declared_types, polars_errors
+from featurekit.sources import Table, polars_errors, stored_types
 from featurekit.spec.objects import Spec
 
 __all__ = [
@@ -184,7 +184,7 @@ def _task(
     """Return what the process is told."""
     own, made = files
     source = plan.resolved.spec.sources[plan.resolved.spec.examples.source]
-    declared = {table.stored(column): str(of) for column, of in declared_types(source).items()}
+    declared = {column: str(of) for column, of in stored_types(source).items()}
     form = {
         "format": (table.format or "parquet") if own is not None else "parquet",
         "separator": table.separator, "null_values": list(source.null_values), "types": declared,
