@@ -6,6 +6,7 @@ loaded, and a run's own process needs none of them.
 
 from __future__ import annotations
 
+import glob
 import re
 import tempfile
 from collections.abc import Mapping
@@ -103,7 +104,9 @@ def _made(job: Mapping[str, Any], options: BeamOptions, files: list[str], dry: b
 
     plan = read_plan(job["plan"], Path(job["plan"]["base"]))
     form = Form.of(job["form"])
-    parts = [Part(0, files[0])] if dry else parts_of(files, form)
+    # Sources may be globs; rows that a run has made for its workers are files, brackets and all.
+    patterns = [glob.escape(path) for path in files] if job["staged"] else files
+    parts = [Part(0, files[0])] if dry else parts_of(patterns, form)
     shards = SHARDS if options.remote else 1
     cache = None
     if job["cache"] is not None and not dry:
