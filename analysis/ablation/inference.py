@@ -62,12 +62,15 @@ class Estimates:
         row_error: Standard error over clusters of rows.
         fold_error: Standard error over folds (and seeds).
         clusters: How many clusters there are.
+        cells: How many folds, or folds and seeds, each effect was measured in, where that is what
+            limits how well its error is known; `None` where clusters alone count.
     """
 
     effect: np.ndarray
     row_error: np.ndarray
     fold_error: np.ndarray
     clusters: int
+    cells: np.ndarray | None = None
 
     @property
     def standard_error(self) -> np.ndarray:
@@ -77,9 +80,11 @@ class Estimates:
 
     def take(self, places: Sequence[int] | np.ndarray | slice) -> Estimates:
         """Return some of the effects."""
+        cells = None if self.cells is None else self.cells[places]
         return Estimates(
-            self.effect[places], self.row_error[places], self.fold_error[places], self.clusters
-        )
+            self.effect[places], self.row_error[places], self.fold_error[places], self.clusters,
+            cells,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -281,13 +286,18 @@ def _upper_tail(distance: np.ndarray, estimates: Estimates) -> np.ndarray:
     return np.where(certain, np.where(distance > 0.0, 0.0, 1.0), tail)
 
 
-def _freedom(estimates: Estimates) -> int:
+def _freedom(estimates: Estimates) -> np.ndarray:
+    """Return the degrees of freedom of each effect: those of the error that is the larger one."""
     if estimates.clusters < 2:
         raise UsageError(
             f"{estimates.clusters} cluster of rows says nothing about how sure an effect is",
             hint="clusters of an entity or a block of time; at least two",
         )
-    return estimates.clusters - 1
+    of_rows = np.full(estimates.effect.shape, float(estimates.clusters - 1))
+    if estimates.cells is None:
+        return of_rows
+    of_cells = np.maximum(np.minimum(estimates.cells - 1.0, of_rows), 1.0)
+    return np.where(estimates.fold_error > estimates.row_error, of_cells, of_rows)
 
 
 def _special() -> Any:

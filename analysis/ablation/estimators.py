@@ -1,0 +1,387 @@
+"""The models that an ablation trains: which one, from what, and without which columns.
+
+A model is whatever follows scikit-learn: an estimator (cloned for every fit), something that makes
+one, or the name of either, `module:name`. By default it is scikit-learn's gradient boosting by
+histograms, which takes missing values and categories as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from featurekit.analysis.ablation.tasks import Task
+from featurekit.errors import UsageError, require
+
+__all__ = ["Inputs", "Learner", "read_inputs", "read_learner"]
+
+MAX_LEVELS = 254
+"""So many values of a category the default model tells apart; its bins are bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The features as a model reads them.
+
+    Args:
+        values: A matrix, float64 of shape [rows, columns], or a pandas DataFrame.
+        columns: Which columns each feature has: one, or one for each element of a vector.
+        categorical: Of a matrix: which columns hold codes of categories, bool of shape [columns].
+    """
+
+    values: Any
+    columns: Mapping[str, tuple[int, ...]]
+    categorical: np.ndarray
+
+    def kept(self, dropped: Collection[str]) -> np.ndarray:
+        """Return the places of the columns that stay when features are left out."""
+        gone = {place for name in dropped for place in self.columns[name]}
+        width = len(self.categorical)
+        return np.array([place for place in range(width) if place not in gone], dtype=np.int64)
+
+    def names(self, places: Iterable[int]) -> tuple[str, ...]:
+        """Return the names of columns of a DataFrame; a matrix has none."""
+        if isinstance(self.values, np.ndarray):
+            return ()
+        return tuple(str(self.values.columns[place]) for place in places)
+
+    def take(self, rows: np.ndarray, kept: np.ndarray | None = None) -> Any:
+        """Return some rows, and some columns (all by default), as a model takes them."""
+        if isinstance(self.values, np.ndarray):
+            if kept is None or len(kept) == self.values.shape[1]:
+                return self.values[rows]
+            return self.values[np.ix_(rows, kept)]
+        found = self.values.iloc[rows]
+        return found if kept is None else found.iloc[:, kept]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is trained.
+
+    Args:
+        name: What to call it.
+        make: Makes an estimator that is not fitted.
+        fitted: The estimator that was given, if it is fitted.
+        matrix: Whether it reads a matrix in which categories are codes; others read a DataFrame.
+    """
+
+    name: str
+    make: Callable[[], Any] = field(repr=False)
+    fitted: Any = field(default=None, repr=False)
+    matrix: bool = False
+
+    def fit(
+        self,
+        inputs: Inputs,
+        rows: np.ndarray,
+        truth: np.ndarray,
+        weights: np.ndarray | None,
+        task: Task,
+        seed: int,
+        dropped: Collection[str] = (),
+    ) -> Any:
+        """Return an estimator that was trained without some features.
+
+        Args:
+            inputs: The features.
+            rows: The training rows, int64 of shape [n].
+            truth: Their labels: numbers, or codes of classes.
+            weights: Their weights; `None` where all are 1.
+            task: What is predicted.
+            seed: For every `random_state` that the estimator has.
+            dropped: Features to leave out; without any feature the model is a constant.
+
+        Raises:
+            UsageError: The estimator cannot be trained so.
+        """
+        kept = inputs.kept(dropped)
+        known = truth if task is Task.REGRESSION else truth.astype(np.int64)
+        if not len(kept):
+            return constant(task).fit(np.zeros((len(rows), 1)), known, weights)
+        estimator = self._seeded(seed)
+        if self.matrix:
+            estimator.set_params(categorical_features=inputs.categorical[kept])
+        elif len(kept) < len(inputs.categorical):
+            gone = set(range(len(inputs.categorical))).difference(kept.tolist())
+            estimator = without_columns(estimator, set(inputs.names(gone)))
+        heavy = {} if weights is None else weighted(estimator, weights)
+        try:
+            return estimator.fit(inputs.take(rows, kept), known, **heavy)
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"the model cannot be trained: {str(error).splitlines()[0]}", where=self.name,
+                hint="it gets a DataFrame with missing values and categories, as the table has "
+                "them: put what prepares them in front, in a Pipeline",
+            ) from error  # fmt: skip
+
+    def _seeded(self, seed: int) -> Any:
+        estimator = self.make()
+        names = [
+            name for name in estimator.get_params(deep=True)
+            if name == "random_state" or name.endswith("__random_state")
+        ]  # fmt: skip
+        return estimator.set_params(**dict.fromkeys(names, seed)) if names else estimator
+
+
+def constant(task: Task) -> Any:
+    """Return a model that predicts the mean of numbers, or how frequent classes are."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    return DummyRegressor() if task is Task.REGRESSION else DummyClassifier(strategy="prior")
+
+
+def read_learner(model: Any, task: Task) -> Learner:
+    """Return what is trained.
+
+    Args:
+        model: `None` for the default; an estimator of scikit-learn's kind, fitted or not; something
+            that makes one; or the name of either, `module:name`, imported with the current folder
+            on the path.
+        task: What is predicted.
+
+    Raises:
+        UsageError: It cannot be imported, or is none of these.
+        MissingExtra: scikit-learn is not installed.
+
+    Example:
+        >>> read_learner("sklearn.linear_model:LogisticRegression", Task.BINARY).name
+        'sklearn.linear_model:LogisticRegression'
+    """
+    require("sklearn", "analysis", "models")
+    from sklearn.base import clone
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    if model is None:
+        from sklearn import ensemble
+
+        made: Any = (
+            ensemble.HistGradientBoostingRegressor
+            if task is Task.REGRESSION
+            else ensemble.HistGradientBoostingClassifier
+        )
+        return Learner(made.__name__, lambda: made(early_stopping=False), matrix=True)
+    named = model if isinstance(model, str) else ""
+    if named:
+        model = _imported(named)
+    if isinstance(model, type) or not hasattr(model, "fit"):
+        if not callable(model):
+            raise UsageError(
+                f"a model has fit and predict, or makes one that has; got {type(model).__name__}",
+                where=named or "model",
+            )
+        first = model()
+        _refuse_unfit(first, named or getattr(model, "__name__", "model"), task)
+        return Learner(named or type(first).__name__, model)
+    _refuse_unfit(model, named or "model", task)
+    fitted = None
+    with contextlib.suppress(NotFittedError):
+        check_is_fitted(model)
+        fitted = model
+    return Learner(named or type(model).__name__, lambda: clone(model), fitted)
+
+
+def _imported(named: str) -> Any:
+    module, sign, attribute = named.partition(":")
+    if not (sign and module and attribute):
+        raise UsageError(
+            "a model is named module:name", where=named,
+            hint="such as sklearn.linear_model:LogisticRegression or mymodels:make",
+        )  # fmt: skip
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"cannot be imported: {error}", where=named) from None
+    finally:
+        if added:
+            sys.path.remove(here)
+    return found
+
+
+def _refuse_unfit(estimator: Any, name: str, task: Task) -> None:
+    for method in ("fit", "predict", "get_params", "set_params"):
+        if not hasattr(estimator, method):
+            raise UsageError(
+                f"{type(estimator).__name__} has no {method}: no estimator of scikit-learn's kind",
+                where=name,
+            )
+    from sklearn.base import is_classifier, is_regressor
+
+    wrong = is_classifier if task is Task.REGRESSION else is_regressor
+    if wrong(estimator):
+        raise UsageError(
+            f"the task is {task}, and {type(estimator).__name__} is for another", where=name,
+            hint="--task says what the label is, where that is not what was inferred",
+        )  # fmt: skip
+
+
+def weighted(estimator: Any, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the argument of `fit` that passes weights on, of a pipeline to its last step.
+
+    Raises:
+        UsageError: The estimator takes none.
+    """
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import has_fit_parameter
+
+    if isinstance(estimator, Pipeline):
+        step, last = estimator.steps[-1]
+        return {f"{step}__{key}": held for key, held in weighted(last, weights).items()}
+    accepts = inspect.signature(estimator.fit).parameters
+    if "sample_weight" in accepts or has_fit_parameter(estimator, "sample_weight"):
+        return {"sample_weight": weights}
+    raise UsageError(
+        f"{type(estimator).__name__} takes no weights", where="weights",
+        hint="another model; or leave the weights out",
+    )  # fmt: skip
+
+
+def without_columns(estimator: Any, gone: Collection[str]) -> Any:
+    """Return an estimator that does not ask for some columns any more.
+
+    A `ColumnTransformer`, wherever it stands in a pipeline or a model, names the columns that it
+    reads, as do some settings of gradient boosting.
+
+    Args:
+        estimator: Not fitted; it is changed.
+        gone: Names of columns that the table has no longer.
+
+    Raises:
+        UsageError: It tells columns by their places.
+    """
+    from sklearn.compose import ColumnTransformer
+
+    if isinstance(estimator, ColumnTransformer):
+        kept = []
+        for name, transformer, columns in estimator.transformers:
+            left = _left(columns, gone)
+            if left is None or len(left):
+                kept.append((name, transformer, columns if left is None else left))
+        estimator.set_params(transformers=kept)
+    changed: dict[str, Any] = {}
+    for name, value in estimator.get_params(deep=False).items():
+        if name == "categorical_features" and isinstance(value, (list, tuple)):
+            changed[name] = [each for each in value if each not in gone]
+        elif name == "monotonic_cst" and isinstance(value, Mapping):
+            changed[name] = {each: way for each, way in value.items() if each not in gone}
+        else:
+            _without_in(value, gone)
+    return estimator.set_params(**changed) if changed else estimator
+
+
+def _without_in(value: Any, gone: Collection[str]) -> None:
+    """Look for estimators in a parameter: one of its own, or a list of named ones."""
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        without_columns(value, gone)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            _without_in(each, gone)
+
+
+def _left(columns: Any, gone: Collection[str]) -> list[str] | None:
+    """Return the columns of a `ColumnTransformer` that are left; `None` where it selects itself."""
+    if callable(columns):
+        return None
+    if isinstance(columns, str):
+        return [] if columns in gone else None
+    if isinstance(columns, (Sequence, np.ndarray)) or hasattr(columns, "array"):
+        names = list(columns)
+        if all(isinstance(name, str) for name in names):
+            return [name for name in names if name not in gone]
+    raise UsageError(
+        "a ColumnTransformer takes columns by their places, which change when one is left out",
+        where="model", hint="give it the columns' names",
+    )  # fmt: skip
+
+
+def read_inputs(table: pl.DataFrame, learner: Learner, categorical: Collection[str]) -> Inputs:
+    """Return the features as a model reads them.
+
+    A matrix holds numbers (times as microseconds) and, for categories, their places in the order
+    of how frequent they are; categories beyond the 254 most frequent share one. Missing values and
+    those that are not finite are NaN. A DataFrame holds what the table holds; strings are
+    categories, and vectors have a column for each element, `name_0`, `name_1` and so on.
+
+    Args:
+        table: The features.
+        learner: What reads them.
+        categorical: Features that hold categories although they are numbers; of a matrix.
+    """
+    wide: list[pl.Series] = []
+    places: dict[str, tuple[int, ...]] = {}
+    for series in table.get_columns():
+        elements = _elements(series)
+        places[series.name] = tuple(range(len(wide), len(wide) + len(elements)))
+        wide += elements
+    if learner.matrix:
+        return _matrix(wide, places, categorical)
+    taken = {series.name for series in wide}
+    if len(taken) < len(wide):
+        raise UsageError(
+            "an element of a vector has the name of another column", where="features",
+            hint="rename it; elements are called name_0, name_1 and so on",
+        )  # fmt: skip
+    frame = pl.DataFrame([_as_category(series) for series in wide]).to_pandas()
+    return Inputs(frame, places, np.zeros(len(wide), dtype=bool))
+
+
+def _elements(series: pl.Series) -> list[pl.Series]:
+    if not isinstance(series.dtype, pl.Array):
+        return [series]
+    return [
+        series.arr.get(place).alias(f"{series.name}_{place}")
+        for place in range(series.dtype.shape[0])
+    ]
+
+
+def _matrix(
+    wide: Sequence[pl.Series], places: Mapping[str, tuple[int, ...]], categorical: Collection[str]
+) -> Inputs:
+    named = {place for name in categorical for place in places.get(name, ())}
+    out = np.empty((len(wide[0]) if wide else 0, len(wide)), order="F")
+    coded = np.zeros(len(wide), dtype=bool)
+    for place, series in enumerate(wide):
+        words = series.dtype in (pl.String, pl.Categorical, pl.Enum)
+        coded[place] = words or place in named
+        if coded[place]:
+            out[:, place] = _codes(series)
+            continue
+        numbers = series.cast(pl.UInt8) if series.dtype == pl.Boolean else series.to_physical()
+        values = numbers.cast(pl.Float64).to_numpy()
+        out[:, place] = np.where(np.isfinite(values), values, np.nan)
+    return Inputs(out, places, coded)
+
+
+def _codes(series: pl.Series) -> np.ndarray:
+    """Return the place of each value in the order of frequency, ties by the value; NaN if null."""
+    words = series.dtype in (pl.Categorical, pl.Enum)
+    values = (series.cast(pl.String) if words else series).alias("value")
+    counted = values.drop_nulls().value_counts(name="count")
+    ranked = counted.sort(["count", "value"], descending=[True, False])
+    codes = ranked.select("value", code=pl.int_range(pl.len()).clip(upper_bound=MAX_LEVELS))
+    found = values.to_frame().join(codes, on="value", how="left", maintain_order="left")
+    return found["code"].cast(pl.Float64).to_numpy()
+
+
+def _as_category(series: pl.Series) -> pl.Series:
+    """Return words as a category whose values are in their own order, not in that of the rows."""
+    if series.dtype not in (pl.String, pl.Categorical):
+        return series
+    words = series.cast(pl.String)
+    return words.cast(pl.Enum(words.drop_nulls().unique().sort()))
