@@ -21,6 +21,7 @@ import polars as pl
 
 from featurekit.analysis.ablation.tasks import Task
 from featurekit.errors import UsageError, require
+from featurekit.training import spread
 
 __all__ = ["Inputs", "Learner", "read_inputs", "read_learner"]
 
@@ -316,38 +317,29 @@ def read_inputs(table: pl.DataFrame, learner: Learner, categorical: Collection[s
     A matrix holds numbers (times as microseconds) and, for categories, their places in the order
     of how frequent they are; categories beyond the 254 most frequent share one. Missing values and
     those that are not finite are NaN. A DataFrame holds what the table holds; strings are
-    categories, and vectors have a column for each element, `name_0`, `name_1` and so on.
+    categories, and vectors have a column for each element, `name_0`, `name_1` and so on. A model
+    that was fitted to an array gets one.
 
     Args:
         table: The features.
         learner: What reads them.
         categorical: Features that hold categories although they are numbers; of a matrix.
     """
-    wide: list[pl.Series] = []
-    places: dict[str, tuple[int, ...]] = {}
-    for series in table.get_columns():
-        elements = _elements(series)
-        places[series.name] = tuple(range(len(wide), len(wide) + len(elements)))
-        wide += elements
+    wide = spread(table).get_columns()
+    widths = [of.shape[0] if isinstance(of, pl.Array) else 1 for of in table.dtypes]
+    ends = np.cumsum(widths).tolist()
+    places = {
+        name: tuple(range(end - width, end))
+        for name, width, end in zip(table.columns, widths, ends, strict=True)
+    }
     if learner.matrix:
         return _matrix(wide, places, categorical)
-    taken = {series.name for series in wide}
-    if len(taken) < len(wide):
-        raise UsageError(
-            "an element of a vector has the name of another column", where="features",
-            hint="rename it; elements are called name_0, name_1 and so on",
-        )  # fmt: skip
     frame = pl.DataFrame([_as_category(series) for series in wide]).to_pandas()
-    return Inputs(frame, places, np.zeros(len(wide), dtype=bool))
-
-
-def _elements(series: pl.Series) -> list[pl.Series]:
-    if not isinstance(series.dtype, pl.Array):
-        return [series]
-    return [
-        series.arr.get(place).alias(f"{series.name}_{place}")
-        for place in range(series.dtype.shape[0])
-    ]
+    nameless = hasattr(learner.fitted, "n_features_in_") and not hasattr(
+        learner.fitted, "feature_names_in_"
+    )
+    values = frame.to_numpy() if nameless else frame
+    return Inputs(values, places, np.zeros(len(wide), dtype=bool))
 
 
 def _matrix(

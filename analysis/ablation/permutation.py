@@ -1,0 +1,335 @@
+"""Tier 1: what a trained model loses when features are shuffled; nothing is trained again.
+
+A feature is shuffled among rows that look alike in all other features, so that the model is not
+asked about rows that cannot be: a tree predicts the feature from the others, and values change
+places within its leaves. What is left of the effect is what the feature says beyond the others to
+the model that is there; a model that was trained without it might make up for more.
+
+Source: conditional subgroups; Molnar, König, Bischl and Casalicchio, "Model-agnostic feature
+importance and effects with dependent features", 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featurekit.analysis.ablation.estimators import Inputs, Learner, constant, read_inputs
+from featurekit.analysis.ablation.inference import (
+    MARGIN,
+    Contribution,
+    Estimates,
+    contributions,
+    margin_of,
+)
+from featurekit.analysis.ablation.paired import Cell, Cells, Term, mean_loss, paired_estimates
+from featurekit.analysis.ablation.problem import Problem
+from featurekit.analysis.ablation.scores import Metric, PartLosses
+from featurekit.analysis.ablation.tasks import Label, Task
+
+__all__ = ["Permutation", "permute"]
+
+TREE_ROWS = 20_000
+"""The tree that says which rows look alike is grown on so many rows."""
+LEAF_ROWS = 40
+"""A leaf of it has at least so many of them."""
+LEVELS = 8
+"""So many values of a category tell the tree apart."""
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """What a trained model loses when features are shuffled.
+
+    Args:
+        full_loss: The mean loss of held-out rows.
+        baseline_loss: That of a constant.
+        margin: What is negligible, in units of the loss.
+        rows: How many rows are held out.
+        clusters: Independent parts of them behind the standard errors.
+        folds: How many models there are, each for rows that it has not seen; 1 for a model that was
+            given.
+        repeats: How often everything was shuffled.
+        singles: For each feature, a family.
+        groups: For each group, by its family; each a family.
+    """
+
+    full_loss: float
+    baseline_loss: float
+    margin: float
+    rows: int
+    clusters: int
+    folds: int
+    repeats: int
+    singles: tuple[Contribution, ...]
+    groups: Mapping[str, tuple[Contribution, ...]]
+
+
+def permute(
+    problem: Problem,
+    learner: Learner,
+    metric: Metric,
+    *,
+    families: Mapping[str, Mapping[str, Sequence[str]]],
+    repeats: int = 3,
+    margin: float = MARGIN,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Permutation:
+    """Shuffle every feature and every group in held-out rows of a trained model.
+
+    Args:
+        problem: The rows. Of a learner that is fitted already, none of them may be among those that
+            it was trained on; others are trained once for every fold.
+        learner: What is trained.
+        metric: What predictions cost.
+        families: Members of groups by the group's name, by the name of their family.
+        repeats: How often to shuffle.
+        margin: What is negligible, as a share of the skill.
+        jobs: How many features to shuffle at a time.
+        progress: Told how many sets are done, and how many there are.
+
+    Returns:
+        Effects in units of the loss: what shuffled rows lose more than rows as they are.
+
+    Raises:
+        UsageError: The model cannot be trained.
+    """
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
+    sets = _sets(problem.features, families)
+    inputs = read_inputs(problem.table, learner, problem.categorical)
+    alike = _Alike.of(problem)
+    with threadpool_limits(1):
+        models = list(_models(problem, learner, metric, inputs))
+        shuffle = _Shuffle(problem, metric, inputs, models, alike, repeats)
+        made = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+            delayed(shuffle.cells)(sorted(one)) for one in sets
+        )
+        cells: dict[frozenset[str], Cells] = {}
+        for done, (one, found) in enumerate(zip(sets, made, strict=True), 1):
+            cells[one] = found
+            if progress is not None:
+                progress(done, len(sets))
+    full = {(model.fold, seed): model.full for model in models for seed in range(repeats)}
+    full_loss = mean_loss(full)
+    baseline = mean_loss({(model.fold, 0): model.constant for model in models})
+    limit = margin_of(full_loss, baseline, margin)
+    parts = int(problem.parts.max()) + 1
+
+    def judged(of: Mapping[str, Sequence[str]]) -> tuple[tuple[Contribution, ...], Estimates]:
+        terms = [[Term(1.0, cells[frozenset(members)])] for members in of.values()]
+        estimates = paired_estimates(full, terms, parts)
+        members = [tuple(each) for each in of.values()]
+        return contributions(list(of), members, estimates, limit), estimates
+
+    singles, estimates = judged({name: (name,) for name in problem.features})
+    return Permutation(
+        full_loss, baseline, limit, sum(len(model.rows) for model in models), estimates.clusters,
+        len(models), repeats, singles,
+        {family: judged(groups)[0] for family, groups in families.items() if groups},
+    )  # fmt: skip
+
+
+def _sets(
+    features: Sequence[str], families: Mapping[str, Mapping[str, Sequence[str]]]
+) -> list[frozenset[str]]:
+    """Return every set of features that is asked for, once."""
+    groups = (frozenset(some) for groups in families.values() for some in groups.values())
+    return list(dict.fromkeys([*(frozenset({name}) for name in features), *groups]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """A trained model and the rows that it has not seen."""
+
+    fold: int
+    estimator: Any
+    rows: np.ndarray
+    full: PartLosses
+    constant: PartLosses
+
+
+def _models(problem: Problem, learner: Learner, metric: Metric, inputs: Inputs) -> Iterator[_Model]:
+    label = problem.label
+    if learner.fitted is not None:
+        rows = np.flatnonzero(problem.folds >= 0)
+        folds = [(0, rows, rows)]
+    else:
+        folds = [
+            (fold, problem.training_rows(fold), problem.held_rows(fold))
+            for fold in problem.held_out
+        ]
+    for fold, train, rows in folds:
+        heavy = problem.weights_of(train)
+        truth = label.values[train]
+        estimator = (
+            learner.fit(inputs, train, truth, heavy, label.task, problem.seed)
+            if learner.fitted is None
+            else _translated(learner.fitted, label)
+        )
+        known = truth if label.task is Task.REGRESSION else truth.astype(np.int64)
+        nothing = np.zeros((len(train), 1))
+        dummy = constant(label.task).fit(nothing, known, heavy)
+        beside = (label, rows, problem.parts[rows], problem.weights_of(rows))
+        yield _Model(
+            fold, estimator, rows,
+            metric.losses(estimator, inputs.take(rows), *beside),
+            metric.losses(dummy, np.zeros((len(rows), 1)), *beside),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Alike:
+    """Which rows look alike in all but some features.
+
+    Args:
+        inputs: All features as a matrix, columns in the order of the features' names.
+        keys: A hash of each row, uint64 of shape [rows]: what is drawn depends on what rows hold
+            and not on their order.
+        grown: The rows that trees are grown on.
+        seed: Of the trees.
+    """
+
+    inputs: Inputs
+    keys: np.ndarray
+    grown: np.ndarray
+    seed: int
+
+    @classmethod
+    def of(cls, problem: Problem) -> _Alike:
+        names = sorted(problem.features)
+        table = problem.table.select(names)
+        inputs = read_inputs(table, Learner("", lambda: None, matrix=True), problem.categorical)
+        keys = table.hash_rows(problem.seed).to_numpy()
+        taken = np.flatnonzero(problem.folds >= 0)
+        grown = taken[np.argsort(keys[taken], kind="stable")[:TREE_ROWS]]
+        return cls(inputs, keys, grown, problem.seed)
+
+    def tree(self, features: Sequence[str]) -> tuple[Any, np.ndarray] | None:
+        """Return a tree that predicts features from the others, and the places of these.
+
+        `None` where nothing is left to predict from.
+        """
+        from sklearn.tree import DecisionTreeRegressor
+
+        others = self.inputs.kept(features)
+        if not len(others):
+            return None
+        own = [place for name in features for place in self.inputs.columns[name]]
+        targets = np.column_stack(
+            [each for place in own for each in self._targets(place)]
+        )  # fmt: skip
+        tree = DecisionTreeRegressor(
+            min_samples_leaf=min(LEAF_ROWS, max(1, len(self.grown) // 10)), random_state=self.seed
+        )
+        return tree.fit(self.inputs.take(self.grown, others), targets), others
+
+    def leaves(self, grown: tuple[Any, np.ndarray] | None, rows: np.ndarray) -> np.ndarray:
+        """Return the leaf of each of some rows, int64."""
+        if grown is None:
+            return np.zeros(len(rows), dtype=np.int64)
+        tree, others = grown
+        found: np.ndarray = tree.apply(self.inputs.take(rows, others))
+        return found
+
+    def partners(self, leaves: np.ndarray, rows: np.ndarray, repeat: int) -> np.ndarray:
+        """Return, for each row, the row of the same leaf whose values it gets.
+
+        The rows of a leaf stand in a circle, in the order of a hash; each gets the values of the
+        next one.
+        """
+        mixed = (self.keys[rows] + np.uint64(repeat + 1)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(31)
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        order = np.lexsort((mixed, leaves))
+        ends = np.flatnonzero(np.diff(leaves[order], append=-1))
+        following = np.arange(1, len(order) + 1)
+        following[ends] = np.concatenate([[0], ends[:-1] + 1])
+        out = np.empty(len(rows), dtype=np.int64)
+        out[order] = rows[order[following]]
+        return out
+
+    def _targets(self, place: int) -> Iterator[np.ndarray]:
+        """Yield what says the same as a column: standardised numbers, or indicators."""
+        values = self.inputs.values[self.grown, place]
+        missing = np.isnan(values)
+        if self.inputs.categorical[place]:
+            for level in range(LEVELS):
+                yield (values == level).astype(np.float64)
+        else:
+            known = values[~missing]
+            spread = known.std() if len(known) else 0.0
+            mean = known.mean() if len(known) else 0.0
+            yield np.where(missing, 0.0, values - mean) / (spread or 1.0)
+        if missing.any():
+            yield missing.astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shuffle:
+    """Shuffles sets of features; one object serves all of them."""
+
+    problem: Problem
+    metric: Metric
+    inputs: Inputs
+    models: Sequence[_Model]
+    alike: _Alike
+    repeats: int
+
+    def cells(self, features: Sequence[str]) -> Cells:
+        """Return what rows lose with shuffled values, by fold and repeat."""
+        grown = self.alike.tree(features)
+        places = [place for name in features for place in self.inputs.columns[name]]
+        problem = self.problem
+        out: dict[Cell, PartLosses] = {}
+        for model in self.models:
+            rows = model.rows
+            leaves = self.alike.leaves(grown, rows)
+            given = self.inputs.take(rows)
+            for repeat in range(self.repeats):
+                partners = self.alike.partners(leaves, rows, repeat)
+                out[model.fold, repeat] = self.metric.losses(
+                    model.estimator, self._changed(given, partners, places), problem.label, rows,
+                    problem.parts[rows], problem.weights_of(rows),
+                )  # fmt: skip
+        return out
+
+    def _changed(self, given: Any, partners: np.ndarray, places: Sequence[int]) -> Any:
+        """Return inputs of rows in which some columns are those of other rows."""
+        if isinstance(given, np.ndarray):
+            given[:, places] = self.inputs.values[partners[:, None], places]
+            return given
+        changed = given.copy()
+        for place in places:
+            other = self.inputs.values.iloc[partners, place]
+            changed.isetitem(place, other.array)
+        return changed
+
+
+def _translated(estimator: Any, label: Label) -> Any:
+    """Return a fitted model that speaks of classes as codes."""
+    if label.task is Task.REGRESSION:
+        return estimator
+    return _Translated(estimator, label)
+
+
+class _Translated:
+    """A fitted classifier, which knows classes by their names, asked for their codes."""
+
+    def __init__(self, estimator: Any, label: Label) -> None:
+        self._estimator = estimator
+        codes = {name: code for code, name in enumerate(label.classes)}
+        self._codes = codes
+        self.classes_ = np.array([codes[name] for name in estimator.classes_.tolist()])
+
+    def predict(self, inputs: Any) -> np.ndarray:
+        named = np.asarray(self._estimator.predict(inputs)).tolist()
+        return np.array([self._codes[name] for name in named])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._estimator, name)
