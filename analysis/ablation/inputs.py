@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 
 from featurekit.analysis.ablation.losses import Loss
 from featurekit.errors import DataError, UsageError, closest
 
-__all__ = ["Values", "column", "deal_folds", "ranks", "read_label"]
+__all__ = ["Values", "column", "read_label"]
 
 Values = np.ndarray | pl.Series
 """One value for each row."""
-
-BATCH = 65_536
 
 
 def column(frame: pl.LazyFrame, given: str | Values, what: str, rows: int) -> pl.Series:
@@ -69,57 +65,3 @@ def read_label(series: pl.Series, task: str | None) -> tuple[np.ndarray, Loss]:
     if task == "binary" or (task is None and truth):
         return values, Loss.LOG
     return values, Loss.SQUARED
-
-
-def ranks(series: pl.Series) -> np.ndarray:
-    """Return a code for every value, from 0 on in the order of the values."""
-    return series.rank("dense").cast(pl.Int64).to_numpy() - 1
-
-
-def deal_folds(
-    frame: pl.LazyFrame,
-    features: Sequence[str],
-    folds: int | str | Values,
-    clusters: pl.Series | None,
-    label: np.ndarray,
-    weights: pl.Series | None,
-    seed: int,
-) -> np.ndarray:
-    """Return the fold of every row.
-
-    A number of folds is dealt round: to the clusters, or else to the rows, in the order of a hash
-    of what they hold. So folds have equal sizes, and neither rows nor columns have an order.
-
-    Raises:
-        UsageError: Folds are not integers, or are fewer than two.
-    """
-    if not isinstance(folds, int):
-        series = column(frame, folds, "folds", len(label))
-        if not series.dtype.is_integer():
-            raise UsageError(f"folds are {series.dtype}; expected integers", where="folds")
-        return series.cast(pl.Int64).to_numpy()
-    if folds < 2:
-        raise UsageError(f"{folds} folds; expected at least 2", where="folds")
-    if clusters is not None:
-        codes = ranks(clusters)
-        first = np.unique(codes, return_index=True)[1]
-        dealt: np.ndarray = _dealt(clusters[first].hash(seed).to_numpy(), folds)[codes]
-        return dealt
-    beside = {"label": pl.Series(label)} | ({} if weights is None else {"weights": weights})
-    hashes = np.zeros(len(label), dtype=np.uint64)
-    for series in beside.values():
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + series.hash(seed).to_numpy()
-    start = 0
-    names = sorted(features)
-    for batch in frame.select(names).collect_batches(chunk_size=BATCH, maintain_order=True):
-        part = slice(start, start + batch.height)
-        hashes[part] += batch.hash_rows(seed).to_numpy()
-        start += batch.height
-    return _dealt(hashes, folds)
-
-
-def _dealt(hashes: np.ndarray, folds: int) -> np.ndarray:
-    """Deal folds round, in the order of the hashes."""
-    out = np.empty(len(hashes), dtype=np.int64)
-    out[np.argsort(hashes, kind="stable")] = np.arange(len(hashes)) % folds
-    return out

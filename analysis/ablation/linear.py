@@ -17,6 +17,7 @@ import polars as pl
 
 from featurekit.analysis.ablation.blocks import Rows
 from featurekit.analysis.ablation.candidates import find_candidates
+from featurekit.analysis.ablation.dealing import deal_folds, ranks
 from featurekit.analysis.ablation.design import MAX_LEVELS, fit_design
 from featurekit.analysis.ablation.inference import (
     MARGIN,
@@ -25,7 +26,7 @@ from featurekit.analysis.ablation.inference import (
     contributions,
     margin_of,
 )
-from featurekit.analysis.ablation.inputs import Values, column, deal_folds, ranks, read_label
+from featurekit.analysis.ablation.inputs import Values, column, read_label
 from featurekit.analysis.ablation.losses import Loss
 from featurekit.analysis.ablation.relations import Bound, Relation, ask, confirm, joint_set
 from featurekit.analysis.ablation.surrogate import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from featurekit.analysis.ablation.inputs import ranks
+from featurekit.analysis.ablation.dealing import deal
 from featurekit.analysis.ablation.tasks import Label
 from featurekit.errors import DataError
 
@@ -19,6 +19,8 @@ __all__ = ["MAX_PARTS", "Problem", "deal_parts"]
 MAX_PARTS = 1024
 """Rows are added up in at most so many parts: their sums stay independent, and what a trial leaves
 behind is small."""
+_ODD = np.uint64(0xD1342543DE82EF95)
+"""Times this, hashes have another order: parts are dealt across folds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +88,22 @@ class Problem:
 
 
 def deal_parts(
-    table: pl.DataFrame, label: np.ndarray, clusters: pl.Series | None, seed: int
+    clusters: np.ndarray | None, hashes: np.ndarray, most: int = MAX_PARTS
 ) -> np.ndarray:
     """Return the part that each row belongs to, codes from 0 on, int64 of shape [rows].
 
-    Clusters, and rows where there are none, are dealt round in the order of a hash of what they
-    hold, so that the order of the rows does not matter.
+    Args:
+        clusters: Codes of shape [rows], from 0 on; their rows stay together. `None` where rows are
+            independent.
+        hashes: Of what rows hold, uint64 of shape [rows].
+        most: How many parts there are at most.
+
+    Clusters, or rows where there are none, are dealt round in the order of their hashes (of a
+    cluster the smallest one of its rows), so that the order of rows does not matter.
     """
-    if clusters is not None:
-        codes = ranks(clusters)
-        first = np.unique(codes, return_index=True)[1]
-        dealt: np.ndarray = _dealt(clusters[first].hash(seed + 1).to_numpy())[codes]
-        return dealt
-    names: Sequence[str] = sorted(table.columns)
-    hashes = table.select(names).hash_rows(seed + 1).to_numpy()
-    return _dealt(hashes * np.uint64(0x9E3779B97F4A7C15) + pl.Series(label).hash(seed).to_numpy())
-
-
-def _dealt(hashes: np.ndarray) -> np.ndarray:
-    out = np.empty(len(hashes), dtype=np.int64)
-    out[np.argsort(hashes, kind="stable")] = np.arange(len(hashes)) % MAX_PARTS
-    return out
+    if clusters is None:
+        return deal(hashes * _ODD, most)
+    smallest = np.full(int(clusters.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(smallest, clusters, hashes)
+    dealt: np.ndarray = deal(smallest, most)[clusters]
+    return dealt

@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from featurekit.analysis.ablation.blocks import Rows
+from featurekit.analysis.ablation.dealing import deal_folds
 from featurekit.analysis.ablation.design import Design, fit_design
 from featurekit.analysis.ablation.gram import gram, merge
-from featurekit.analysis.ablation.inputs import deal_folds
 from featurekit.analysis.ablation.linear import MAX_CLUSTERS, LinearAblation, ablate_linear
 from featurekit.analysis.ablation.losses import Loss
 from featurekit.analysis.ablation.surrogate import (

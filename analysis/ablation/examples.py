@@ -1,0 +1,340 @@
+"""The examples of an ablation: which columns are features, and which rows are held out when.
+
+Some rows are kept apart from the start: nothing is decided on them, so that they can say what a
+smaller set of features is worth. Where the time is known these are the last ones, and folds follow
+each other in time; where an entity is known, its rows stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from featurekit.analysis.ablation.dealing import (
+    cut_by_time,
+    deal,
+    deal_clusters,
+    ranks,
+    row_hashes,
+)
+from featurekit.analysis.ablation.inputs import column
+from featurekit.analysis.ablation.problem import Problem, deal_parts
+from featurekit.analysis.ablation.tasks import Label, read_label
+from featurekit.analysis.leakage.times import as_time
+from featurekit.errors import DataError, UsageError, closest
+from featurekit.sources import polars_errors
+
+__all__ = ["Examples", "Roles", "read_examples"]
+
+APART = 0.2
+"""The share of rows that is kept apart where no split says which."""
+TIME_BLOCKS = 40
+"""Rows of a fold are cut into so many blocks of time, which count as independent."""
+TRAIN = ("train", "training", "fit")
+BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which columns of a table mean what; the others are features.
+
+    Args:
+        label: What is predicted.
+        split: The part of each row. Of parts in the order train, others by name, test, the last one
+            is kept apart.
+        entity: Whose row it is.
+        time: When the prediction is made; sorts.
+        weights: The weight of each row.
+        exclude: Columns that are nothing of this, and no features.
+    """
+
+    label: str
+    split: str | None = None
+    entity: str | None = None
+    time: str | None = None
+    weights: str | None = None
+    exclude: tuple[str, ...] = ()
+
+    def named(self) -> dict[str, str]:
+        """Return the columns that have a role, by its name."""
+        roles = {
+            "label": self.label, "split": self.split, "entity": self.entity, "time": self.time,
+            "weights": self.weights,
+        }  # fmt: skip
+        return {role: name for role, name in roles.items() if name is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Rows with a label, ready to be learnt from.
+
+    Args:
+        frame: The features of all rows, in an order that stays.
+        label: Of all rows.
+        folds: The fold that each row is held out in, int64 of shape [rows]; negative for rows that
+            are kept apart or belong to no fold.
+        apart: 1 for rows that are kept apart, 0 for those that a model of these may learn from, and
+            -1 for the rest; int64 of shape [rows].
+        ordered: Whether folds follow each other in time.
+        clusters: What makes rows depend on each other, codes of shape [rows]; `None` where rows are
+            independent.
+        by: What the clusters are: `entity`, `time` or nothing.
+        weights: Float64 of shape [rows]; `None` where all are 1.
+        parts: See `Problem`.
+        constant: Columns with one value (or none), which are no features.
+        skipped: Columns of types that no model reads, such as lists.
+        split: The values of the split, the one that is kept apart last; empty without a split.
+        categorical: Features that hold categories although they are numbers.
+        seed: Of what is dealt.
+    """
+
+    frame: pl.LazyFrame
+    label: Label
+    folds: np.ndarray
+    apart: np.ndarray
+    ordered: bool
+    clusters: np.ndarray | None
+    by: str
+    weights: np.ndarray | None
+    parts: np.ndarray
+    constant: tuple[str, ...]
+    skipped: tuple[str, ...]
+    split: tuple[str, ...]
+    categorical: frozenset[str]
+    seed: int
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return tuple(self.frame.collect_schema().names())
+
+    def problem(self, rows: int, created: Mapping[str, Any] = MappingProxyType({})) -> Problem:
+        """Return the rows in folds, for models that are trained on a table in memory.
+
+        Args:
+            rows: At most about so many: of more, whole parts are left out.
+            created: When features were made.
+        """
+        return self._taken(self.folds, self._some(self.folds >= 0, rows), self.ordered, created)
+
+    def check(self, rows: int) -> Problem:
+        """Return one fold, the rows that are kept apart, to be held out from the others.
+
+        Args:
+            rows: At most about so many of the others.
+        """
+        taken = self._some(self.apart == 0, rows) | (self.apart == 1)
+        return self._taken(self.apart, taken, True, {})
+
+    def _some(self, taken: np.ndarray, rows: int) -> np.ndarray:
+        """Return at most about so many of some rows; parts are dealt by a hash, any are as good."""
+        count = int(taken.sum())
+        if count <= rows:
+            return taken
+        kept: np.ndarray = self.parts < max(2, round((int(self.parts.max()) + 1) * rows / count))
+        return taken & kept
+
+    def _taken(
+        self, folds: np.ndarray, taken: np.ndarray, ordered: bool, created: Mapping[str, Any]
+    ) -> Problem:
+        places = np.flatnonzero(taken)
+        label = replace(self.label, values=self.label.values[places])
+        return Problem(
+            _rows(self.frame, taken), label, folds[places], self.parts[places], ordered,
+            None if self.weights is None else self.weights[places], self.categorical, {}, created,
+            self.seed,
+        )  # fmt: skip
+
+
+def read_examples(
+    frame: pl.LazyFrame,
+    roles: Roles,
+    *,
+    task: str | None = None,
+    folds: int = 5,
+    embargo: int = 0,
+    categorical: Sequence[str] = (),
+    seed: int = 0,
+) -> Examples:
+    """Read label and roles of a table, and say which rows are held out when.
+
+    Args:
+        frame: The table. Rows without a label are left out.
+        roles: Its columns that are no features.
+        task: What is predicted; see `read_label`.
+        folds: How many are held out.
+        embargo: With a time: rows within so many microseconds before a fold (or before the rows
+            that are kept apart) take no part, because their labels are not known yet.
+        categorical: Features that hold categories although they are numbers.
+        seed: Of what is dealt.
+
+    Raises:
+        UsageError: A column is not there, or there is no feature.
+        DataError: The table cannot be read, or the label does not fit the task.
+    """
+    schema = dict(frame.collect_schema())
+    for role, name in [*roles.named().items(), *(("exclude", name) for name in roles.exclude)]:
+        if name not in schema:
+            raise UsageError(
+                f"{role} {name!r} is not a column of the table", hint=closest(name, schema)
+            )
+    if folds < 2:
+        raise UsageError(f"{folds} folds; expected at least 2", where="folds")
+    label = pl.nth(list(schema).index(roles.label))
+    known = label.is_not_null()
+    known = known & label.is_finite() if schema[roles.label].is_float() else known
+    with polars_errors("the table"):
+        frame = frame.filter(known)
+        features, skipped, constant = _features(frame, schema, roles)
+        return _dealt(
+            frame, roles, features,
+            task=task, folds=folds, embargo=embargo, categorical=categorical, seed=seed,
+            constant=constant, skipped=skipped,
+        )  # fmt: skip
+
+
+def _features(
+    frame: pl.LazyFrame, schema: Mapping[str, Any], roles: Roles
+) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:
+    """Return the features, the columns of other types, and those with one value."""
+    taken = {*roles.named().values(), *roles.exclude}
+    found = [name for name in schema if name not in taken]
+    odd = {name for name in found if not _readable(schema[name])}
+    plain = [name for name in found if not isinstance(schema[name], pl.Array) and name not in odd]
+    places = {name: pl.nth(list(schema).index(name)) for name in plain}
+    one = [
+        ((x.min() == x.max()) & (x.null_count() == 0)) | (x.null_count() == pl.len())
+        for x in places.values()
+    ]  # fmt: skip
+    told = [each.alias(str(number)) for number, each in enumerate(one)]
+    answers = frame.select(told).collect(engine="streaming").row(0) if told else ()
+    constant = tuple(name for name, answer in zip(plain, answers, strict=True) if answer)
+    features = [name for name in found if name not in odd and name not in constant]
+    if not features:
+        raise UsageError("there is no feature to leave out", hint="columns that vary, beside roles")
+    return features, tuple(name for name in found if name in odd), constant
+
+
+def _readable(dtype: Any) -> bool:
+    if isinstance(dtype, pl.Array):
+        return len(dtype.shape) == 1 and dtype.inner.is_numeric()
+    return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Null))
+
+
+def _dealt(
+    frame: pl.LazyFrame,
+    roles: Roles,
+    features: Sequence[str],
+    *,
+    task: str | None,
+    folds: int,
+    embargo: int,
+    categorical: Sequence[str],
+    seed: int,
+    constant: tuple[str, ...],
+    skipped: tuple[str, ...],
+) -> Examples:
+    rows = int(frame.select(pl.len()).collect(engine="streaming").item())
+    label = read_label(column(frame, roles.label, "label", rows), task)
+    weights = _weights(frame, roles.weights, rows)
+    entity = None if roles.entity is None else column(frame, roles.entity, "entity", rows)
+    time = None if roles.time is None else _time(frame, roles.time, rows)
+    split = None if roles.split is None else column(frame, roles.split, "split", rows)
+    frame = frame.select(features)
+    hashes = row_hashes(frame, features, {"label": pl.Series(label.values)}, seed)
+    apart, named = _apart(split, time, entity, hashes, embargo, seed)
+    inside = apart == 0
+    if inside.sum() < folds + 1 or not (apart == 1).any():
+        raise DataError("there are too few rows to hold some of them out")
+    dealt = np.full(rows, -1)
+    clusters = None if entity is None else ranks(entity)
+    if time is not None:
+        dealt[inside] = cut_by_time(time[inside], folds + 1, embargo)
+        if clusters is None:
+            clusters = cut_by_time(time, (folds + 1) * TIME_BLOCKS)
+    elif entity is not None:
+        dealt[inside] = deal_clusters(entity.filter(pl.Series(inside)), folds, seed)
+    else:
+        dealt[inside] = deal(hashes[inside], folds)
+    return Examples(
+        frame, label, dealt, apart, time is not None, clusters,
+        "entity" if entity is not None else "time" if time is not None else "",
+        weights, deal_parts(clusters, hashes), constant, skipped, named,
+        frozenset(categorical).intersection(features), seed,
+    )  # fmt: skip
+
+
+def _apart(
+    split: pl.Series | None,
+    time: np.ndarray | None,
+    entity: pl.Series | None,
+    hashes: np.ndarray,
+    embargo: int,
+    seed: int,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return which rows are kept apart (1), and which are not (0), and the parts of the split."""
+    parts = _parts_of(split)
+    share = round(1 / APART)
+    if len(parts) > 1:
+        assert split is not None
+        apart = (split.cast(pl.String) == parts[-1]).to_numpy().astype(np.int64)
+    elif time is not None:
+        apart = (cut_by_time(time, share) == share - 1).astype(np.int64)
+    else:
+        dealt = deal(hashes, share)
+        if entity is not None:
+            dealt = deal_clusters(entity, share, seed + 1)
+        apart = (dealt == 0).astype(np.int64)
+    if time is not None and embargo and apart.any():
+        begin = time[apart == 1].min()
+        apart[(apart == 0) & (time >= begin - embargo) & (time < begin)] = -1
+    return apart, parts if len(parts) > 1 else ()
+
+
+def _parts_of(split: pl.Series | None) -> tuple[str, ...]:
+    """Return the values of a split: train first, test last, the others by name between."""
+    if split is None:
+        return ()
+    names = split.cast(pl.String).unique().to_list()
+    return tuple(
+        sorted(names, key=lambda name: (name.lower() not in TRAIN, name.lower() == "test", name))
+    )
+
+
+def _time(frame: pl.LazyFrame, name: str, rows: int) -> np.ndarray:
+    """Return times as microseconds (or as the numbers that they are), int64 or float64."""
+    read = frame.select(as_time(frame, name, frame.collect_schema()[name]).alias(name))
+    series = column(read, name, "time", rows)
+    if series.dtype == pl.Date or isinstance(series.dtype, pl.Datetime):
+        series = series.cast(pl.Datetime("us", getattr(series.dtype, "time_zone", None)))
+    return series.to_physical().to_numpy()
+
+
+def _weights(frame: pl.LazyFrame, name: str | None, rows: int) -> np.ndarray | None:
+    """Return the weights of rows.
+
+    Raises:
+        UsageError: One is negative or not finite.
+    """
+    if name is None:
+        return None
+    values = column(frame, name, "weights", rows).cast(pl.Float64).to_numpy()
+    if not (np.isfinite(values).all() and (values >= 0.0).all() and values.any()):
+        raise UsageError("weights must be finite and not negative", where=name)
+    return values
+
+
+def _rows(frame: pl.LazyFrame, taken: np.ndarray) -> pl.DataFrame:
+    """Return some rows of a table, which is read in batches."""
+    found = []
+    start = 0
+    for batch in frame.collect_batches(chunk_size=BATCH, maintain_order=True):
+        mask = taken[start : start + batch.height]
+        start += batch.height
+        found.append(batch if mask.all() else batch.filter(pl.Series(mask)))
+    return pl.concat(found)
