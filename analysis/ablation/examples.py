@@ -137,7 +137,8 @@ class Examples:
         if count <= rows:
             return taken
         kept: np.ndarray = self.parts < max(2, round((int(self.parts.max()) + 1) * rows / count))
-        return taken & kept
+        some: np.ndarray = taken & kept
+        return some
 
     def _taken(
         self, folds: np.ndarray, taken: np.ndarray, ordered: bool, created: Mapping[str, Any]

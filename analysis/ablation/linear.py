@@ -8,7 +8,7 @@ sure the effects are (`losses.py`, `inference.py`). Nothing is trained again.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +31,7 @@ from featurekit.analysis.ablation.losses import Loss
 from featurekit.analysis.ablation.relations import Bound, Relation, ask, confirm, joint_set
 from featurekit.analysis.ablation.surrogate import (
     Surrogate,
+    closed_effects,
     fit_surrogate,
     measured,
     pair_effects,
@@ -85,6 +86,7 @@ class LinearAblation:
         relations: Redundant, legacy and bundled features.
         joint: What all features that are flagged there are worth together, and which of them can
             go. `None` where none is flagged.
+        surrogate: The models, for further questions.
     """
 
     features: tuple[str, ...]
@@ -103,6 +105,28 @@ class LinearAblation:
     pairs: np.ndarray | None
     relations: tuple[Relation, ...]
     joint: Joint | None
+    surrogate: Surrogate = field(repr=False)
+
+    def effect_of(self, features: Collection[str]) -> float:
+        """Return the effect of leaving out some features together, in closed form.
+
+        For the log loss it is a second-order expansion.
+        """
+        return float(closed_effects(self.surrogate, [self._places(features)])[0])
+
+    def bound_of(self, features: Collection[str], family: int = 1) -> Bound:
+        """Return that effect with its interval, from a pass over the rows.
+
+        Args:
+            features: Their names.
+            family: How many intervals hold together.
+        """
+        found = measured(self.surrogate, [self._places(features)]).estimates
+        low, high = bounds(found, family=family)
+        return Bound(float(found.effect[0]), float(low[0]), float(high[0]))
+
+    def _places(self, features: Collection[str]) -> list[int]:
+        return [place for place, name in enumerate(self.features) if name in features]
 
     @property
     def skill(self) -> float:
@@ -263,6 +287,7 @@ def ablate_linear(
         pairs=effects,
         relations=related,
         joint=_joint(surrogate, related, names, limit),
+        surrogate=surrogate,
     )
 
 

@@ -1,0 +1,178 @@
+"""A smaller set of features: what can go together, and what is lost without it.
+
+Features are put in order, the least worth first. The closed form of the linear models sorts out
+those that cannot go together, as one of two that say the same has to stay. Of the sets that begin
+the order of the rest, the largest is taken whose joint effect is surely below the margin. What that
+set loses is then measured once on rows on which nothing was decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from featurekit.analysis.ablation.inference import Contribution, Verdict
+from featurekit.analysis.ablation.relations import Bound, Relation
+from featurekit.analysis.ablation.units import Kind
+
+__all__ = ["Check", "Proposal", "candidates", "compatible", "largest_removal"]
+
+STEPS = 6
+"""So many sets at most are tried."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is lost without some features, on rows that were kept apart.
+
+    Args:
+        model: What was trained.
+        loss: What the numbers are.
+        full: The mean loss with all features.
+        smaller: The mean loss without those that go.
+        baseline: The mean loss of a constant.
+        difference: Of both, with its interval.
+        margin: What is negligible there, in units of the loss.
+        rows: How many rows it was measured on.
+    """
+
+    model: str
+    loss: str
+    full: float
+    smaller: float
+    baseline: float
+    difference: Bound
+    margin: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A smaller set of features.
+
+    Args:
+        keep: What stays, in the order of the table.
+        remove: What goes, in that order.
+        reasons: Why, by feature.
+        tier: Which models said so.
+        effect: Of leaving out all of them, on the rows of the folds.
+        check: The same on rows that were kept apart.
+    """
+
+    keep: tuple[str, ...]
+    remove: tuple[str, ...]
+    reasons: Mapping[str, str]
+    tier: str
+    effect: Bound
+    check: Check
+
+
+def candidates(
+    strongest: Mapping[str, Contribution], relations: Iterable[Relation]
+) -> dict[str, str]:
+    """Return the features that may go, with the reason, the least worth first.
+
+    Args:
+        strongest: What each feature is worth, by the strongest models that measured it.
+        relations: What was found of features together.
+    """
+    reasons: dict[str, str] = {}
+    copies: list[Relation] = []
+    for relation in relations:
+        if relation.kind is Kind.DUPLICATE:
+            copies.append(relation)
+            continue
+        reason = _REASONS.get(relation.kind)
+        for name in relation.features if reason is not None else ():
+            assert reason is not None
+            others = ", ".join(relation.others) if relation.others else relation.group
+            reasons.setdefault(name, reason.format(others=others, group=relation.group))
+    for relation in copies:
+        if not any(name in reasons for name in relation.features):
+            kept, *others = relation.features
+            reasons |= dict.fromkeys(others, f"the same as {kept}")
+    for name, worth in strongest.items():
+        if worth.verdict is Verdict.NEGLIGIBLE:
+            reasons.setdefault(name, "negligible beside the others")
+    ranked = sorted(
+        (name for name in reasons if name in strongest),
+        key=lambda name: (strongest[name].effect, name),
+    )
+    return {name: reasons[name] for name in ranked}
+
+
+_REASONS = {
+    Kind.LEGACY: "superseded by {others}",
+    Kind.REDUNDANT: "redundant beside {others}",
+    Kind.FREE_RIDERS: "idle part of {group}",
+}
+
+
+def compatible(
+    ranked: Sequence[str], effect_of: Callable[[Sequence[str]], float], margin: float
+) -> tuple[str, ...]:
+    """Return features that can go together as far as point estimates say, the first ones first.
+
+    Args:
+        ranked: Features, the least worth first.
+        effect_of: The effect of leaving out a set.
+        margin: What that must stay below.
+
+    Example:
+        >>> def twins(some):  # a and b say the same; c says nothing
+        ...     return 1.0 if {"a", "b"} <= set(some) else 0.0
+        >>> compatible(["a", "b", "c"], twins, margin=0.1)
+        ('a', 'c')
+    """
+    taken: list[str] = []
+
+    def take(some: Sequence[str]) -> None:
+        """Take all of them, or those of each half that fit."""
+        if some and effect_of([*taken, *some]) < margin:
+            taken.extend(some)
+        elif len(some) > 1:
+            half = len(some) // 2
+            take(some[:half])
+            take(some[half:])
+
+    take(ranked)
+    return tuple(taken)
+
+
+def largest_removal(
+    ranked: Sequence[str],
+    bound_of: Callable[[Sequence[str]], Bound],
+    margin: float,
+    *,
+    steps: int = STEPS,
+) -> tuple[tuple[str, ...], Bound | None]:
+    """Return the largest beginning of an order that can go, found by bisection.
+
+    Args:
+        ranked: Features, the least worth first.
+        bound_of: Measures the effect of leaving out a set.
+        margin: What the upper end of its interval must stay below.
+        steps: How many sets are measured at most.
+
+    Returns:
+        The features, and their joint effect; none and `None` where no set that was tried can go.
+
+    Example:
+        >>> cost = {"a": 0.0, "b": 0.01, "c": 0.5}
+        >>> def bound_of(some):
+        ...     return Bound(sum(cost[x] for x in some), 0.0, sum(cost[x] for x in some))
+        >>> largest_removal(["a", "b", "c"], bound_of, margin=0.1)[0]
+        ('a', 'b')
+    """
+    enough, too_many, best = 0, len(ranked) + 1, None
+    count = len(ranked)
+    for _ in range(steps):
+        if not enough < count < too_many:
+            break
+        found = bound_of(ranked[:count])
+        if found.high < margin:
+            enough, best = count, found
+        else:
+            too_many = count
+        count = (enough + too_many) // 2
+    return tuple(ranked[:enough]), best
