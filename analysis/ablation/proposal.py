@@ -89,8 +89,7 @@ def candidates(
             reasons.setdefault(name, reason.format(others=others, group=relation.group))
     for relation in copies:
         if not any(name in reasons for name in relation.features):
-            kept, *others = relation.features
-            reasons |= dict.fromkeys(others, f"the same as {kept}")
+            reasons |= dict.fromkeys(relation.features[1:], f"the same as {relation.features[0]}")
     for name, worth in strongest.items():
         if worth.verdict is Verdict.NEGLIGIBLE:
             reasons.setdefault(name, "negligible beside the others")
