@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurekit import artifact
+from featurekit.costs import COSTS, CostRecorder
 from featurekit.engines import local
 from featurekit.engines.beam import running
 from featurekit.engines.beam.publishing import new_folder as new_remote
@@ -243,7 +244,7 @@ def run(
             folder, work = stack.enter_context(new_remote(runner, str(out), overwrite))
         else:
             folder = stack.enter_context(artifact.new_folder(target, overwrite))
-        table = tables[main]
+        table, costs = tables[main], CostRecorder(resolved, tables)
         if in_bucket and warehouse is not None:
             tell.stage("exporting the examples from BigQuery")
             address = f"{work}/rows/rows-*.parquet"
@@ -258,7 +259,9 @@ def run(
                 tell.stage("aggregations in BigQuery")
                 past = remote.compute(made, warehouse, table, tables, load=load)
             else:
-                past = history.compute(aggregates, spec, table, tables, space.folder(), tell.stage)
+                past = history.compute(
+                    aggregates, spec, table, tables, space.folder(), tell.stage, watch=costs.watch
+                )
             table = history.with_columns(table, aggregates, past)
             tell.lap("aggregate")
         sample = result = None
@@ -280,8 +283,10 @@ def run(
         else:
             fitted, census = local.fit(made, table, tell.stage)
             tell.lap("fit")
+            costs.time_rows(fitted, table, census.rows)
+            tell.lap("time")
         artifact.write_statistics(folder, fitted)
-        manifest = _manifest(made, tables, census, fitted)
+        manifest = {**_manifest(made, tables, census, fitted), COSTS: costs.to_dict()}
         if result is not None:
             manifest["rows"]["bad"] = result.bad
             manifest["beam"] = result.beam

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import polars as pl
 
 from featurekit.engines.rows import check_rows, computed_rows
+from featurekit.engines.timing import Stopwatch
 from featurekit.errors import DataError
 from featurekit.graph import AggregateNode, History, Node
 from featurekit.sources import Table, polars_errors
@@ -71,6 +72,7 @@ def compute(
     folder: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
     declared: Source | None = None,
+    watch: Stopwatch | None = None,
 ) -> pl.LazyFrame:
     """Return a column for each aggregate, named as features write it, a row for each example.
 
@@ -83,21 +85,27 @@ def compute(
         progress: Told what is being done.
         declared: How the examples' columns are to be read; by default as those of the spec's
             examples.
+        watch: Counts how long each aggregate takes.
 
     Raises:
         DataError: A source cannot be read or breaks a check, or a lookup finds several rows.
     """
     declared = declared or spec.sources[spec.examples.source]
-    table.refuse_ragged()
-    check_rows(table, declared, [asked for node in nodes for asked in node.asked])
-    by_source: dict[str, list[Node]] = {}
+    watch = watch or Stopwatch()
+    with watch.of(nodes):
+        table.refuse_ragged()
+        check_rows(table, declared, [asked for node in nodes for asked in node.asked])
+    by_source: dict[str, list[AggregateNode]] = {}
     for node in nodes:
-        history = node.aggregate.history
-        by_source.setdefault(history.source, []).extend((*history.keys, *node.aggregate.read))
-    for name, read in by_source.items():
-        if name != table.name:
-            sources[name].refuse_ragged()
-        check_rows(sources[name], spec.sources[name], read)
+        by_source.setdefault(node.aggregate.history.source, []).append(node)
+    for name, over in by_source.items():
+        read = [
+            part for node in over for part in (*node.aggregate.history.keys, *node.aggregate.read)
+        ]
+        with watch.of(over):
+            if name != table.name:
+                sources[name].refuse_ragged()
+            check_rows(sources[name], spec.sources[name], read)
     rows = table.height
     frames: list[pl.LazyFrame] = []
     spilling = folder is not None and rows * len(nodes) > _RESULTS
@@ -105,7 +113,7 @@ def compute(
 
     def made_group(nodes: Sequence[AggregateNode]) -> _Group:
         name = nodes[0].aggregate.history.source
-        return _Group(nodes, table, declared, sources[name], spec.sources[name], rows)
+        return _Group(nodes, table, declared, sources[name], spec.sources[name], rows, watch)
 
     workers = pl.thread_pool_size()
     with ThreadPoolExecutor(workers) as pool:
@@ -234,9 +242,9 @@ class _Group:
 
     def __init__(
         self, nodes: Sequence[AggregateNode], table: Table, declared: Source, past: Table,
-        source: Source, rows: int,
+        source: Source, rows: int, watch: Stopwatch,
     ) -> None:  # fmt: skip
-        self.nodes, self.table, self.past, self.rows = nodes, table, past, rows
+        self.nodes, self.table, self.past, self.rows, self.watch = nodes, table, past, rows, watch
         self.declared, self.source = declared, source
         self.filled = [_Result(node, rows) for node in nodes]
         first = nodes[0]
@@ -271,17 +279,22 @@ class _Group:
 
         def task(number: int) -> None:
             mine = self._hashed() % parts == number if parts > 1 else pl.lit(True)
-            with polars_errors(f"source {self.past.name!r}"):
-                some = events.filter(mine).collect(engine="streaming")
-            with polars_errors(f"source {self.table.name!r}"):
-                asked = examples.filter(mine).collect(engine="streaming")
-            _Part(self, some, asked).compute(self.filled)
+            with self.watch.of(self.nodes):
+                with polars_errors(f"source {self.past.name!r}"):
+                    some = events.filter(mine).collect(engine="streaming")
+                with polars_errors(f"source {self.table.name!r}"):
+                    asked = examples.filter(mine).collect(engine="streaming")
+                _Part(self, some, asked).compute(self.filled)
 
         return [partial(task, number) for number in range(parts)]
 
     def results(self) -> pl.DataFrame:
         """Return the aggregates' values, a row for each example, once all parts are done."""
-        return pl.DataFrame([result.series() for result in self.filled])
+        columns = []
+        for result in self.filled:
+            with self.watch.of([result.node]):
+                columns.append(result.series())
+        return pl.DataFrame(columns)
 
     def _hashed(self) -> pl.Expr:
         """Return a hash of the key; of a single column it is made faster."""
@@ -325,9 +338,10 @@ class _Part:
         for result in results:
             by_history.setdefault(result.node.aggregate.history, []).append(result)
         for history, some in by_history.items():
-            events = _Sorted(self, history)
-            if len(events.order):
-                events.compute(some)
+            with self.group.watch.of(result.node for result in some):
+                events = _Sorted(self, history, [result.node for result in some])
+                if len(events.order):
+                    events.compute(some)
 
     def column(self, node: Node) -> pl.Series:
         """Return the values of a node of the past rows."""
@@ -337,8 +351,8 @@ class _Part:
 class _Sorted:
     """The events of a part that ever took effect, by key and effect, then by event time."""
 
-    def __init__(self, part: _Part, history: History) -> None:
-        self.part, self.history = part, history
+    def __init__(self, part: _Part, history: History, nodes: Sequence[AggregateNode]) -> None:
+        self.part, self.history, self.nodes = part, history, nodes
         effect, there = _latest([part.column(node) for node in history.effect], len(part.codes))
         event = effect
         if history.event_time is not None and (history.event_time,) != history.effect:
@@ -415,7 +429,9 @@ class _Sorted:
 
     def _place(self, before: int) -> Places:
         if before not in self._places:
-            self._places[before] = self.places(before)
+            sharing = (node for node in self.nodes if before in _bounds(node))
+            with self.part.group.watch.of(sharing):
+                self._places[before] = self.places(before)
         return self._places[before]
 
     def compute(self, results: Sequence[_Result]) -> None:
@@ -426,7 +442,8 @@ class _Sorted:
             skips = aggregate.operation.skips_null
             alike.setdefault((aggregate.values, aggregate.where, skips), []).append(result)
         for (values, where, skips), some in alike.items():
-            _Column(self, values[0] if values else None, where, skips).compute(some)
+            with self.part.group.watch.of(result.node for result in some):
+                _Column(self, values[0] if values else None, where, skips).compute(some)
 
 
 class _Column:
@@ -503,13 +520,19 @@ class _Column:
             for result in some:
                 wanted.setdefault(result.node.aggregate.operation, []).append((place, result))
         for operation, outputs in wanted.items():
-            found = operation.windows(values)
-            if self.there is not None:
-                found = np.ma.array(self.data[found], mask=~self.there[found])
-            for place, result in outputs:
-                mine = slice(bounds[place], bounds[place + 1])
-                rows = part.rows[held[mine] - place * asking]
-                result.put(rows, found[mine], self.words)
+            with part.group.watch.of(result.node for _, result in outputs):
+                found = operation.windows(values)
+                if self.there is not None:
+                    found = np.ma.array(self.data[found], mask=~self.there[found])
+                for place, result in outputs:
+                    mine = slice(bounds[place], bounds[place + 1])
+                    rows = part.rows[held[mine] - place * asking]
+                    result.put(rows, found[mine], self.words)
+
+
+def _bounds(node: AggregateNode) -> tuple[int | None, int]:
+    window = node.aggregate.window
+    return window.start, window.end
 
 
 def _codes(rows: pl.DataFrame, known: pl.DataFrame, keys: Sequence[str]) -> pl.Series:

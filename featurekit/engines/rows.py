@@ -33,8 +33,8 @@ from featurekit.types import Type, parse_duration
 
 __all__ = [
     "BLOCK", "EMBARGO", "LABEL", "SPLIT", "TRAIN", "Fitted", "check_rows", "computed_rows", "lower",
-    "read_columns", "refuse_bad", "refuse_missing", "refuse_offending", "small_pieces",
-    "typed_rows", "with_split",
+    "node_expression", "read_columns", "refuse_bad", "refuse_missing", "refuse_offending",
+    "small_pieces", "typed_rows", "with_split",
 ]  # fmt: skip
 
 Fitted = Mapping[StatisticRequest, Any]
@@ -83,7 +83,7 @@ def lower(
     depth: dict[Node, int] = {}
     layers: dict[int, list[pl.Expr]] = {}
     for position, node in enumerate(order):
-        expr = _expression(node, made, fitted, training)
+        expr = node_expression(node, made, fitted, training)
         read = read_by(node, training is not None)
         below = max((depth[entry] for entry in read), default=0)
         if uses[node] > 1 and isinstance(node, OperationNode):
@@ -96,9 +96,10 @@ def lower(
     return frame.with_columns(made[node].alias(name) for name, node in outputs.items())
 
 
-def _expression(
+def node_expression(
     node: Node, made: Mapping[Node, pl.Expr], fitted: Fitted, training: pl.Expr | None
 ) -> pl.Expr:
+    """Return the expression of one node over those of its inputs; see `lower`."""
     match node:
         case ColumnNode(name=name):
             return pl.col(name)

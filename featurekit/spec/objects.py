@@ -431,7 +431,7 @@ class Feature(Settings):
         created: When it was added; decides which of two redundant features is the older.
         owner: Who answers for it.
         description: What it means.
-        group: A name under which ablation treats several features as one.
+        group: Names under which ablation treats several features as one.
         waiver: Accepts that it leaks, or may leak, for a while.
     """
 
@@ -439,14 +439,14 @@ class Feature(Settings):
     created: date | None = None
     owner: str | None = None
     description: str | None = None
-    group: str | None = None
+    group: tuple[str, ...] = ()
     waiver: Waiver | None = None
 
     what = "a feature"
     short = "expr"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "expr": settings.expression, "created": settings.day, "owner": settings.text,
-        "description": settings.text, "group": settings.text,
+        "description": settings.text, "group": settings.names,
         "waiver": settings.object_of(Waiver),
     }  # fmt: skip
 
@@ -458,7 +458,7 @@ class Feature(Settings):
             created: str | date | None = None,
             owner: str | None = None,
             description: str | None = None,
-            group: str | None = None,
+            group: str | Sequence[str] = (),
             waiver: Waiver | Settable | None = None,
         ) -> None: ...
 
@@ -466,6 +466,13 @@ class Feature(Settings):
         """Return its expression where nothing else is said, else its settings."""
         made = super().to_plain()
         return made["expr"] if len(made) == 1 else made
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that are not the default, `group` as a text where it is one name."""
+        made = super().given()
+        if len(self.group) == 1:
+            made["group"] = self.group[0]
+        return made
 
 
 @dataclass(frozen=True)
