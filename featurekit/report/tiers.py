@@ -1,0 +1,66 @@
+"""How the parts of an ablation report read its tiers, of which the last one is the strongest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from featurekit.report.amounts import Amounts
+
+__all__ = [
+    "METHODS", "TIERS", "VERDICTS", "amounts_of", "cost_text", "proposal_holds", "strongest",
+    "tally",
+]  # fmt: skip
+
+VERDICTS = ("matters", "negligible", "undecided")
+TIERS = {"linear": "linear model", "permutation": "permutation", "retrain": "retraining"}
+METHODS = {
+    "linear": "by a linear model", "permutation": "by permutation", "retrain": "by retraining",
+}  # fmt: skip
+
+Some = Mapping[str, Any]
+
+
+def amounts_of(measured: Some | None) -> Amounts:
+    """Return how numbers of a tier, or of a proposal, are written."""
+    measured = measured or {}
+    return Amounts.of(measured.get("margin"), measured.get("full"))
+
+
+def tally(report: Some) -> dict[str, int]:
+    """Return how many features have each verdict."""
+    every = [one["verdict"] for one in report.get("verdicts", {}).values()]
+    return {verdict: every.count(verdict) for verdict in VERDICTS}
+
+
+def strongest(report: Some, part: str, family: object = ...) -> Iterator[tuple[Some, list[Some]]]:
+    """Yield tiers with what none of the stronger ones has measured, the strongest first.
+
+    Args:
+        report: The content of an ablation report.
+        part: `features` or `groups`.
+        family: Groups of this family alone.
+    """
+    seen: set[tuple[object, object]] = set()
+    for tier in reversed(report.get("tiers", ())):
+        some = [
+            one
+            for one in tier.get(part, ())
+            if (one.get("family"), one["name"]) not in seen
+            and (family is ... or one.get("family") == family)
+        ]
+        seen.update((one.get("family"), one["name"]) for one in some)
+        if some:
+            yield tier, sorted(some, key=lambda one: -one["effect"])
+
+
+def proposal_holds(proposal: Some) -> bool:
+    """Whether all of the interval says that the smaller set loses at most the margin."""
+    high = proposal["difference"].get("high")
+    return high is not None and high <= proposal["margin"]
+
+
+def cost_text(costs: Some | None, called: str, units: Sequence[tuple[str, Any]]) -> str:
+    """Return what a feature costs, in the units that are known of any."""
+    cost = (costs or {}).get(called) or {}
+    return " · ".join(write(cost[unit]) for unit, write in units if cost.get(unit) is not None)
