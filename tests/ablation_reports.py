@@ -13,6 +13,12 @@ __all__ = ["complete_report", "linear_report", "renamed"]
 
 SOURCES = ("flights", "weather", "planes", "airports")
 AGGREGATIONS = ("mean", "max", "count", "last")
+METHOD = """\
+A linear model is fitted on four fifths of the rows and scored on the others, with all features \
+and without each of them. Nothing is trained again.
+A feature matters when the adjusted test says that its worth is above 0. It is negligible when the \
+whole interval lies within the margin.
+""".splitlines()
 
 
 def _table(features: int, rows: int, seed: int) -> dict[str, np.ndarray]:
@@ -22,9 +28,7 @@ def _table(features: int, rows: int, seed: int) -> dict[str, np.ndarray]:
     """
     draw = np.random.default_rng(seed)
     values, label = {}, np.zeros(rows)
-    names = [
-        f"{SOURCES[i % 4]}_{AGGREGATIONS[i // 4 % 4]}_{i:03}" for i in range(features)
-    ]
+    names = [f"{SOURCES[i % 4]}_{AGGREGATIONS[i // 4 % 4]}_{i:03}" for i in range(features)]
     for place, name in enumerate(names):
         column = draw.normal(size=rows)
         if place % 3 == 0:
@@ -55,7 +59,12 @@ def linear_report(features: int, rows: int = 4_000, seed: int = 0) -> dict[str, 
     names = [name for name in table if name != "late"]
     groups = families(names)
     found = ablate_linear(
-        table, "late", groups={name: members for name, (_, members) in groups.items()}, seed=seed
+        table,
+        "late",
+        groups={name: members for name, (_, members) in groups.items()},
+        seed=seed,
+        pairs=features <= 100,
+        relations=features <= 100,
     )
     tier = linear_tier(found, groups)
     verdicts = {
@@ -93,13 +102,7 @@ def linear_report(features: int, rows: int = 4_000, seed: int = 0) -> dict[str, 
         "costs": _costs(names),
         "proposal": _proposal(names, removable, found),
         "findings": [],
-        "method": [
-            "A linear model is fitted on four fifths of the rows and scored on the others, with "
-            "all features and without each of them. Nothing is trained again: the models without "
-            "features follow from the one with all of them in closed form.",
-            "A feature matters when the adjusted test says that its worth is above 0. It is "
-            "negligible when the whole interval lies within the margin.",
-        ],
+        "method": list(METHOD),
         "settings": {"seed": seed, "folds": 5, "margin": 0.005},
         "versions": {"featurekit": "0.1.0", "numpy": np.__version__},
     }  # fmt: skip
@@ -156,7 +159,7 @@ def _proposal(names: Sequence[str], remove: Sequence[str], found: LinearAblation
     smaller = found.full_loss + 0.2 * found.margin
     return {
         "keep": [name for name in names if name not in remove], "remove": list(remove),
-        "reasons": {name: "redundant: another feature says the same" for name in remove},
+        "reasons": dict.fromkeys(remove, "redundant: another feature says the same"),
         "model": "logistic regression, penalty 1", "loss": str(found.loss),
         "full": found.full_loss, "smaller": smaller,
         "difference": {"effect": 0.2 * found.margin, "low": -0.4 * found.margin,

@@ -15,17 +15,28 @@ from featurekit.report.groups import group_drawers
 from featurekit.report.page import anything, name, page, section, table, text
 from featurekit.report.relations import relation_cards
 from featurekit.report.style import ABLATION_STYLE
-from featurekit.report.tiers import TIERS, VERDICTS, amounts_of, proposal_holds, tally
+from featurekit.report.tiers import (
+    TIERS,
+    VERDICTS,
+    amounts_of,
+    plural,
+    proposal_holds,
+    tally,
+    tally_text,
+)
+from featurekit.report.tracks import Track
 from featurekit.report.worths import cost_charts, feature_table, worth_charts
 
-__all__ = ["ablation_page", "ablation_verdict", "score_text"]
+__all__ = ["ablation_page", "ablation_verdict", "finished", "score_text"]
 
 Some = Mapping[str, Any]
 ROLES = ("label", "split", "entity", "time", "weights")
 REASONS = 20
 """So many removed features are listed at once; the others unfold."""
-STRONGEST = 12
-"""So many pairs stand beside the heat map, of each sign."""
+STRONGEST = 15
+"""So many pairs are listed beside the heat map."""
+LONG = 60
+"""A table of more features unfolds."""
 
 
 def ablation_verdict(report: Mapping[str, Any]) -> str:
@@ -90,7 +101,7 @@ def ablation_page(report: Mapping[str, Any]) -> str:
         section("Groups", _groups(report), "groups"),
         section("Pairs", _pairs(report), "pairs"),
         section("Worth against cost", cost_charts(report), "cost"),
-        section("All numbers", feature_table(report), "features"),
+        section("All numbers", _numbers(report), "features"),
         section("Method", _method(report), "method"),
     )  # fmt: skip
     title = f"Ablation: {of['name']}" if "name" in of else "Ablation"
@@ -106,20 +117,18 @@ def _about(report: Some) -> str:
     parts, start = [], 0.0
     for verdict in VERDICTS:
         width = 100 * counts[verdict] / features if features else 0.0
-        parts.append(
-            f'<rect class="{verdict}" x="{start:.2f}%" width="{width:.2f}%" height="12"/>'
-        )
+        parts.append(f'<rect class="{verdict}" x="{start:.2f}%" width="{width:.2f}%" height="12"/>')
         start += width
-    said = ", ".join(f"{number:,} {verdict}" for verdict, number in counts.items())
+    said = tally_text([one["verdict"] for one in report.get("verdicts", {}).values()])
     key = "".join(
-        f'<li class="{verdict}"><b>{number:,}</b> {verdict}</li>'
+        f'<li class="{verdict}"><b>{number:,}</b> {plural(verdict, number)}</li>'
         for verdict, number in counts.items()
     )
     strip = (
         f'<svg class="strip" height="12" role="img" aria-label="{said}">{"".join(parts)}</svg>'
         f'<ul class="key">{key}</ul>'
     )
-    known = [f"{role} {name(of[role])}" for role in ROLES if of.get(role)]
+    known = [f"{role}: {name(of[role])}" for role in ROLES if of.get(role)]
     rows = [count(of["rows"], "row")] if of.get("rows") else []
     if of.get("confirmation_rows"):
         rows.append(f"{count(of['confirmation_rows'], 'row')} kept apart for the final score")
@@ -140,16 +149,19 @@ def _proposal(report: Some) -> str:
         "intervals below before removing all of it."
     )
     loss, gone, kept = text(proposal["loss"]), len(proposal["remove"]), len(proposal["keep"])
+    full, smaller = amounts.plain(proposal["full"]), amounts.plain(proposal["smaller"])
+    change = (
+        f"<strong>{amounts.signed(difference['effect'])}</strong>, 95% interval "
+        f"{amounts.interval(difference)}; the band is the margin of "
+        f"±{amounts.plain(proposal['margin'])}{_difference(proposal)}"
+    )
     facts = [
         ("features", f"{kept + gone:,} → <strong>{kept:,}</strong>"),
-        (f"{loss}", f"{amounts.plain(proposal['full'])} → "
-                    f"<strong>{amounts.plain(proposal['smaller'])}</strong>"),
-        ("difference", f"<strong>{amounts.signed(difference['effect'])}</strong>, 95% interval "
-                       f"{amounts.interval(difference)}, margin "
-                       f"{amounts.plain(proposal['margin'])}"),
+        (loss, f"{full} → <strong>{smaller}</strong>"),
+        ("difference", change),
         ("measured", _measured(proposal)),
         *_saved(proposal.get("saved") or {}),
-    ]  # fmt: skip
+    ]
     numbers = "".join(f"<dt>{head}</dt><dd>{value}</dd>" for head, value in facts)
     tone = "good" if held else "warning"
     parts = [
@@ -158,6 +170,20 @@ def _proposal(report: Some) -> str:
         _diff(proposal.get("diff")),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _difference(proposal: Some) -> str:
+    """Return the difference in loss drawn against the margin."""
+    difference, margin = proposal["difference"], proposal["margin"]
+    ends = [end for end in (difference["low"], difference["high"]) if end is not None]
+    # Far outside it the margin is still seen, and near it nothing is stretched.
+    track = Track([*ends, difference["effect"]], margin)
+    verdict = "negligible" if proposal_holds(proposal) else "undecided"
+    label = amounts_of(proposal).whole(difference)
+    return (
+        f'<div class="difference {verdict}"><svg height="16" role="img" '
+        f'aria-label="difference {label}">{track.draw(difference, verdict)}</svg></div>'
+    )
 
 
 def _measured(proposal: Some) -> str:
@@ -225,6 +251,16 @@ def _groups(report: Some) -> str:
     )
 
 
+def _numbers(report: Some) -> str:
+    features = len(report.get("verdicts", {}))
+    if not features or features <= LONG:
+        return feature_table(report) if features else ""
+    return (
+        f"<details><summary>The table of {features:,} features</summary>\n"
+        f"{feature_table(report)}\n</details>"
+    )
+
+
 def _pairs(report: Some) -> str:
     tiers = [tier for tier in report.get("tiers", ()) if tier.get("pairs")]
     if not tiers or len(tiers[-1]["pairs"]["names"]) < 2:
@@ -235,26 +271,29 @@ def _pairs(report: Some) -> str:
     def told(row: int, column: int) -> str:
         return f"{names[row]}\n{names[column]}\n{amounts.signed(values[row][column])}"
 
+    key = (
+        '<ul class="key"><li class="undecided">substitutes: each stands in for the other</li>'
+        '<li class="matters">complements: worth more together</li></ul>'
+    )
     label = (
         f"Heat map of the interactions of {len(names)} features. The strongest pairs stand in the "
         "table below it."
     )
     pairs = [(values[j][k], names[j], names[k]) for j in range(len(names)) for k in range(j)]
-    pairs.sort()
-    strong = [*pairs[:STRONGEST], *(pair for pair in pairs[-STRONGEST:] if pair[0] > 0)]
+    strong = sorted(pairs, key=lambda pair: -abs(pair[0]))[:STRONGEST]
     rows = [
         [
             (name(first), first), (name(second), second),
             ("complements" if value > 0 else "substitutes", value > 0),
             (amounts.signed(value), abs(value)),
         ]
-        for value, first, second in sorted(dict.fromkeys(strong), key=lambda pair: -abs(pair[0]))
+        for value, first, second in strong
     ]  # fmt: skip
     listing = table("The strongest pairs", ("one", "other", "what", "interaction"), rows)
     return (
         '<p class="muted">Both effects less the effect together, in a linear model. Below 0, each '
         "stands in for the other; above 0, they are worth more together. Estimates without "
-        f"intervals.</p>\n{heat_map(names, values, told, label)}\n"
+        f"intervals.</p>\n{key}{heat_map(names, values, told, label)}\n"
         f"<details><summary>The strongest pairs</summary>{listing}</details>"
     )
 
@@ -269,7 +308,7 @@ def _method(report: Some) -> str:
             (f"{tier['rows']:,}", tier["rows"]), (f"{tier['clusters']:,}", tier["clusters"]),
             (f"{tier['folds']}{', in time' if tier['ordered'] else ''}", tier["folds"]),
             (str(tier["seeds"]), tier["seeds"]), (duration(tier["seconds"]), tier["seconds"]),
-            (f"<span>{_finished(tier)}</span>", None),
+            (f"<span>{finished(tier)}</span>", None),
         ]
         for place, tier in enumerate(report.get("tiers", ()))
     ]  # fmt: skip
@@ -288,7 +327,8 @@ def _method(report: Some) -> str:
     return f"{told}\n{ran}\n" + (f"<dl>{exact}</dl>" if exact else "")
 
 
-def _finished(tier: Some) -> str:
+def finished(tier: Mapping[str, Any]) -> str:
+    """Return whether a tier was measured to its end, as text."""
     trials = tier.get("trials")
     told = "yes" if tier["complete"] else "no: the budget ended first"
     if trials:

@@ -142,10 +142,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _scaled(value: float, units: tuple[str, ...]) -> str:
-    for unit in units[:-1]:
-        if value < 999.5:
-            break
-        value /= 1000
-    else:
-        unit = units[-1]
-    return f"{value:.1f} {unit}" if value < 9.95 and unit != "B" else f"{value:.0f} {unit}"
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / 1000, power + 1
+    return f"{value:.{1 if power and value < 9.95 else 0}f} {units[power]}"

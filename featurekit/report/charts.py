@@ -53,19 +53,15 @@ class Point:
     """A point of a scatter plot.
 
     Args:
-        name: What it is of.
         verdict: `matters`, `negligible` or `undecided`.
         cost: Its place from left to right.
         effect: Its place from the bottom up.
-        marked: Whether its name stands beside it.
         told: Lines that are shown where one points at it.
     """
 
-    name: str
     verdict: str
     cost: float
     effect: float
-    marked: bool
     told: str
 
 
@@ -86,15 +82,19 @@ def intervals(rows: Sequence[Interval], margin: float, title: str, label: str) -
             for place, row in enumerate(rows)
         ]
     )  # fmt: skip
-    band = alt.InlineData(values=[{"from": -margin, "to": margin, "told": "within the margin"}])
+    band = alt.InlineData(values=[{"from": -margin, "to": margin}])
     names = alt.param(name="names", value=[_short(row.name) for row in rows])
     row = alt.Y("row:O", axis=alt.Axis(title=None, labelExpr="names[datum.value]", **_NAMES))
-    effect = alt.X("effect:Q", title=title, axis=alt.Axis(tickCount=6, format="~g"))
-    ground = alt.Chart(band).mark_rect(color="var(--band)").encode(x="from:Q", x2="to:Q")
-    zero = alt.Chart(band).mark_rule(color="var(--bar)").encode(x=alt.datum(0))
+    ends = [end for row in rows for end in (row.low, row.high)]
+    scale = _stretched(alt, ends, margin)
+    effect = alt.X("effect:Q", title=title, **scale)
+    ground = (
+        alt.Chart(band).mark_rect(color="var(--band)").encode(x=alt.X("from:Q", **scale), x2="to:Q")
+    )
+    zero = alt.Chart(band).mark_rule(color="var(--bar)").encode(x=alt.XDatum(0, **scale))
     base = alt.Chart(data).encode(y=row, tooltip="told:N")
     reach = base.mark_rule(strokeWidth=3, opacity=0.55, strokeCap="round").encode(
-        x=alt.X("low:Q", title=title), x2="high:Q", color=_colour(alt)
+        x=alt.X("low:Q", **scale), x2="high:Q", color=_colour(alt)
     )
     mark = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=effect, color=_colour(alt), shape=_shape(alt)
@@ -106,9 +106,8 @@ def intervals(rows: Sequence[Interval], margin: float, title: str, label: str) -
                 x=alt.value("width"), text="beside:N"
             )
         )
-    chart = alt.layer(*layers).add_params(names).properties(
-        width="container", height=alt.Step(ROW)
-    )
+    chart = alt.layer(*layers).add_params(names)
+    chart = chart.properties(width="container", height=ROW * len(rows))
     side = 64 if any(each.beside for each in rows) else 12
     return _figure(chart, label, {"left": 4, "right": side, "top": 4, "bottom": 4})
 
@@ -127,12 +126,13 @@ def heat_map(names: Sequence[str], values: Sequence[Sequence[float]], told: Any,
     data = alt.InlineData(
         values=[
             {"row": row, "column": column, "size": abs(values[row][column]),
-             "sign": _SIGNS[values[row][column] >= 0], "told": printable(told(row, column))}
+             "sign": "above" if values[row][column] >= 0 else "below",
+             "told": printable(told(row, column))}
             for row in places for column in places if row != column
         ]
     )  # fmt: skip
     param = alt.param(name="names", value=[_short(each) for each in names])
-    head = {"title": None, "labelExpr": "names[datum.value]"}
+    head = {"title": None, "labelExpr": "names[datum.value]", "grid": False}
     chart = (
         alt.Chart(data)
         .mark_rect(stroke="var(--paper)", strokeWidth=1)
@@ -141,25 +141,26 @@ def heat_map(names: Sequence[str], values: Sequence[Sequence[float]], told: Any,
             y=alt.Y("row:O", axis=alt.Axis(**head, **_NAMES)),
             color=alt.Color(
                 "sign:N",
-                scale=alt.Scale(domain=list(_SIGNS), range=["var(--warning)", "var(--note)"]),
-                legend=alt.Legend(title=None, orient="top", symbolType="square"),
+                scale=alt.Scale(domain=["below", "above"], range=["var(--warning)", "var(--note)"]),
+                legend=None,
             ),
-            opacity=alt.Opacity(
-                "size:Q", legend=None, scale=alt.Scale(range=[0.06, 1], zero=True)
-            ),
+            opacity=alt.Opacity("size:Q", legend=None, scale=alt.Scale(range=[0.03, 1], zero=True)),
             tooltip="told:N",
         )
         .add_params(param)
-        .properties(width="container", height=alt.Step(18))
+        .properties(width="container", height=18 * len(names))
     )
     return _figure(chart, label, {"left": 4, "right": 8, "top": 4, "bottom": 4}, "wide")
 
 
-def scatter(points: Sequence[Point], cost: str, effect: str, form: str, label: str) -> str:
+def scatter(
+    points: Sequence[Point], margin: float, cost: str, effect: str, form: str, label: str
+) -> str:
     """Draw what features are worth against what they cost.
 
     Args:
         points: The features.
+        margin: What is negligible, to both sides of 0.
         cost: The title of the axis of costs.
         effect: The title of the axis of effects.
         form: How costs are written on their axis, in D3's language.
@@ -168,28 +169,30 @@ def scatter(points: Sequence[Point], cost: str, effect: str, form: str, label: s
     alt = _altair()
     data = alt.InlineData(
         values=[
-            {"place": place, "verdict": each.verdict, "cost": each.cost, "effect": each.effect,
-             "marked": each.marked, "told": printable(each.told)}
-            for place, each in enumerate(points)
+            {"verdict": each.verdict, "cost": each.cost, "effect": each.effect,
+             "told": printable(each.told)}
+            for each in points
         ]
     )  # fmt: skip
-    names = alt.param(name="names", value=[_short(each.name) for each in points])
-    scale = alt.Scale(type="log" if all(each.cost > 0 for each in points) else "symlog", nice=False)
+    scale = alt.Scale(type="log" if all(each.cost > 0 for each in points) else "symlog")
+    height = _stretched(alt, [each.effect for each in points], margin)
+    band = alt.InlineData(values=[{"from": -margin, "to": margin}])
+    ground = (
+        alt.Chart(band)
+        .mark_rect(color="var(--band)")
+        .encode(y=alt.Y("from:Q", **height), y2="to:Q")
+    )
     base = alt.Chart(data).encode(
-        x=alt.X("cost:Q", title=cost, scale=scale, axis=alt.Axis(format=form, tickCount=5)),
-        y=alt.Y("effect:Q", title=effect, axis=alt.Axis(tickCount=6, format="~g")),
+        x=alt.X(
+            "cost:Q", title=cost, scale=scale, axis=alt.Axis(format=form, tickCount=5, grid=False)
+        ),
+        y=alt.Y("effect:Q", title=effect, **height),
         tooltip="told:N",
     )
     mark = base.mark_point(filled=True, size=60, opacity=0.75).encode(
         color=_colour(alt), shape=_shape(alt)
     )
-    called = (
-        base.transform_filter("datum.marked")
-        .transform_calculate(called="names[datum.place]")
-        .mark_text(align="right", dx=-8, limit=150, color="var(--ink)")
-        .encode(text="called:N")
-    )
-    chart = (mark + called).add_params(names).properties(width="container", height=320)
+    chart = alt.layer(ground, mark).properties(width="container", height=260)
     return _figure(chart, label, {"left": 4, "right": 12, "top": 4, "bottom": 4})
 
 
@@ -211,7 +214,6 @@ _NAMES: dict[str, Any] = {
     "labelLimit": {"expr": "room"}, "labelColor": "var(--ink)", "labelPadding": 6,
     "labelFontSize": 12,
 }  # fmt: skip
-_SIGNS = ("substitutes: each stands in for the other", "complements: worth more together")
 
 
 def _altair() -> Any:
@@ -228,26 +230,35 @@ def _short(name: str) -> str:
     return said if len(said) <= 80 else f"{said[:79]}…"
 
 
-def _legend(alt: Any) -> Any:
-    return alt.Legend(title=None, orient="top", symbolOpacity=1)
+def _stretched(alt: Any, effects: Sequence[float], margin: float) -> dict[str, Any]:
+    """Return a scale that is linear within the margin and logarithmic far beyond, with its axis."""
+    if margin <= 0:
+        return {"scale": alt.Scale(zero=True), "axis": alt.Axis(tickCount=6, format="~g")}
+    low, high = min(-margin, *effects), max(margin, *effects)
+    powers = [margin * 10**power for power in range(-1, 9)][1:]
+    ticks = [-each for each in powers if -each >= low] + [0.0]
+    ticks += [each for each in powers if each <= high]
+    return {
+        "scale": alt.Scale(type="symlog", constant=margin, domain=[low, high], nice=False),
+        "axis": alt.Axis(values=ticks, format="~g" if margin >= 1 else ".2~r", labelFlush=False),
+    }
 
 
 def _colour(alt: Any) -> Any:
     scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
-    return alt.Color("verdict:N", scale=scale, legend=_legend(alt))
+    return alt.Color("verdict:N", scale=scale, legend=None)
 
 
 def _shape(alt: Any) -> Any:
     scale = alt.Scale(domain=list(SHAPES), range=list(SHAPES.values()))
-    return alt.Shape("verdict:N", scale=scale, legend=_legend(alt))
+    return alt.Shape("verdict:N", scale=scale, legend=None)
 
 
 def _figure(chart: Any, label: str, padding: Mapping[str, int], kind: str = "") -> str:
     alt = _altair()
     muted = {"labelColor": "var(--muted)", "titleColor": "var(--muted)"}
     chart = chart.configure(
-        background="transparent", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-        font=FONT, padding=padding, aria=False,
+        background="transparent", font=FONT, padding=padding, aria=False,
         params=[{"name": "room", "value": 200}],
         view=alt.ViewConfig(stroke=None),
         axis=alt.AxisConfig(
@@ -255,9 +266,9 @@ def _figure(chart: Any, label: str, padding: Mapping[str, int], kind: str = "") 
             titleFontSize=12, titleFontWeight="normal", **muted,
         ),
         axisY=alt.AxisConfig(titleFontSize=12),
-        legend=alt.LegendConfig(labelFontSize=12, labelLimit=400, offset=8, **muted),
     )  # fmt: skip
-    spec = chart.to_dict()
+    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+    spec = chart.properties(autosize=fit).to_dict()
     return (
         f'<figure class="chart {kind}"><div class="drawn" role="img" aria-label="{text(label)}">'
         f'</div><script type="application/json">{embedded(spec)}</script></figure>'
@@ -291,6 +302,7 @@ DRAW = """
     names.value = Math.round(Math.max(90, Math.min(280, room * 0.34)));
     const options = {
       mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false, tooltip,
+      logLevel: 1,
     };
     await vegaEmbed(at, spec, options);
     figure.classList.add("done");

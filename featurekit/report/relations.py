@@ -76,7 +76,7 @@ def _card(one: Some, tiers: Mapping[str, Some]) -> str:
     parts = [
         f'<article class="card {_TONES.get(kind, "note")}">',
         f"<h3>{KINDS.get(kind, text(kind))}</h3>",
-        f'<p class="muted kind">{text(kind)} · {_confirmed(one)}</p>',
+        f'<p class="kind">{_confirmed(one)} <span class="muted">{text(kind)}</span></p>',
         f'<div class="sides">{_chips(one["features"])}{others}</div>{group}',
         f"<p>{_sentence(one, amounts)}</p>",
         _evidence(one, amounts),
@@ -95,8 +95,10 @@ def _names(names: Sequence[str]) -> str:
 
 def _confirmed(one: Some) -> str:
     if one["confirmed"] is None:
-        return f"seen {METHODS[one['tier']]}, not retrained"
-    return "confirmed by retraining" if one["confirmed"] else "not confirmed by retraining"
+        return f'<span class="tag plain">seen {METHODS[one["tier"]]}</span>'
+    if one["confirmed"]:
+        return '<span class="tag good">confirmed by retraining</span>'
+    return '<span class="tag critical">not confirmed by retraining</span>'
 
 
 def _sentence(one: Some, amounts: Amounts) -> str:
@@ -106,7 +108,7 @@ def _sentence(one: Some, amounts: Amounts) -> str:
     def worth(key: str) -> str:
         return f"<strong>{amounts.signed(found[key]['effect'])}</strong>" if key in found else "–"
 
-    it = "it" if len(one["features"]) == 1 else "they"
+    it, cost = ("it", "costs") if len(one["features"]) == 1 else ("they", "cost")
     kind = one["kind"]
     if kind in ("legacy", "redundant"):
         share = one["rescue_share"]
@@ -115,7 +117,7 @@ def _sentence(one: Some, amounts: Amounts) -> str:
             f"{share:.0%} of that.")  # fmt: skip
         newer = " What supersedes it is newer." if kind == "legacy" else ""
         return (
-            f"Left out alone, {it} cost {worth('effect')}. Were the others gone, {it} would be "
+            f"Left out alone, {it} {cost} {worth('effect')}. Were the others gone, {it} would be "
             f"worth {worth('without the others')}.{taken}{newer}"
         )
     if kind == "duplicate":
@@ -180,7 +182,7 @@ def _joint(joint: Some | None, tiers: Mapping[str, Some]) -> str:
         f"<strong>{amounts.whole(joint['removable_effect'])}</strong>."
     )
     return (
-        f'<p>Single features do not add up, so all {count(flagged, "flagged feature")} were left '
+        f"<p>Single features do not add up, so all {count(flagged, 'flagged feature')} were left "
         f"out at once, {METHODS[joint['tier']]}: the loss changes by "
         f"<strong>{amounts.whole(joint['effect'])}</strong>.{rest}</p>"
     )

@@ -55,7 +55,7 @@ details{margin:.5rem 0}summary{cursor:pointer;color:var(--muted)}
  font-size:.9rem;line-height:1.2}
 .row .value{font-variant-numeric:tabular-nums;text-align:right;font-size:.9rem}
 svg{display:block;width:100%;overflow:visible}
-svg text{font-size:11px;fill:var(--muted)}
+.plot text{font-size:11px;fill:var(--muted)}
 .track{stroke:var(--line)}.limit{stroke-dasharray:3 3;stroke:var(--limit)}
 .limit.critical{--limit:var(--critical)}.limit.warning{--limit:var(--warning)}
 .limit.now{--limit:var(--ink);stroke-dasharray:none}
@@ -131,13 +131,12 @@ ABLATION_STYLE = """
 .strip{border-radius:.3rem;overflow:hidden;margin:.75rem 0 .35rem}
 .strip rect{fill:var(--tone)}
 .key{display:flex;flex-wrap:wrap;gap:.1rem 1.25rem;margin:0 0 .5rem;padding:0;list-style:none}
-.key li::before{content:"";display:inline-block;width:.7rem;height:.7rem;border-radius:.2rem;
- background:var(--tone);margin-right:.4rem}
+.key li:not(:has(svg))::before{content:"";display:inline-block;width:.7rem;height:.7rem;
+ border-radius:.2rem; background:var(--tone)}
 .chart{margin:.75rem 0;overflow-x:auto}
 .chart .drawn{width:100%}
 .chart.wide .drawn{min-width:34rem}
 .chart svg{width:auto;max-width:100%;height:auto}
-.chart svg text{font-size:inherit;fill:inherit}
 .tip{position:fixed;z-index:1;max-width:min(24rem,calc(100vw - 16px));padding:.4rem .6rem;
  background:var(--paper);border:1px solid var(--line);border-radius:.3rem;font-size:.85rem;
  white-space:pre-line;overflow-wrap:anywhere;pointer-events:none;
@@ -145,6 +144,7 @@ ABLATION_STYLE = """
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:.75rem;
  align-items:start}
 .cards .card{margin:0}
+.cards+p,.cards+details{margin-top:1rem}
 .card .kind{font-size:.85rem;margin:0 0 .35rem}
 .beside{margin:0;font-size:.85rem;color:var(--muted)}
 .family{margin:1rem 0}
@@ -154,20 +154,38 @@ ABLATION_STYLE = """
 .group>summary::-webkit-details-marker{display:none}
 .group>summary .called::before{content:"▸";color:var(--muted);margin-right:.4rem}
 .group[open]>summary .called::before{content:"▾"}
-.group>.worth,.group>p{padding-left:1.1rem;font-size:.9rem}
+.group>.worth,.group>p{font-size:.9rem}
+.group>.worth .called,.group>p{padding-left:1.1rem}
 .worth{display:grid;grid-template-columns:minmax(0,17rem) 1fr 5.5rem 7rem;gap:.1rem .9rem;
  align-items:center;padding:.1rem 0}
 .worth .value{font-variant-numeric:tabular-nums;text-align:right}
 .worth .tag{justify-self:start}
+.tag.plain{--tone:var(--muted)}
+.key li{display:flex;align-items:center;gap:.35rem}
+.key svg{width:14px}
 .band{fill:var(--band)}
 pre{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.4rem;
  padding:.75rem 1rem;font-size:.85rem;line-height:1.45}
 .added{color:var(--good)}.gone{color:var(--critical)}
 td{font-variant-numeric:tabular-nums}
+.value,.fixed,td.number{white-space:nowrap}
+#features td:first-child,#features th:first-child{position:sticky;left:0;background:var(--paper);
+ min-width:10rem;max-width:18rem}
+#features th{white-space:nowrap}
+.difference{display:grid;grid-template-columns:1fr;max-width:30rem;margin:.1rem 0 .3rem}
+.difference text{font-size:11px;fill:var(--muted)}
 @media (max-width:40rem){
  .worth{grid-template-columns:1fr auto auto}
  .worth .called{grid-column:1/-1}
+ #features td:first-child{position:static;max-width:none;font-weight:600}
 }
-@media print{.chart{break-inside:avoid}.chart.wide .drawn{min-width:0}.tip{display:none}}
+@media print{
+ .chart{break-inside:avoid}.chart.wide .drawn{min-width:0}.tip{display:none}
+ #features table{font-size:7pt}
+ #features th,.fixed,td.number{white-space:normal}
+ #features td:first-child,#features th:first-child{position:static;min-width:5rem}
+ #features td{padding-right:.3rem}
+ pre{white-space:pre-wrap}
+}
 """
 """What the ablation report needs besides."""

@@ -8,8 +8,8 @@ from typing import Any
 from featurekit.report.amounts import Amounts
 
 __all__ = [
-    "METHODS", "TIERS", "VERDICTS", "amounts_of", "cost_text", "proposal_holds", "strongest",
-    "tally",
+    "METHODS", "TIERS", "VERDICTS", "amounts_of", "plural", "proposal_holds", "strongest", "tally",
+    "tally_text",
 ]  # fmt: skip
 
 VERDICTS = ("matters", "negligible", "undecided")
@@ -31,6 +31,22 @@ def tally(report: Some) -> dict[str, int]:
     """Return how many features have each verdict."""
     every = [one["verdict"] for one in report.get("verdicts", {}).values()]
     return {verdict: every.count(verdict) for verdict in VERDICTS}
+
+
+def tally_text(verdicts: Sequence[str]) -> str:
+    """Return how many there are of each verdict, as text.
+
+    Example:
+        >>> tally_text(["matters", "undecided", "matters"])
+        '2 matter, 1 undecided'
+    """
+    counts = ((verdict, verdicts.count(verdict)) for verdict in VERDICTS)
+    return ", ".join(f"{many:,} {plural(verdict, many)}" for verdict, many in counts if many)
+
+
+def plural(verdict: str, many: int) -> str:
+    """Return a verdict as it is said of so many."""
+    return "matter" if verdict == "matters" and many != 1 else verdict
 
 
 def strongest(report: Some, part: str, family: object = ...) -> Iterator[tuple[Some, list[Some]]]:
@@ -58,9 +74,3 @@ def proposal_holds(proposal: Some) -> bool:
     """Whether all of the interval says that the smaller set loses at most the margin."""
     high = proposal["difference"].get("high")
     return high is not None and high <= proposal["margin"]
-
-
-def cost_text(costs: Some | None, called: str, units: Sequence[tuple[str, Any]]) -> str:
-    """Return what a feature costs, in the units that are known of any."""
-    cost = (costs or {}).get(called) or {}
-    return " · ".join(write(cost[unit]) for unit, write in units if cost.get(unit) is not None)

@@ -1,4 +1,4 @@
-"""What an ablation report shows of single features: interval plots, cost beside worth, the table."""
+"""What an ablation report shows of single features: plots, cost beside worth, the table."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from typing import Any
 from featurekit.report.amounts import count, duration, p_value, size
 from featurekit.report.charts import Interval, Point, intervals, scatter
 from featurekit.report.page import ABSENT, name, table, text
-from featurekit.report.tiers import METHODS, TIERS, VERDICTS, amounts_of, strongest
+from featurekit.report.tiers import (
+    METHODS,
+    TIERS,
+    VERDICTS,
+    amounts_of,
+    strongest,
+    tally_text,
+)
+from featurekit.report.tracks import verdict_key
 
 __all__ = ["cost_charts", "feature_table", "tag", "worth_charts"]
 
 SHOWN = 40
 """So many features stand in the first plot; the others unfold."""
-MARKED = 4
-"""So many dear features without worth are named in the plot of costs."""
+DEAREST = 3
+"""So many dear features without worth are named."""
 
 Some = Mapping[str, Any]
 
@@ -33,7 +41,8 @@ def worth_charts(report: Some) -> str:
         many = count(len(rows), "feature")
         if place:
             parts.append(f"<h3>{many} measured {how} only</h3>")
-        parts.append(_introduction(tier, many if not place else ""))
+        parts.append(_introduction(tier, many, first=not place, costs=report.get("costs")))
+        parts.append(f'<ul class="key">{verdict_key([one["verdict"] for one in rows])}</ul>')
         parts.append(_chart(report, tier, rows[:SHOWN]))
         if more := rows[SHOWN:]:
             drawn = _chart(report, tier, more)
@@ -43,14 +52,19 @@ def worth_charts(report: Some) -> str:
     return "\n".join(parts)
 
 
-def _introduction(tier: Some, many: str) -> str:
-    amounts = amounts_of(tier)
-    what = f"{many} measured {METHODS[tier['tier']]}, " if many else "Measured with "
-    what += f"{'with ' if many else ''}{text(tier['model'])}. "
+def _introduction(tier: Some, many: str, *, first: bool, costs: Some | None) -> str:
+    margin, how = amounts_of(tier).plain(tier["margin"]), METHODS[tier["tier"]]
+    if not first:
+        told = f"With {text(tier['model'])}; the margin is ±{margin} of {text(tier['loss'])}."
+        return f'<p class="muted">{told}</p>'
+    unit, _ = _cost_unit(costs)
+    beside = f" At the right stands the {_COSTS[unit][0]}." if unit else ""
     return (
-        f'<p class="muted">{what}Worth is how much the held-out {text(tier["loss"])} rises when a '
-        "feature is left out. Lines are simultaneous 95% intervals; the band is the margin of "
-        f"±{amounts.plain(tier['margin'])}, in which a difference is negligible.</p>"
+        f'<p class="muted">{many} measured {how}, with {text(tier["model"])}. Worth is how much '
+        f"the held-out {text(tier['loss'])} rises when a feature is left out. Lines are "
+        f"simultaneous 95% intervals; the band is the margin of ±{margin}, in which a difference "
+        "is negligible. The scale is logarithmic far from 0, so that small and large differences "
+        f"are seen at once.{beside}</p>"
     )
 
 
@@ -66,14 +80,12 @@ def _chart(report: Some, tier: Some, rows: Sequence[Some]) -> str:
         for one in rows
     ]  # fmt: skip
     verdicts = [one["verdict"] for one in rows]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
+    counts = tally_text(verdicts)
     label = (
         f"Interval plot of the worth of {count(len(rows), 'feature')}, the most worth first: "
         f"{counts}. The table of features has the same numbers."
     )
-    beside = f"; at the right, {_COSTS[unit][0]}" if unit else ""
-    title = f"rise of the {tier['loss']} without it{beside}"
-    return intervals(drawn, tier["margin"], title, label)
+    return intervals(drawn, tier["margin"], f"rise of the {tier['loss']}", label)
 
 
 def _told(report: Some, one: Some, worth: str) -> str:
@@ -112,33 +124,37 @@ def cost_charts(report: Some) -> str:
     if not costs or not tiers:
         return ""
     tier, rows = tiers[0]
-    amounts, parts = amounts_of(tier), []
-    for unit, form in (("seconds", "~s"), ("bytes", "~s")):
-        held = [one for one in rows if (costs.get(one["name"]) or {}).get(unit) is not None]
-        if not held:
-            continue
-        label, _ = _COSTS[unit]
-        idle = [one for one in held if one["verdict"] == "negligible"]
-        dear = sorted(idle, key=lambda one: -costs[one["name"]][unit])[:MARKED]
-        points = [
-            Point(
-                one["name"], one["verdict"], costs[one["name"]][unit], one["effect"],
-                any(one is other for other in dear), _told(report, one, amounts.whole(one)),
-            )
-            for one in held
-        ]  # fmt: skip
-        axis = f"{label}, {'seconds' if unit == 'seconds' else 'in powers of ten'}"
-        told = f"Worth against {label} of {count(len(points), 'feature')}."
-        said = f"{told} The table of features has the same numbers."
-        effect = f"rise of the {tier['loss']} without it"
-        parts.append(f"<h3>{label.capitalize()}</h3>\n")
-        parts.append(scatter(points, axis, effect, form, said))
+    parts = [
+        _cost_chart(report, tier, held, unit)
+        for unit in ("seconds", "bytes")
+        if (held := [one for one in rows if (costs.get(one["name"]) or {}).get(unit) is not None])
+    ]
     if not parts:
         return ""
     return (
-        '<p class="muted">Low and to the right is what costs much and is worth little. The dearest '
-        f"negligible features are named.</p>\n{''.join(parts)}"
+        '<p class="muted">Low and to the right is what costs much and is worth little; the band is '
+        f'the margin.</p>\n<ul class="key">{verdict_key([one["verdict"] for one in rows])}</ul>'
+        f'<div class="cards">{"".join(parts)}</div>'
     )
+
+
+def _cost_chart(report: Some, tier: Some, rows: Sequence[Some], unit: str) -> str:
+    costs, amounts, (label, write) = report["costs"], amounts_of(tier), _COSTS[unit]
+    points = [
+        Point(one["verdict"], costs[one["name"]][unit], one["effect"],
+              _told(report, one, amounts.whole(one)))
+        for one in rows
+    ]  # fmt: skip
+    told = f"Worth against {label} of {count(len(points), 'feature')}."
+    drawn = scatter(
+        points, tier["margin"], label, f"rise of the {tier['loss']}",
+        "~s" if unit == "bytes" else "~g", f"{told} The table of features has the same numbers.",
+    )  # fmt: skip
+    idle = [one["name"] for one in rows if one["verdict"] == "negligible"]
+    dear = sorted(idle, key=lambda called: -costs[called][unit])[:DEAREST]
+    named = ", ".join(f"{name(called)} ({write(costs[called][unit])})" for called in dear)
+    dearest = f'<p class="muted">Dearest negligible: {named}</p>' if dear else ""
+    return f"<div><h3>{label.capitalize()}</h3>{drawn}{dearest}</div>"
 
 
 def feature_table(report: Some) -> str:
@@ -179,7 +195,7 @@ def _cells(tier: Some, one: Some | None) -> list[tuple[str, object]]:
     if one is None:
         return [(ABSENT, None)] * 3
     amounts = amounts_of(tier)
-    interval = f'<div class="muted">{amounts.interval(one)}</div>'
+    interval = f'<div class="muted fixed">{amounts.interval(one)}</div>'
     return [
         (f"<div>{amounts.signed(one['effect'])}{interval}</div>", one["effect"]),
         (text(p_value(one["p_value"])), one["p_value"]),
