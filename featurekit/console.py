@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from featurekit.runs import Run
 
 __all__ = [
-    "as_json", "complain", "count", "described_job", "found_leaks", "progress_bar", "remark",
-    "report", "report_unexpected", "summary", "write",
+    "as_json", "complain", "count", "described_job", "found_ablation", "found_leaks",
+    "progress_bar", "remark", "report", "report_unexpected", "summary", "write",
 ]  # fmt: skip
 
 UNEXPECTED = 4
@@ -176,6 +176,48 @@ def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
     caveat = report["scan"].get("caveat")
     if caveat and any(caveat in found["message"] for found in flagged):
         yield from textwrap.wrap(f"{caveat}.", WIDTH)
+    if out is not None:
+        yield f"the report: {out}"
+
+
+def found_ablation(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
+    """Yield the lines that say which features matter, and which can go.
+
+    Args:
+        report: The content of an ablation report.
+        out: Where it was written, if it was.
+    """
+    from featurekit.report.ablation import ablation_verdict, finished
+    from featurekit.report.amounts import duration
+    from featurekit.report.tiers import TIERS, amounts_of, strongest
+
+    yield f"{report['of']['name']}: {ablation_verdict(report)}"
+    for tier in report["tiers"]:
+        measured = f"{count(len(tier['features']), 'feature')} in {duration(tier['seconds'])}"
+        ended = "" if tier["complete"] else f"; {finished(tier)}"
+        yield f"  {TIERS[tier['tier']]:12}  {measured}, {tier['model']}{ended}"
+    for tier, features in list(strongest(report, "features"))[:1]:
+        amounts = amounts_of(tier)
+        most = (f"{_called(one['name'])} {amounts.whole(one)}" for one in features[:STRONGEST])
+        yield from _wrapped(f"worth most ({tier['loss']}): {'; '.join(most)}")
+    verdicts = report["verdicts"].items()
+    if unsure := [name for name, one in verdicts if one["verdict"] == "undecided"]:
+        yield from _wrapped(f"undecided: {_listed(unsure)}; more rows would tell")
+    kinds = [one["kind"] for one in report["relations"]]
+    if kinds:
+        told = ", ".join(f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds))
+        yield from _wrapped(f"relations: {told}")
+    proposal = report.get("proposal") or {"remove": []}
+    if remove := proposal["remove"]:
+        interval = amounts_of(proposal).whole(proposal["difference"])
+        margin = amounts_of(proposal).plain(proposal["margin"])
+        yield ""
+        yield f"can go, at {interval} of {proposal['loss']}, margin {margin}:"
+        for name in remove[:FINDINGS]:
+            reason = proposal["reasons"].get(name, "")
+            yield from _wrapped(f"{_called(name)}  {reason}".rstrip())
+        if len(remove) > FINDINGS:
+            yield f"and {count(len(remove) - FINDINGS, 'more feature')}"
     if out is not None:
         yield f"the report: {out}"
 

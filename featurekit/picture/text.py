@@ -6,7 +6,7 @@ import html
 import re
 import unicodedata
 
-__all__ = ["escape", "fit", "width"]
+__all__ = ["escape", "fit", "printable", "width"]
 
 _UNSAFE = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
@@ -14,9 +14,14 @@ _UNSAFE = re.compile(
 """What XML does not allow, and what turns the direction of the text around it."""
 
 
+def printable(text: str) -> str:
+    """Return text without what XML does not allow and what turns the text around it."""
+    return _UNSAFE.sub("\ufffd", text)
+
+
 def escape(text: str) -> str:
     """Return text as XML, whatever characters it is made of."""
-    return html.escape(_UNSAFE.sub("\ufffd", text))
+    return html.escape(printable(text))
 
 
 def fit(text: str, room: float, size: float, mono: bool = False) -> str:

@@ -1,7 +1,7 @@
 """The page that every report is: one HTML file that needs nothing beside it and asks for nothing.
 
 What comes from outside (names, values, messages) reaches the page through `text` or `name`, or as
-JSON through `embedded`. The content-security policy allows the one style and the one script that
+JSON through `embedded`. The content-security policy allows the style and the scripts of ours that
 stand here, by their hashes, and nothing else; no report says `style=` or `on...=` anywhere.
 """
 
@@ -113,8 +113,9 @@ def embedded(data: Any) -> str:
 
 
 def page(
-    title: str, verdict: str, tone: str, sections: Iterable[str], data: Mapping[str, Any]
-) -> str:
+    title: str, verdict: str, tone: str, sections: Iterable[str], data: Mapping[str, Any],
+    style: str = "", scripts: Sequence[str] = (),
+) -> str:  # fmt: skip
     """Return a report as one HTML file.
 
     Args:
@@ -123,11 +124,15 @@ def page(
         tone: Its colour: `critical`, `warning`, `note` or `good`.
         sections: The rest, as HTML; empty ones are left out.
         data: The same content as plain data, which goes along.
+        style: Rules of our own that this report needs besides those of every report.
+        scripts: Programs of our own that run besides the one of every report, after it.
     """
+    look, programs = STYLE + style, (SCRIPT, *scripts)
     policy = (
-        f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src {_hash(look)}; "
+        f"script-src {' '.join(map(_hash, programs))}; base-uri 'none'; form-action 'none'"
     )
+    run = "\n".join(f"<script>{each}</script>" for each in programs)
     body = "\n".join(part for part in sections if part)
     return f"""\
 <!doctype html>
@@ -139,7 +144,7 @@ def page(
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
 <title>{text(title)}</title>
-<style>{STYLE}</style>
+<style>{look}</style>
 </head>
 <body>
 <main>
@@ -150,7 +155,7 @@ def page(
 {body}
 </main>
 <script type="application/json" id="data">{embedded(data)}</script>
-<script>{SCRIPT}</script>
+{run}
 </body>
 </html>
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SCRIPT", "STYLE"]
+__all__ = ["ABLATION_STYLE", "SCRIPT", "STYLE"]
 
 _LIGHT = (
     "--paper:#ffffff;--card:#f8fafc;--line:#cbd5e1;--ink:#0f172a;--muted:#526077;--bar:#94a3b8;"
@@ -55,7 +55,7 @@ details{margin:.5rem 0}summary{cursor:pointer;color:var(--muted)}
  font-size:.9rem;line-height:1.2}
 .row .value{font-variant-numeric:tabular-nums;text-align:right;font-size:.9rem}
 svg{display:block;width:100%;overflow:visible}
-svg text{font-size:11px;fill:var(--muted)}
+.plot text{font-size:11px;fill:var(--muted)}
 .track{stroke:var(--line)}.limit{stroke-dasharray:3 3;stroke:var(--limit)}
 .limit.critical{--limit:var(--critical)}.limit.warning{--limit:var(--warning)}
 .limit.now{--limit:var(--ink);stroke-dasharray:none}
@@ -121,3 +121,71 @@ for (const table of document.querySelectorAll("table.sorts")) {
   }));
 }
 """
+
+ABLATION_STYLE = """
+:root{--band:#e8edf4;--grid:#e8edf4}
+@media (prefers-color-scheme:dark){:root{--band:#222c3b;--grid:#222c3b}}
+@media print{:root{--band:#e8edf4;--grid:#e8edf4}}
+.matters{--tone:var(--note)}.negligible{--tone:var(--muted)}.undecided{--tone:var(--warning)}
+.tag{white-space:nowrap}
+.strip{border-radius:.3rem;overflow:hidden;margin:.75rem 0 .35rem}
+.strip rect{fill:var(--tone)}
+.key{display:flex;flex-wrap:wrap;gap:.1rem 1.25rem;margin:0 0 .5rem;padding:0;list-style:none}
+.key li:not(:has(svg))::before{content:"";display:inline-block;width:.7rem;height:.7rem;
+ border-radius:.2rem; background:var(--tone)}
+.chart{margin:.75rem 0;overflow-x:auto}
+.chart .drawn{width:100%}
+.chart.wide .drawn{min-width:34rem}
+.chart svg{width:auto;max-width:100%;height:auto}
+.tip{position:fixed;z-index:1;max-width:min(24rem,calc(100vw - 16px));padding:.4rem .6rem;
+ background:var(--paper);border:1px solid var(--line);border-radius:.3rem;font-size:.85rem;
+ white-space:pre-line;overflow-wrap:anywhere;pointer-events:none;
+ box-shadow:0 .2rem .8rem rgb(0 0 0/.2)}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:.75rem;
+ align-items:start}
+.cards .card{margin:0}
+.cards+p,.cards+details{margin-top:1rem}
+.card .kind{font-size:.85rem;margin:0 0 .35rem}
+.beside{margin:0;font-size:.85rem;color:var(--muted)}
+.family{margin:1rem 0}
+.family>summary h3{display:inline;color:var(--ink)}
+.group{margin:0;border-top:1px solid var(--line)}
+.group>summary{list-style:none;color:var(--ink);padding:.3rem 0}
+.group>summary::-webkit-details-marker{display:none}
+.group>summary .called::before{content:"▸";color:var(--muted);margin-right:.4rem}
+.group[open]>summary .called::before{content:"▾"}
+.group>.worth,.group>p{font-size:.9rem}
+.group>.worth .called,.group>p{padding-left:1.1rem}
+.worth{display:grid;grid-template-columns:minmax(0,17rem) 1fr 5.5rem 7rem;gap:.1rem .9rem;
+ align-items:center;padding:.1rem 0}
+.worth .value{font-variant-numeric:tabular-nums;text-align:right}
+.worth .tag{justify-self:start}
+.tag.plain{--tone:var(--muted)}
+.key li{display:flex;align-items:center;gap:.35rem}
+.key svg{width:14px}
+.band{fill:var(--band)}
+pre{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.4rem;
+ padding:.75rem 1rem;font-size:.85rem;line-height:1.45}
+.added{color:var(--good)}.gone{color:var(--critical)}
+td{font-variant-numeric:tabular-nums}
+.value,.fixed,td.number{white-space:nowrap}
+#features td:first-child,#features th:first-child{position:sticky;left:0;background:var(--paper);
+ min-width:10rem;max-width:18rem}
+#features th{white-space:nowrap}
+.difference{display:grid;grid-template-columns:1fr;max-width:30rem;margin:.1rem 0 .3rem}
+.difference text{font-size:11px;fill:var(--muted)}
+@media (max-width:40rem){
+ .worth{grid-template-columns:1fr auto auto}
+ .worth .called{grid-column:1/-1}
+ #features td:first-child{position:static;max-width:none;font-weight:600}
+}
+@media print{
+ .chart{break-inside:avoid}.chart.wide .drawn{min-width:0}.tip{display:none}
+ #features table{font-size:7pt}
+ #features th,.fixed,td.number{white-space:normal}
+ #features td:first-child,#features th:first-child{position:static;min-width:5rem}
+ #features td{padding-right:.3rem}
+ pre{white-space:pre-wrap}
+}
+"""
+"""What the ablation report needs besides."""

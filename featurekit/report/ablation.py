@@ -1,0 +1,337 @@
+"""The ablation report: the verdict, the proposal, pictures, relations, groups, numbers, the method.
+
+It takes plain data of format 1, of which `tiers`, `verdicts` and `of` are always there; what else
+is absent or `None` is not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from featurekit.report.amounts import count, duration, listed, size
+from featurekit.report.charts import chart_scripts, heat_map
+from featurekit.report.groups import group_drawers
+from featurekit.report.page import anything, name, page, section, table, text
+from featurekit.report.relations import relation_cards
+from featurekit.report.style import ABLATION_STYLE
+from featurekit.report.tiers import (
+    TIERS,
+    VERDICTS,
+    amounts_of,
+    plural,
+    proposal_holds,
+    tally,
+    tally_text,
+)
+from featurekit.report.tracks import Track
+from featurekit.report.worths import cost_charts, feature_table, worth_charts
+
+__all__ = ["ablation_page", "ablation_verdict", "finished", "score_text"]
+
+Some = Mapping[str, Any]
+ROLES = ("label", "split", "entity", "time", "weights")
+REASONS = 20
+"""So many removed features are listed at once; the others unfold."""
+STRONGEST = 15
+"""So many pairs are listed beside the heat map."""
+LONG = 60
+"""A table of more features unfolds."""
+
+
+def ablation_verdict(report: Mapping[str, Any]) -> str:
+    """Return the verdict as one sentence of text.
+
+    Example:
+        >>> ablation_verdict({"verdicts": {"x": {"verdict": "matters"}}})
+        '1 of 1 feature matters; none can go'
+    """
+    counts, proposal = tally(report), report.get("proposal")
+    features = len(report.get("verdicts", {}))
+    known = {verdict: number for verdict, number in counts.items() if number}
+    parts = []
+    for place, (verdict, number) in enumerate(known.items()):
+        of = f" of {count(features, 'feature')}" if not place else ""
+        said = {"matters": "matters" if number == 1 else "matter"}.get(
+            verdict, f"{'is' if number == 1 else 'are'} {verdict}"
+        )
+        parts.append(f"{number:,}{of} {said}")
+    told = listed(parts) or "no feature was measured"
+    if not proposal or not proposal["remove"]:
+        return f"{told}; none can go"
+    gone = len(proposal["remove"])
+    return f"{told}; {gone:,} can go, {score_text(proposal)}"
+
+
+def score_text(proposal: Mapping[str, Any]) -> str:
+    """Return what the smaller set scores, beside what all features do.
+
+    Example:
+        >>> score_text({"loss": "log loss", "full": 0.3, "smaller": 0.302, "margin": 0.001,
+        ...             "difference": {"effect": 0.002, "low": -0.001, "high": 0.005}})
+        'but log loss may rise beyond the margin: 0.3020 instead of 0.3000'
+    """
+    amounts, loss = amounts_of(proposal), proposal["loss"]
+    scores = f"{amounts.plain(proposal['smaller'])} instead of {amounts.plain(proposal['full'])}"
+    if proposal_holds(proposal):
+        return f"at a {loss} of {scores}"
+    return f"but {loss} may rise beyond the margin: {scores}"
+
+
+def ablation_page(report: Mapping[str, Any]) -> str:
+    """Return an ablation report as one HTML file.
+
+    Args:
+        report: Its content, as plain data; see the top of this module.
+
+    Raises:
+        MissingExtra: Altair or vl-convert-python is not installed.
+    """
+    scripts = chart_scripts()
+    proposal, of = report.get("proposal"), report.get("of", {})
+    tone = "note"
+    if proposal and proposal["remove"]:
+        tone = "good" if proposal_holds(proposal) else "warning"
+    sections = (
+        _about(report),
+        section("What to remove", _proposal(report), "proposal"),
+        section("What each feature is worth", worth_charts(report), "worth"),
+        section("Features that say the same, or belong together", relation_cards(report),
+                "relations"),
+        section("Groups", _groups(report), "groups"),
+        section("Pairs", _pairs(report), "pairs"),
+        section("Worth against cost", cost_charts(report), "cost"),
+        section("All numbers", _numbers(report), "features"),
+        section("Method", _method(report), "method"),
+    )  # fmt: skip
+    title = f"Ablation: {of['name']}" if "name" in of else "Ablation"
+    verdict = ablation_verdict(report)
+    sentence = f"{verdict[:1].upper()}{verdict[1:]}."
+    return page(title, sentence, tone, sections, report, ABLATION_STYLE, scripts)
+
+
+def _about(report: Some) -> str:
+    """Return how many features have which verdict, as a strip, and what was looked at."""
+    counts, of = tally(report), report.get("of", {})
+    features = sum(counts.values())
+    parts, start = [], 0.0
+    for verdict in VERDICTS:
+        width = 100 * counts[verdict] / features if features else 0.0
+        parts.append(f'<rect class="{verdict}" x="{start:.2f}%" width="{width:.2f}%" height="12"/>')
+        start += width
+    said = tally_text([one["verdict"] for one in report.get("verdicts", {}).values()])
+    key = "".join(
+        f'<li class="{verdict}"><b>{number:,}</b> {plural(verdict, number)}</li>'
+        for verdict, number in counts.items()
+    )
+    strip = (
+        f'<svg class="strip" height="12" role="img" aria-label="{said}">{"".join(parts)}</svg>'
+        f'<ul class="key">{key}</ul>'
+    )
+    known = [f"{role}: {name(of[role])}" for role in ROLES if of.get(role)]
+    rows = [count(of["rows"], "row")] if of.get("rows") else []
+    if of.get("confirmation_rows"):
+        rows.append(f"{count(of['confirmation_rows'], 'row')} kept apart for the final score")
+    about = "; ".join([*rows, *known])
+    return f'{strip}<p class="muted">{about}</p>'
+
+
+def _proposal(report: Some) -> str:
+    proposal = report.get("proposal")
+    if not proposal or not proposal["remove"]:
+        return "<p>Nothing. No smaller set of features was found that is surely as good.</p>"
+    amounts, held = amounts_of(proposal), proposal_holds(proposal)
+    difference = proposal["difference"]
+    sure = (
+        "The whole interval is within the margin: the smaller set is as good, as far as it matters."
+        if held
+        else "The interval reaches beyond the margin: the smaller set may be worse. Look at the "
+        "intervals below before removing all of it."
+    )
+    loss, gone, kept = text(proposal["loss"]), len(proposal["remove"]), len(proposal["keep"])
+    full, smaller = amounts.plain(proposal["full"]), amounts.plain(proposal["smaller"])
+    change = (
+        f"<strong>{amounts.signed(difference['effect'])}</strong>, 95% interval "
+        f"{amounts.interval(difference)}; the band is the margin of "
+        f"±{amounts.plain(proposal['margin'])}{_difference(proposal)}"
+    )
+    facts = [
+        ("features", f"{kept + gone:,} → <strong>{kept:,}</strong>"),
+        (loss, f"{full} → <strong>{smaller}</strong>"),
+        ("difference", change),
+        ("measured", _measured(proposal)),
+        *_saved(proposal.get("saved") or {}),
+    ]
+    numbers = "".join(f"<dt>{head}</dt><dd>{value}</dd>" for head, value in facts)
+    tone = "good" if held else "warning"
+    parts = [
+        f'<article class="card {tone}"><p>{sure}</p><dl>{numbers}</dl></article>',
+        _reasons(report, proposal),
+        _diff(proposal.get("diff")),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _difference(proposal: Some) -> str:
+    """Return the difference in loss drawn against the margin."""
+    difference, margin = proposal["difference"], proposal["margin"]
+    ends = [end for end in (difference["low"], difference["high"]) if end is not None]
+    # Far outside it the margin is still seen, and near it nothing is stretched.
+    track = Track([*ends, difference["effect"]], margin)
+    verdict = "negligible" if proposal_holds(proposal) else "undecided"
+    label = amounts_of(proposal).whole(difference)
+    return (
+        f'<div class="difference {verdict}"><svg height="16" role="img" '
+        f'aria-label="difference {label}">{track.draw(difference, verdict)}</svg></div>'
+    )
+
+
+def _measured(proposal: Some) -> str:
+    folds = f", {count(proposal['folds'], 'fold')}" if proposal.get("folds") else ""
+    return f"{text(proposal['model'])} on {count(proposal['rows'], 'row')}{folds}"
+
+
+def _saved(saved: Some) -> Iterator[tuple[str, str]]:
+    told = []
+    if saved.get("bytes") is not None:
+        told.append(f"{size(saved['bytes'])} fewer to read")
+    if saved.get("seconds") is not None:
+        told.append(f"{duration(saved['seconds'])} less per million rows")
+    if told:
+        yield "saved", ", ".join(told)
+    if saved.get("sources"):
+        yield "sources no longer needed", anything(saved["sources"])
+
+
+def _reasons(report: Some, proposal: Some) -> str:
+    reasons, verdicts = proposal.get("reasons", {}), report.get("verdicts", {})
+    tiers = {tier["tier"]: tier for tier in report.get("tiers", ())}
+
+    def rows(some: list[str]) -> Iterator[list[tuple[str, object]]]:
+        for called in some:
+            held = verdicts.get(called)
+            worth = "" if held is None else amounts_of(tiers.get(held["tier"])).whole(held)
+            how = "" if held is None else TIERS[held["tier"]]
+            yield [
+                (name(called), called),
+                (f"<span>{text(reasons.get(called, ''))}</span>", reasons.get(called, "")),
+                (f"<span>{worth}</span>", None if held is None else held["effect"]),
+                (how, how),
+            ]
+
+    heads, remove = ("feature", "why it can go", "worth alone", "measured by"), proposal["remove"]
+    shown = table("What can go", heads, rows(remove[:REASONS]))
+    if not (rest := remove[REASONS:]):
+        return shown
+    more = table("What can go besides", heads, rows(rest))
+    return f"{shown}\n<details><summary>{len(rest):,} more</summary>{more}</details>"
+
+
+def _diff(diff: str | None) -> str:
+    if not diff:
+        return ""
+    tones = {"+": "added", "-": "gone", "@": "muted"}
+    lines = "\n".join(
+        f'<span class="{tones.get(line[:1], "same")}">{text(line)}</span>'
+        for line in diff.splitlines()
+    )
+    return (
+        "<details><summary>The change to the spec</summary>"
+        f'<pre tabindex="0">{lines}</pre></details>'
+    )
+
+
+def _groups(report: Some) -> str:
+    drawers = group_drawers(report)
+    if not drawers:
+        return ""
+    return (
+        '<p class="muted">A group is left out as a whole; its features may matter together '
+        f"although none does alone. Open a group to see its features.</p>\n{drawers}"
+    )
+
+
+def _numbers(report: Some) -> str:
+    features = len(report.get("verdicts", {}))
+    if not features or features <= LONG:
+        return feature_table(report) if features else ""
+    return (
+        f"<details><summary>The table of {features:,} features</summary>\n"
+        f"{feature_table(report)}\n</details>"
+    )
+
+
+def _pairs(report: Some) -> str:
+    tiers = [tier for tier in report.get("tiers", ()) if tier.get("pairs")]
+    if not tiers or len(tiers[-1]["pairs"]["names"]) < 2:
+        return ""
+    tier = tiers[-1]
+    names, values, amounts = tier["pairs"]["names"], tier["pairs"]["interactions"], amounts_of(tier)
+
+    def told(row: int, column: int) -> str:
+        return f"{names[row]}\n{names[column]}\n{amounts.signed(values[row][column])}"
+
+    key = (
+        '<ul class="key"><li class="undecided">substitutes: each stands in for the other</li>'
+        '<li class="matters">complements: worth more together</li></ul>'
+    )
+    label = (
+        f"Heat map of the interactions of {len(names)} features. The strongest pairs stand in the "
+        "table below it."
+    )
+    pairs = [(values[j][k], names[j], names[k]) for j in range(len(names)) for k in range(j)]
+    strong = sorted(pairs, key=lambda pair: -abs(pair[0]))[:STRONGEST]
+    rows = [
+        [
+            (name(first), first), (name(second), second),
+            ("complements" if value > 0 else "substitutes", value > 0),
+            (amounts.signed(value), abs(value)),
+        ]
+        for value, first, second in strong
+    ]  # fmt: skip
+    listing = table("The strongest pairs", ("one", "other", "what", "interaction"), rows)
+    return (
+        '<p class="muted">Both effects less the effect together, in a linear model. Below 0, each '
+        "stands in for the other; above 0, they are worth more together. Estimates without "
+        f"intervals.</p>\n{key}{heat_map(names, values, told, label)}\n"
+        f"<details><summary>The strongest pairs</summary>{listing}</details>"
+    )
+
+
+def _method(report: Some) -> str:
+    told = "\n".join(f"<p>{text(paragraph)}</p>" for paragraph in report.get("method", ()))
+    rows = [
+        [
+            (TIERS[tier["tier"]], place), (f"<span>{text(tier['model'])}</span>", tier["model"]),
+            *((f"{amounts_of(tier).plain(tier[key])}", tier[key])
+              for key in ("full", "baseline", "skill", "margin")),
+            (f"{tier['rows']:,}", tier["rows"]), (f"{tier['clusters']:,}", tier["clusters"]),
+            (f"{tier['folds']}{', in time' if tier['ordered'] else ''}", tier["folds"]),
+            (str(tier["seeds"]), tier["seeds"]), (duration(tier["seconds"]), tier["seconds"]),
+            (f"<span>{finished(tier)}</span>", None),
+        ]
+        for place, tier in enumerate(report.get("tiers", ()))
+    ]  # fmt: skip
+    heads = ("tier", "model", "loss", "of a constant", "skill", "margin", "rows", "clusters",
+             "folds", "seeds", "time", "finished")  # fmt: skip
+    of = report.get("of", {})
+    facts = [*(of.get("says") or {}).items()]
+    facts += [("no features", of["exclude"])] if of.get("exclude") else []
+    facts += [*report.get("settings", {}).items(), *report.get("versions", {}).items()]
+    exact = "".join(
+        f"<dt>{text(str(key).replace('_', ' '))}</dt>"
+        f"<dd>{f'{value:g}' if isinstance(value, float) else anything(value)}</dd>"
+        for key, value in facts
+    )
+    ran = table("What ran", heads, rows) if rows else ""
+    return f"{told}\n{ran}\n" + (f"<dl>{exact}</dl>" if exact else "")
+
+
+def finished(tier: Mapping[str, Any]) -> str:
+    """Return whether a tier was measured to its end, as text."""
+    trials = tier.get("trials")
+    told = "yes" if tier["complete"] else "no: the budget ended first"
+    if trials:
+        told += f"; {trials['done']:,} of {trials['planned']:,} trials"
+        told += f", {trials['spared']:,} spared" if trials["spared"] else ""
+    return told
