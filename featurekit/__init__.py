@@ -1,8 +1,8 @@
 """Declare features once; serve what you trained on, and prove that nothing leaks.
 
 `fk.run` computes a spec and writes a run, `fk.open_run` reads it back, `fk.check` and `fk.plan`
-say what a run would do, `fk.scan_leakage` hunts for leaks in what came out, `fk.Spec` and
-`fk.load_spec` make specs, and every operation of the catalogue is a function here that builds an
+say what a run would do, `fk.scan_leakage` hunts for leaks in what came out, `fk.ablate` says what
+each feature is worth, `fk.Spec` and `fk.load_spec` make specs, and every operation of the catalogue is a function here that builds an
 expression.
 """
 
@@ -15,6 +15,8 @@ from featurekit._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from featurekit import beam as beam
+    from featurekit.ablation import AblationReport as AblationReport
+    from featurekit.ablation import ablate as ablate
     from featurekit.engines.bigquery import BigQuery as BigQuery
     from featurekit.errors import BudgetError as BudgetError
     from featurekit.errors import DataError as DataError
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 _HOMES = {
     name: f"featurekit.{module}"
     for module, names in {
+        "ablation": "AblationReport ablate",
         "engines.bigquery": "BigQuery",
         "errors": "BudgetError DataError EngineError FeatureKitError LeakageError MissingExtra "
         "ParityError SpecError SpecErrors UsageError",

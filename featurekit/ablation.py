@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-import time as clock
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -14,10 +13,13 @@ from featurekit.artifact import versions
 from featurekit.errors import UsageError
 from featurekit.job import Progress
 from featurekit.report.page import write_report
+from featurekit.smaller import write_smaller
+from featurekit.spec.yaml import load_spec
 from featurekit.types import parse_duration
 
 if TYPE_CHECKING:
     from featurekit.analysis.findings import Finding
+    from featurekit.spec.objects import Spec
 
 __all__ = ["TIERS", "AblationReport", "ablate"]
 
@@ -35,10 +37,12 @@ class AblationReport:
     Args:
         data: All of it as plain data: what `to_dict` gives, `--json` prints and a report shows.
         findings: What can be acted on, the most useful first.
+        spec: The spec that the features are from, if they are.
     """
 
     data: Mapping[str, Any] = field(repr=False)
     findings: tuple[Finding, ...]
+    spec: Spec | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> str:
@@ -77,6 +81,35 @@ class AblationReport:
         from featurekit.report.ablation import ablation_page
 
         write_report(self.data, ablation_page, Path(path), overwrite)
+
+    def write_spec(
+        self, path: str | Path, file: str | Path | None = None, *, overwrite: bool = False
+    ) -> None:
+        """Write the spec without the features that can go, and without what only they needed.
+
+        Args:
+            path: The file to write.
+            file: The file that the spec is in, whose comments and layout are kept; by default the
+                spec is written anew.
+            overwrite: Whether a file that stands there may be replaced.
+
+        Raises:
+            UsageError: There is no spec, or the file holds another one; or nothing can go.
+        """
+        if self.spec is None:
+            raise UsageError("the features of a table have no spec", where=self.data["of"]["name"])
+        proposal = self.data["proposal"]
+        if not proposal:
+            raise UsageError("no feature can go, so that the spec stays as it is")
+        if file is not None:
+            written = load_spec(file)
+            if set(written.features) != set(self.spec.features):
+                raise UsageError(
+                    "the file holds other features than the run", where=str(file),
+                    hint="leave it out: the spec is then written as the run holds it",
+                )  # fmt: skip
+        source = self.spec if file is None else file
+        write_smaller(source, proposal["remove"], path, overwrite)
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook, in a frame of its own."""
@@ -195,10 +228,9 @@ def ablate(
         rows=rows, folds=folds, seeds=seeds, margin=margin, seed=seed, jobs=jobs,
         trials=None if trials is None else Path(trials), engine=engine, beam=tuple(beam),
     )  # fmt: skip
-    found, data = run_study(of, settings, progress)
-    return AblationReport(
-        {"format": FORMAT, "kind": "ablation", **data, "versions": versions()}, found
-    )
+    found, data, spec = run_study(of, settings, progress)
+    content = {"format": FORMAT, "kind": "ablation", **data, "versions": versions()}
+    return AblationReport(content, found, spec)
 
 
 def _seconds(budget: str | float | None) -> float | None:

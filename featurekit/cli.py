@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from featurekit._version import __version__
+from featurekit.ablate_command import add_ablate_arguments, run_ablate
 from featurekit.console import (
     as_json,
     complain,
@@ -37,7 +38,8 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 _SHELLS = ("bash", "zsh", "tcsh", "fish")
-_FILES = ("SPEC", "INPUT", "FILE", "FILE.svg", "FILE.html", "SPEC|RUN|TABLE")
+_FILES = ("SPEC", "INPUT", "FILE", "FILE.svg", "FILE.html", "FILE.yaml", "SPEC|RUN|TABLE",
+          "RUN|SPEC|TABLE")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FeatureKitError as error:
         return report(error, arguments)
     except KeyboardInterrupt:
-        complain(f"interrupted; {'the work was done' if done else 'nothing was written'}")
+        kept = getattr(arguments, "interrupted", "nothing was written")
+        complain(f"interrupted; {'the work was done' if done else kept}")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain once more when it exits.
@@ -84,9 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(argv: list[str]) -> argparse.Namespace:
-    """Parse arguments; what follows `--` of a run is for Beam."""
+    """Parse arguments; what follows `--` of a run or an ablation is for Beam."""
     made = parser()
-    if argv[:1] != ["run"] or "--" not in argv:
+    if argv[:1] not in (["run"], ["ablate"]) or "--" not in argv:
         return made.parse_args(argv)
     end = argv.index("--")
     return made.parse_args(argv[:end], argparse.Namespace(beam=argv[end + 1 :]))
@@ -445,6 +448,8 @@ def parser() -> argparse.ArgumentParser:
     text = "the seed of all that is drawn (default: 0)"
     leakage.add_argument("--seed", metavar="N", type=_seed, default=0, help=text)
     json(leakage, "all that was found")
+
+    add_ablate_arguments(command("ablate", run_ablate))
 
     completion = command("completion", _completion)
     completion.add_argument("shell", choices=_SHELLS, help="the shell to complete for")

@@ -101,6 +101,20 @@ examples:
   featurekit leakage runs/1 --out leakage.html --fail-on warning
   featurekit leakage 'export/*.parquet' --label churned --entity customer --exclude row_id
   featurekit leakage wine.csv --label cultivar --json | jq '.scan.findings[].kind'""",
+    "ablate": """\
+Say what features are worth, which of them can go, and how sure that is.
+
+Three kinds of models are asked: linear ones, of which every feature, pair and group is left
+out in closed form; your model, while features are shuffled; and your model, trained again
+without each. The report ends with a smaller set of features and what it scores on rows that
+were kept apart. Trainings are kept in a file: the same command goes on where it ended.
+
+examples:
+  featurekit ablate runs/1 --out ablation.html
+  featurekit ablate runs/1 --tier linear --write-spec smaller.yaml --spec flights.yaml
+  featurekit ablate runs/1 --model mymodels:make --metric roc_auc --budget 2h --out ablation.html
+  featurekit ablate wine.csv --label cultivar --exclude wine --budget 1m --json | jq .proposal
+  featurekit ablate runs/1 --engine beam -- --runner=FlinkRunner""",
     "completion": """\
 Print a script that teaches your shell to complete featurekit.
 

@@ -12,11 +12,12 @@ from featurekit.analysis.ablation.inference import Contribution
 from featurekit.analysis.ablation.linear import LinearAblation
 from featurekit.analysis.ablation.permutation import Permutation
 from featurekit.analysis.ablation.relations import Bound, Relation
+from featurekit.analysis.ablation.retrain import Retraining
 from featurekit.analysis.findings import plain
 
 __all__ = [
     "Families", "bound_data", "flat", "linear_data", "permutation_data", "relation_data",
-    "worth_data",
+    "retraining_data", "worth_data",
 ]  # fmt: skip
 
 Families = Mapping[str, Mapping[str, Sequence[str]]]
@@ -121,6 +122,24 @@ def permutation_data(
         "rows": found.rows, "clusters": found.clusters, "folds": found.folds,
         "seeds": found.repeats, "ordered": ordered, "seconds": seconds, "complete": True,
         "trials": None,
+        "features": [worth_data(single) for single in found.singles],
+        "groups": list(_groups(found.groups)),
+        "pairs": None,
+    }  # fmt: skip
+
+
+def retraining_data(found: Retraining, seconds: float) -> dict[str, Any]:
+    """Return what retraining found."""
+    planned = found.trials + found.spared + found.left
+    return {
+        "tier": "retrain",
+        "model": found.learner,
+        "loss": found.metric,
+        **_losses(found.full_loss, found.baseline_loss, found.margin),
+        "rows": found.rows, "clusters": found.clusters, "folds": found.folds,
+        "seeds": found.rounds, "ordered": found.ordered, "seconds": seconds,
+        "complete": found.complete,
+        "trials": {"done": found.trials, "planned": planned, "spared": found.spared},
         "features": [worth_data(single) for single in found.singles],
         "groups": list(_groups(found.groups)),
         "pairs": None,

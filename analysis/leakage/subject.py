@@ -44,6 +44,8 @@ class Subject:
         says: What a spec says of the label and of the split, for people.
         spec: The spec that the features are from, if they are.
         static: What the spec shows of each feature, as a manifest holds it.
+        run: The run that the features are from, if they are. Of a spec it is there as long as the
+            subject is open.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class Subject:
     says: Mapping[str, str] = field(default_factory=dict)
     spec: Spec | None = field(default=None, repr=False)
     static: Mapping[str, Any] | None = field(default=None, repr=False)
+    run: Run | None = field(default=None, repr=False)
 
 
 @contextmanager
@@ -197,7 +200,7 @@ def _of_run(
     return Subject(
         kind, where, pl.concat(splits), LABEL, SPLIT if len(splits) > 1 else None, entity, time,
         tuple(dict.fromkeys([*idle, *exclude])), len(set(done.features) - set(exclude)), says,
-        spec, done.manifest.get("leakage"),
+        spec, done.manifest.get("leakage"), done,
     )  # fmt: skip
 
 

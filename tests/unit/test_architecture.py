@@ -30,8 +30,8 @@ LAYERS = (
     ("job", "schema", "snapshots", "transformer"),
     ("analysis", "beam"),
     ("report",),
-    ("leakage",),
-    ("console", "help_texts", "cli", "__main__"),
+    ("ablation", "leakage"),
+    ("console", "help_texts", "ablate_command", "cli", "__main__"),
 )
 """From the bottom to the top; a module may import its own layer and those before it."""
 
