@@ -23,7 +23,9 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
     for role, text in ROLES.items():
         ablate.add_argument(f"--{role}", metavar="COLUMN", help=text)
     option = ablate.add_argument
-    text = "the column of the rows' weights; of a spec one of its keys (default: all weigh the same)"
+    text = (
+        "the column of the rows' weights; of a spec one of its keys (default: all weigh the same)"
+    )
     option("--weights", metavar="COLUMN", help=text)
     text = "a column that is no feature; may be given again (default: the keys of a spec)"
     option("--exclude", metavar="COLUMN", action="append", default=[], help=text)
@@ -31,7 +33,9 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
     option("--categorical", metavar="COLUMN", action="append", default=[], help=text)
     text = "features to leave out together; may be given again (default: those of the spec)"
     option("--group", metavar="NAME=COLUMN,...", action="append", default=[], help=text)
-    text = "when a feature was made, to tell what is legacy; may be given again (default: `created` "
+    text = (
+        "when a feature was made, to tell what is legacy; may be given again (default: `created` "
+    )
     text += "in the spec)"
     option("--created", metavar="COLUMN=DATE", action="append", default=[], help=text)
     text = "binary, multiclass or regression (default: what the label looks like)"
@@ -69,7 +73,9 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
     ablate.add_argument("--out", metavar="FILE.html", help=text)
     text = "write the spec without the features that can go (default: none)"
     ablate.add_argument("--write-spec", metavar="FILE.yaml", help=text)
-    text = "the file that the run's spec is in, whose comments --write-spec then keeps (default: the "
+    text = (
+        "the file that the run's spec is in, whose comments --write-spec then keeps (default: the "
+    )
     text += "spec as the run holds it)"
     ablate.add_argument("--spec", metavar="SPEC", help=text)
     text = "replace files that stand there (default: refuse)"

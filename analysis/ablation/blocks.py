@@ -24,11 +24,12 @@ class Rows:
 
     Args:
         frame: The features.
-        label: Float64 of shape [rows].
+        label: Float64 of shape [rows]; or int64, the place of each row's class.
         folds: The fold that a row is held out in, int64 of shape [rows]; rows of a negative one
             take no part.
         weights: Float64 of shape [rows]; `None` where all are 1.
         clusters: Codes from 0 on, int64 of shape [rows]; `None` where rows are independent.
+        classes: Of how many classes the label holds the places; 0 where it is a number.
     """
 
     frame: pl.LazyFrame
@@ -36,6 +37,20 @@ class Rows:
     folds: np.ndarray
     weights: np.ndarray | None = None
     clusters: np.ndarray | None = None
+    classes: int = 0
+
+    @property
+    def labels(self) -> int:
+        """How many columns the label has: one, or an indicator for each class."""
+        return self.classes or 1
+
+    def write_label(self, part: slice, order: np.ndarray | None, out: np.ndarray) -> None:
+        """Write the label of some rows, in an order, into `out`, float64 of [rows, labels]."""
+        label = _taken(self.label[part], order)
+        if not self.classes:
+            out[:, 0] = label
+        for place in range(self.classes):
+            out[:, place] = label == place
 
 
 def blocks(rows: Rows, design: Design) -> Iterator[Block]:
@@ -43,9 +58,9 @@ def blocks(rows: Rows, design: Design) -> Iterator[Block]:
 
     The values of a block are valid until the next block is asked for; they may be changed.
     """
-    columns = design.width
-    size = min(max(CELLS // (columns + 2), 4096), 65_536)
-    buffer = np.empty((size, columns + 2), order="F")
+    columns, labels = design.width, rows.labels
+    size = min(max(CELLS // (columns + labels + 1), 4096), 65_536)
+    buffer = np.empty((size, columns + labels + 1), order="F")
     start = 0
     for frame in _batches(rows.frame.select(design.names), size):
         part = slice(start, start + frame.height)
@@ -53,12 +68,13 @@ def blocks(rows: Rows, design: Design) -> Iterator[Block]:
         folds = rows.folds[part]
         clusters = None if rows.clusters is None else rows.clusters[part]
         order = _order(folds, clusters)
+        places = part.start + (np.arange(frame.height) if order is None else order)
         if order is not None:
             folds = folds[order]
         values = buffer[: len(folds)]
         design.write(frame, order, values[:, :columns])
-        values[:, columns] = _taken(rows.label[part], order)
-        values[:, columns + 1] = 1.0
+        rows.write_label(part, order, values[:, columns:-1])
+        values[:, -1] = 1.0
         weights = None if rows.weights is None else _taken(rows.weights[part], order)
         if clusters is not None:
             clusters = _taken(clusters, order)
@@ -67,9 +83,11 @@ def blocks(rows: Rows, design: Design) -> Iterator[Block]:
             if first < last:
                 yield Block(
                     int(folds[first]),
+                    places[first:last],
                     values[first:last],
                     None if weights is None else weights[first:last],
                     None if clusters is None else clusters[first:last],
+                    labels,
                 )
 
 

@@ -14,7 +14,7 @@ from featurekit.analysis.ablation.examples import Examples
 from featurekit.analysis.ablation.fingerprints import fingerprint
 from featurekit.analysis.ablation.inference import bounds, margin_of
 from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
-from featurekit.analysis.ablation.measurements import NOTHING, Measurements
+from featurekit.analysis.ablation.measurements import Measurements
 from featurekit.analysis.ablation.parallel import local_runner
 from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.proposal import Check, largest_removal

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -124,7 +125,7 @@ class Design:
         """How many columns there are."""
         return sum(encoding.width for encoding in self.features)
 
-    @property
+    @cached_property
     def starts(self) -> tuple[int, ...]:
         """Where the columns of each feature begin, and behind the last one the width."""
         return (0, *accumulate(encoding.width for encoding in self.features))

@@ -18,14 +18,14 @@ __all__ = ["Block", "Gram", "accumulate", "gram", "merge"]
 
 @dataclass(frozen=True)
 class Gram:
-    """What is kept of some rows: sums over the design columns and, in the last place, the label.
+    """What is kept of some rows: sums over the design columns and, in the last places, the labels.
 
     Args:
         rows: How many rows.
         weight: The sum of their weights.
-        mean: Weighted means, float64 of shape [columns + 1].
+        mean: Weighted means, float64 of shape [columns + labels].
         scatter: Weighted sums of products of the deviations from the means, float64 of shape
-            [columns + 1, columns + 1], symmetric: X'WX, X'Wy and y'Wy, all centred.
+            [columns + labels, columns + labels], symmetric: X'WX, X'Wy and y'Wy, all centred.
     """
 
     rows: int
@@ -40,26 +40,53 @@ class Block:
 
     Args:
         fold: Its number.
-        values: Design columns and the label, float64 of shape [rows, columns + 1], and behind them
-            a column of ones.
+        places: Which rows of the table they are, int64 of shape [rows].
+        values: Design columns and labels, float64 of shape [rows, columns + labels], and behind
+            them a column of ones.
         weights: Float64 of shape [rows]; `None` where all are 1.
         clusters: Codes of the clusters, int64 of shape [rows], sorted; `None` where each row is one
             of its own.
+        labels: How many labels there are: one, or one for each class.
     """
 
     fold: int
+    places: np.ndarray
     values: np.ndarray
     weights: np.ndarray | None = None
     clusters: np.ndarray | None = None
+    labels: int = 1
+
+    @property
+    def columns(self) -> np.ndarray:
+        """The design columns, a view of shape [rows, columns]."""
+        return self.values[:, : -1 - self.labels]
+
+    @property
+    def label(self) -> np.ndarray:
+        """The labels, a view of shape [rows, labels]."""
+        return self.values[:, -1 - self.labels : -1]
+
+    def parts(self, size: int) -> Iterator[Block]:
+        """Yield the rows in parts of at most so many."""
+        for start in range(0, len(self.values), size):
+            part = slice(start, start + size)
+            yield Block(
+                self.fold,
+                self.places[part],
+                self.values[part],
+                None if self.weights is None else self.weights[part],
+                None if self.clusters is None else self.clusters[part],
+                self.labels,
+            )
 
 
 def gram(values: np.ndarray, weights: np.ndarray | None = None) -> Gram:
     """Return the Gram matrix of some rows.
 
     Args:
-        values: Design columns, label, and a column of ones, float64 of shape [rows, columns + 2].
-            They should be near their means (within some standard deviations): products are summed
-            first and centred then.
+        values: Design columns, labels, and a column of ones, float64 of shape [rows, columns +
+            labels + 1]. They should be near their means (within some standard deviations): products
+            are summed first and centred then.
         weights: None of them negative, of shape [rows].
 
     Returns:

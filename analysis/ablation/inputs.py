@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from featurekit.analysis.ablation import tasks
 from featurekit.analysis.ablation.losses import Loss
+from featurekit.analysis.ablation.tasks import Label, Task
 from featurekit.errors import DataError, UsageError, closest
 
 __all__ = ["Values", "column", "read_label"]
@@ -43,25 +45,12 @@ def column(frame: pl.LazyFrame, given: str | Values, what: str, rows: int) -> pl
     return series
 
 
-def read_label(series: pl.Series, task: str | None) -> tuple[np.ndarray, Loss]:
-    """Return the label as float64 and what a prediction of it costs.
+def read_label(series: pl.Series, task: Task | str | None) -> tuple[Label, Loss]:
+    """Return the label as numbers and what a prediction of it costs; see `tasks.py`.
 
     Raises:
         UsageError: The task is unknown, or the label does not fit it.
+        DataError: A value is infinite, or all are the same.
     """
-    if task not in (None, "binary", "regression"):
-        raise UsageError(f"task {task!r}; expected 'binary' or 'regression'")
-    if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
-        raise UsageError(
-            f"the label is {series.dtype}; expected numbers or truth values",
-            hint="compare it with one of its values",
-        )
-    values = series.cast(pl.Float64).to_numpy()
-    if not np.isfinite(values).all():
-        raise DataError("a label is infinite", where="label")
-    truth = set(np.unique(values[:1000])) <= {0.0, 1.0} and set(np.unique(values)) == {0.0, 1.0}
-    if task == "binary" and not truth:
-        raise UsageError("a binary label has the values 0 and 1 (or false and true), both")
-    if task == "binary" or (task is None and truth):
-        return values, Loss.LOG
-    return values, Loss.SQUARED
+    label = tasks.read_label(series, task)
+    return label, Loss.LOG if label.task is Task.BINARY else Loss.SQUARED

@@ -29,6 +29,7 @@ from featurekit.analysis.ablation.inference import (
 from featurekit.analysis.ablation.inputs import Values, column, read_label
 from featurekit.analysis.ablation.losses import Loss
 from featurekit.analysis.ablation.relations import Bound, Relation, ask, confirm, joint_set
+from featurekit.analysis.ablation.residuals import held_out_residuals
 from featurekit.analysis.ablation.surrogate import (
     Surrogate,
     closed_effects,
@@ -36,6 +37,7 @@ from featurekit.analysis.ablation.surrogate import (
     measured,
     pair_effects,
 )
+from featurekit.analysis.ablation.tasks import Task
 from featurekit.errors import UsageError, closest
 
 __all__ = ["Joint", "LinearAblation", "ablate_linear"]
@@ -69,14 +71,18 @@ class LinearAblation:
     Args:
         features: Their names, in the order of the table.
         widths: How many design columns each has.
-        loss: `squared error` or `log loss`; effects are in its units.
+        task: What is predicted.
+        classes: The values of the label in their order, the positive class of a binary label last;
+            empty for regression.
+        loss: `squared error` or `log loss`; effects are in its units. Of several classes, the
+            squared error is the sum over them, the Brier score.
         rows: Rows held out once each.
         clusters: Independent clusters of rows behind the standard errors.
         folds: How many folds are held out.
         ordered: Whether each fold was held out from a model of the earlier ones only.
         penalty: On standardised columns.
         full_loss: The mean held-out loss with all features.
-        baseline_loss: That of a constant.
+        baseline_loss: That of a constant, or of constant rates of the classes.
         margin: What is negligible, in units of the loss.
         singles: What each feature is worth, in the order of `features`; a family.
         groups: What each declared group is worth; a family of its own.
@@ -86,11 +92,16 @@ class LinearAblation:
         relations: Redundant, legacy and bundled features.
         joint: What all features that are flagged there are worth together, and which of them can
             go. `None` where none is flagged.
+        residuals: The label less its held-out prediction by the full model, see `residuals.py`:
+            float64 of shape [rows], or [rows, classes] for several classes; NaN where a row was
+            never held out. `None` where not asked for.
         surrogate: The models, for further questions.
     """
 
     features: tuple[str, ...]
     widths: tuple[int, ...]
+    task: Task
+    classes: tuple[Any, ...]
     loss: Loss
     rows: int
     clusters: int
@@ -105,6 +116,7 @@ class LinearAblation:
     pairs: np.ndarray | None
     relations: tuple[Relation, ...]
     joint: Joint | None
+    residuals: np.ndarray | None
     surrogate: Surrogate = field(repr=False)
 
     def effect_of(self, features: Collection[str]) -> float:
@@ -161,20 +173,21 @@ def ablate_linear(
     categorical: Collection[str] = (),
     max_levels: int = MAX_LEVELS,
     created: Mapping[str, Any] = MappingProxyType({}),
-    task: str | None = None,
+    task: Task | str | None = None,
     penalty: float = 1.0,
     newton_steps: int = 2,
     margin: float = MARGIN,
     relations: bool = True,
     pairs: bool = True,
+    residuals: bool = False,
     seed: int = 0,
 ) -> LinearAblation:
     """Leave out every feature, pair and group of a linear model, without training again.
 
     Args:
         table: The rows. A lazy frame is read in batches, once for each pass.
-        label: What is predicted, a number or a truth value; a column's name, or an array of shape
-            [rows]. No row may lack it.
+        label: What is predicted: a number, one of two values, or one of several classes; a
+            column's name, or an array of shape [rows]. No row may lack it.
         features: Names of columns; by default all that are not given another meaning here.
         folds: Which fold holds a row out: a column's name or integers of shape [rows], where a row
             of a negative fold takes no part; or how many folds to deal the clusters (or rows) into,
@@ -188,7 +201,8 @@ def ablate_linear(
         categorical: Features that hold categories although they are numbers: ids of a vocabulary.
         max_levels: How many values of a category have a column of their own.
         created: When features were made, by name, in anything that can be compared.
-        task: `regression` or `binary`; by default binary when the label has two values, 0 and 1.
+        task: `regression`, `binary` or `multiclass`; by default what the label asks for, see
+            `tasks.py`. Several classes are a ridge regression of the indicator of each of them.
         penalty: Added to the diagonal of X'WX of columns that are standardised on the training rows
             of a fold; the intercept is free. `alpha` of scikit-learn's `Ridge`; for a binary label
             its `1 / C`.
@@ -196,6 +210,7 @@ def ablate_linear(
         margin: What is negligible, as a share of the skill.
         relations: Whether to look for redundant, legacy and bundled features; needs `pairs`.
         pairs: Whether to compute all pairs.
+        residuals: Whether to keep what each row's held-out prediction is off by; takes a pass.
         seed: Of the hash that deals the folds.
 
     Returns:
@@ -233,7 +248,7 @@ def ablate_linear(
     names = list(features) if features is not None else names
     _check_names(names, named)
     count = int(frame.select(pl.len()).collect(engine="streaming").item())
-    values, loss = read_label(column(frame, label, "label", count), task)
+    given, loss = read_label(column(frame, label, "label", count), task)
     heavy = None if weights is None else column(frame, weights, "weights", count)
     if heavy is not None:
         heavy = heavy.cast(pl.Float64)
@@ -242,10 +257,11 @@ def ablate_linear(
     rows = Rows(
         frame,
         # The distance from the mean gives the same results, and stays exact near 1e9.
-        values if loss is Loss.LOG else values - values.mean(),
-        deal_folds(frame, names, folds, together, values, heavy, seed),
+        given.values - given.values.mean() if given.task is Task.REGRESSION else given.values,
+        deal_folds(frame, names, folds, together, given.values, heavy, seed),
         _weights(heavy),
         None if together is None else ranks(together) % MAX_CLUSTERS,
+        len(given.classes) if given.task is Task.MULTICLASS else 0,
     )
     surrogate = fit_surrogate(
         rows, design, loss, penalty, ordered=ordered, newton_steps=newton_steps
@@ -268,6 +284,8 @@ def ablate_linear(
     return LinearAblation(
         features=tuple(names),
         widths=tuple(encoding.width for encoding in design.features),
+        task=given.task,
+        classes=given.classes,
         loss=loss,
         rows=sum(int((rows.folds == fold).sum()) for fold in surrogate.models),
         clusters=found.clusters,
@@ -287,6 +305,7 @@ def ablate_linear(
         pairs=effects,
         relations=related,
         joint=_joint(surrogate, related, names, limit),
+        residuals=held_out_residuals(surrogate) if residuals else None,
         surrogate=surrogate,
     )
 

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featurekit.analysis.ablation.drops import FoldModel, project
+from featurekit.analysis.ablation.drops import FoldModel, Lost, project
 from featurekit.analysis.ablation.gram import Block
 from featurekit.analysis.ablation.inference import Estimates, mean_and_error
 
 __all__ = ["Loss", "Losses", "held_out_losses", "logistic", "softplus"]
 
 
+CELLS = 1 << 22
+"""So many numbers at most are held for a part of a block, one for each row and direction."""
+
+
 class Loss(enum.StrEnum):
-    """What a prediction of one row costs."""
+    """What a prediction of one row costs; the squared error is summed over labels."""
 
     SQUARED = "squared error"
     LOG = "log loss"
@@ -33,7 +37,7 @@ class Losses:
     Args:
         estimates: Of the sets, and behind them of the contrasts.
         full: The mean held-out loss with all features.
-        baseline: That of a constant: the mean label of the training rows.
+        baseline: That of a constant: the mean label of the training rows, or their class rates.
     """
 
     estimates: Estimates
@@ -48,7 +52,7 @@ def held_out_losses(
     contrasts: np.ndarray,
     centers: np.ndarray,
     loss: Loss,
-    constants: Mapping[int, float],
+    constants: Mapping[int, np.ndarray],
     clusters: int,
 ) -> Losses:
     """Return the effects of leaving sets out, and of contrasts between these, with their errors.
@@ -60,7 +64,8 @@ def held_out_losses(
         contrasts: Coefficients of the sets' effects, of shape [contrasts, sets].
         centers: Roughly the effects of sets and contrasts; any numbers give the same result.
         loss: What is lost.
-        constants: For each fold, what the baseline predicts: a mean label, or its log odds.
+        constants: For each fold, what the baseline predicts, of shape [labels]: mean labels, or log
+            odds.
         clusters: How many clusters the rows belong to; 0 where each row is one of its own.
 
     Returns:
@@ -68,32 +73,38 @@ def held_out_losses(
         `sqrt(C / (C - 1) * sum_c (sum_i w_i (d_i - effect))^2) / sum_i w_i`; the one over folds is
         the same formula with folds in place of clusters.
     """
+    lost = {fold: project(model, sets) for fold, model in models.items()}
     drops = {
         fold: model.scaling.raw_coefficients(
-            np.column_stack([model.root.T @ project(model, sets).T, model.coefficients])
+            np.column_stack([model.root.T @ lost[fold].directions.T, model.coefficients])
         )
         for fold, model in models.items()
     }
     offsets = {fold: models[fold].center @ drop for fold, drop in drops.items()}
     sums = _Sums.zeros(len(sets) + len(contrasts), models, clusters)
     full = baseline = 0.0
-    for block in blocks:
-        if block.fold not in models:
-            continue
-        shifts = block.values[:, :-2] @ drops[block.fold]
+    for block in _parts(blocks, drops):
+        left_out = lost[block.fold]
+        shifts = block.columns @ drops[block.fold]
         shifts -= offsets[block.fold]
-        predicted = shifts[:, -1] + models[block.fold].label
-        label = block.values[:, -2]
-        change = _change(shifts[:, :-1], predicted, label, loss)
+        shifts, predicted = np.hsplit(shifts, [len(left_out.directions)])
+        predicted = predicted + models[block.fold].label
+        change = _change(shifts, predicted, block.label, left_out, loss)
         if len(contrasts):
             change = np.hstack([change, change @ contrasts.T])
         change -= centers
         sums.add(block, change)
-        constant = np.full(len(label), constants[block.fold])
-        full += _total(_loss(predicted, label, loss), block.weights)
-        baseline += _total(_loss(constant, label, loss), block.weights)
+        full += _total(_loss(predicted, block.label, loss), block.weights)
+        baseline += _total(_loss(constants[block.fold], block.label, loss), block.weights)
     weight = sum(sums.weight_of.values())
     return Losses(sums.estimates(centers), full / weight, baseline / weight)
+
+
+def _parts(blocks: Iterator[Block], drops: Mapping[int, np.ndarray]) -> Iterator[Block]:
+    """Yield the rows of the folds that are held out, as many at a time as memory is for."""
+    for block in blocks:
+        if block.fold in drops:
+            yield from block.parts(max(1, CELLS // drops[block.fold].shape[1]))
 
 
 @dataclass
@@ -169,7 +180,7 @@ class _Sums:
 
 
 def _total(losses: np.ndarray, weights: np.ndarray | None) -> float:
-    return float(losses.sum() if weights is None else weights @ losses)
+    return float(losses.sum() if weights is None else (weights @ losses).sum())
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
@@ -186,16 +197,30 @@ def logistic(x: np.ndarray) -> np.ndarray:
     return found
 
 
-def _change(shifts: np.ndarray, predicted: np.ndarray, label: np.ndarray, loss: Loss) -> np.ndarray:
-    """Return how much more each row loses when its prediction falls by each shift; [rows, sets]."""
+def _change(
+    shifts: np.ndarray, predicted: np.ndarray, label: np.ndarray, lost: Lost, loss: Loss
+) -> np.ndarray:
+    """Return how much more each row loses when its predictions fall by the shifts of each set.
+
+    Args:
+        shifts: Along the directions of the sets, of shape [rows, directions].
+        predicted: Of shape [rows, labels].
+        label: Of shape [rows, labels].
+        lost: The directions.
+        loss: What is lost; of the log loss, there is one label.
+
+    Returns:
+        Float64 of shape [rows, sets].
+    """
     if loss is Loss.SQUARED:
-        # (e + s)^2 - e^2 = s (s + 2 e)
-        change: np.ndarray = shifts + 2 * (label - predicted)[:, None]
+        # (e + s)^2 - e^2 = s (s + 2 e), summed over directions in place of labels.
+        error = 2 * (label - predicted)
+        change: np.ndarray = shifts + (error if error.shape[1] == 1 else error @ lost.mixes.T)
         change *= shifts
-        return change
-    change = softplus(predicted[:, None] - shifts)
-    change -= softplus(predicted)[:, None]
-    change += label[:, None] * shifts
+        return lost.by_set(change)
+    change = softplus(predicted - shifts)
+    change -= softplus(predicted)
+    change += label * shifts
     return change
 
 

@@ -31,7 +31,7 @@ class Bases:
     Args:
         vectors: Of shape [columns, columns]; those of a feature stand in the places of its columns.
         cosines: Products of them with each other.
-        target: z in each of them, of shape [columns].
+        target: z in each of them, of shape [columns, labels].
         slope: q in each of them.
         curvature: H in each two of them.
         starts: Where each feature begins, and the number of columns.
@@ -87,7 +87,7 @@ def pair_changes(model: FoldModel, bases: Bases) -> np.ndarray:
     one, two = np.nonzero(np.triu(alike))
     columns = [np.arange(*ends) for ends in pairwise(bases.starts)]
     sets = [np.concatenate([columns[j], columns[k]]) for j, k in zip(one, two, strict=True)]
-    step = max(1, CELLS // len(model.target))
+    step = max(1, CELLS // model.target.size)
     for start in range(0, len(sets), step):
         some = slice(start, start + step)
         found = change_of(model, project(model, sets[some]))
@@ -98,15 +98,12 @@ def pair_changes(model: FoldModel, bases: Bases) -> np.ndarray:
 
 def _single_changes(bases: Bases) -> np.ndarray:
     """Return the change without each feature."""
-    linear = np.add.reduceat(2 * bases.target * bases.slope, bases.starts[:-1])
-    square = [
-        bases.target[start:stop]
-        @ bases.curvature[start:stop, start:stop]
-        @ bases.target[start:stop]
-        for start, stop in pairwise(bases.starts)
-    ]
-    change: np.ndarray = linear + np.array(square)
-    return change
+    found = []
+    for start, stop in pairwise(bases.starts):
+        target = bases.target[start:stop]
+        bent = 2 * bases.slope[start:stop] + bases.curvature[start:stop, start:stop] @ target
+        found.append(np.sum(target * bent))
+    return np.array(found)
 
 
 def _narrow_pairs(bases: Bases, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,11 +113,14 @@ def _narrow_pairs(bases: Bases, places: np.ndarray) -> tuple[np.ndarray, np.ndar
     sine = 1.0 - cosine**2
     near = sine < ALIKE
     target, slope = bases.target[places], bases.slope[places]
-    # The weight of each basis vector in the projection on it and another one.
-    share = (target[:, None] - cosine * target) / np.where(near, 1.0, sine)
     curvature = bases.curvature[grid]
-    own = share * (2 * slope[:, None] + share * np.diag(curvature)[:, None])
-    return own + own.T + 2 * share * share.T * curvature, near
+    change = np.zeros_like(curvature)
+    for z, q in zip(target.T, slope.T, strict=True):
+        # The weight of each basis vector in the projection on it and another one.
+        share = (z[:, None] - cosine * z) / np.where(near, 1.0, sine)
+        own = share * (2 * q[:, None] + share * np.diag(curvature)[:, None])
+        change += own + own.T + 2 * share * share.T * curvature
+    return change, near
 
 
 def _wide_pairs(
@@ -134,8 +134,7 @@ def _wide_pairs(
     # The largest cosine between the two spaces is at most the norm of the block between them.
     near = 1.0 - np.sum(cosines[:, :width, width:] ** 2, axis=(1, 2)) < ALIKE
     cosines[near] = np.eye(width + other)
-    target = bases.target[columns]
-    share = np.linalg.solve(cosines, target[:, :, None])[:, :, 0]
+    share = np.linalg.solve(cosines, bases.target[columns])
     curvature = bases.curvature[columns[:, :, None], columns[:, None, :]]
-    square = np.einsum("ni,nij,nj->n", share, curvature, share)
-    return 2 * np.sum(share * bases.slope[columns], axis=1) + square, near
+    bent = 2 * bases.slope[columns] + curvature @ share
+    return np.sum(share * bent, axis=(1, 2)), near

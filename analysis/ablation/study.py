@@ -14,11 +14,13 @@ import polars as pl
 
 from featurekit.analysis.ablation.checking import Trainer, linear_removal, retrained_removal
 from featurekit.analysis.ablation.conclusions import findings_of, method_of
+from featurekit.analysis.ablation.confirm import candidates_of
 from featurekit.analysis.ablation.estimators import Learner, read_learner
 from featurekit.analysis.ablation.examples import Examples, Roles, read_examples
 from featurekit.analysis.ablation.inference import Contribution
 from featurekit.analysis.ablation.interactions import interaction_candidates
 from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
+from featurekit.analysis.ablation.measurements import Progress as Trials
 from featurekit.analysis.ablation.permutation import Permutation, permute
 from featurekit.analysis.ablation.plain_tiers import (
     Families,
@@ -33,8 +35,6 @@ from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.proposal import candidates, compatible
 from featurekit.analysis.ablation.relations import Relation
 from featurekit.analysis.ablation.retrain import Retraining, retrain
-from featurekit.analysis.ablation.confirm import candidates_of
-from featurekit.analysis.ablation.measurements import Progress as Trials
 from featurekit.analysis.ablation.rounds import prior_of
 from featurekit.analysis.ablation.scores import Metric, read_metric
 from featurekit.analysis.findings import Finding, plain
@@ -207,7 +207,7 @@ class _Study:
             folds=examples.folds, ordered=examples.ordered, groups=flat(self.families),
             weights=examples.weights, clusters=examples.clusters,
             categorical=examples.categorical, created=self.created,
-            task=str(examples.label.task), margin=settings.margin, seed=settings.seed,
+            task=str(examples.label.task), margin=settings.margin, seed=settings.seed, residuals="retrain" in settings.tiers,
         )  # fmt: skip
         self.tiers.append(
             linear_data(self.linear_found, self.families, clock.monotonic() - started)
@@ -248,9 +248,7 @@ class _Study:
             progress=lambda event: self.stages.tell(_told(event)),
             engine=settings.engine, options=settings.beam,
         )  # fmt: skip
-        self.tiers.append(
-            retraining_data(self.retraining_found, clock.monotonic() - started)
-        )
+        self.tiers.append(retraining_data(self.retraining_found, clock.monotonic() - started))
 
     def _prior(self) -> dict[frozenset[str], tuple[float, float]]:
         """Return what the cheaper tier says, to say where retraining decides most."""
@@ -266,7 +264,7 @@ class _Study:
         if linear is None:
             return []
         found = interaction_candidates(
-            self.examples.frame, linear.residuals(), weights=self.examples.weights,
+            self.examples.frame, linear.residuals, weights=self.examples.weights,
             seed=self.settings.seed,
         )  # fmt: skip
         return [pair.features for pair in found]

@@ -55,17 +55,17 @@ class Surrogate:
         rows: The rows.
         loss: What a prediction costs.
         models: For every fold that is held out.
-        constants: For each of these folds, what a model without features predicts: the mean label
-            of the training rows, or its log odds.
+        constants: For each of these folds, what a model without features predicts, of shape
+            [labels]: the mean labels of the training rows, or their log odds.
         weight: Of all rows that are held out once.
-        whole: The Gram matrix of all rows, the label in the last place.
+        whole: The Gram matrix of all rows, the labels in the last places.
     """
 
     design: Design
     rows: Rows
     loss: Loss
     models: Mapping[int, FoldModel]
-    constants: Mapping[int, float]
+    constants: Mapping[int, np.ndarray]
     weight: float
     whole: Gram
 
@@ -73,6 +73,11 @@ class Surrogate:
     def unit(self) -> float:
         """What a change of squares is to be multiplied with to be a mean loss."""
         return (1.0 if self.loss is Loss.SQUARED else 0.5) / self.weight
+
+    @property
+    def label_variance(self) -> float:
+        """The variance of the label over all rows; of several, the sum."""
+        return _label_scatter(self.whole, self.design) / self.whole.weight
 
 
 def fit_surrogate(
@@ -107,7 +112,7 @@ def fit_surrogate(
     }
     plain = {fold: merge(grams[other] for other in training[fold]) for fold in tested}
     for fold, train in plain.items():
-        if not train.scatter[-1, -1] > 0.0:
+        if not _label_scatter(train, design) > 0.0:
             raise DataError("the training rows have one label only", where=f"fold {fold}")
     whole = merge(grams.values())
     working = grams
@@ -128,7 +133,7 @@ def fit_surrogate(
         rows,
         loss,
         models,
-        {fold: _constant(float(train.mean[-1]), loss) for fold, train in plain.items()},
+        {fold: _constant(train.mean[design.width :], loss) for fold, train in plain.items()},
         sum(grams[fold].weight for fold in tested),
         whole,
     )
@@ -217,11 +222,16 @@ def measured(
 def correlations(surrogate: Surrogate) -> np.ndarray:
     """Return the correlations of the design columns over all rows; 0 where one is constant."""
     scaling = fit_scaling(surrogate.whole, surrogate.design)
-    return scaling.products(surrogate.whole.scatter[:-1, :-1]) / surrogate.whole.weight
+    width = surrogate.design.width
+    return scaling.products(surrogate.whole.scatter[:width, :width]) / surrogate.whole.weight
 
 
-def _constant(mean: float, loss: Loss) -> float:
-    return mean if loss is Loss.SQUARED else float(np.log(mean / (1.0 - mean)))
+def _label_scatter(of: Gram, design: Design) -> float:
+    return float(np.diag(of.scatter)[design.width :].sum())
+
+
+def _constant(mean: np.ndarray, loss: Loss) -> np.ndarray:
+    return mean if loss is Loss.SQUARED else np.log(mean / (1.0 - mean))
 
 
 def _first_step(part: Gram, rate: float) -> Gram:
@@ -238,12 +248,12 @@ def _first_step(part: Gram, rate: float) -> Gram:
 
 def _reweighted(of: Iterator[Block], model: FoldModel) -> Iterator[Block]:
     """Yield the blocks as a Newton step from a model sees them: with its weights and responses."""
-    slopes = model.scaling.raw_coefficients(model.coefficients[:, None])[:, 0]
+    slopes = model.scaling.raw_coefficients(model.coefficients)
     intercept = model.label - model.center @ slopes
     for block in of:
-        odds = np.clip(block.values[:, :-2] @ slopes + intercept, -STEEP, STEEP)
+        odds = np.clip(block.columns @ slopes + intercept, -STEEP, STEEP)
         rate = logistic(odds)
         spread = rate * (1.0 - rate)
-        block.values[:, -2] = odds + (block.values[:, -2] - rate) / spread
-        weights = spread if block.weights is None else spread * block.weights
+        block.label[:] = odds + (block.label - rate) / spread
+        weights = spread[:, 0] if block.weights is None else spread[:, 0] * block.weights
         yield replace(block, weights=weights)

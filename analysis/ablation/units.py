@@ -139,10 +139,9 @@ def make_search(
     tolerance = 1.0 / np.diag(np.linalg.inv(likeness + noise))
     starts = np.array(surrogate.design.starts[:-1])
     explained = np.maximum.reduceat(np.diag(likeness) - tolerance, starts)[first]
-    # What a column of noise gains beside few others: it is above this about once in 400.
-    unit_loss = 0.5
-    if surrogate.loss is Loss.SQUARED:
-        unit_loss = float(surrogate.whole.scatter[-1, -1]) / surrogate.whole.weight
+    # What a column of noise gains beside few others: it is above this about once in 400, and with
+    # several labels, whose gains are not all large at once, less often.
+    unit_loss = surrogate.label_variance if surrogate.loss is Loss.SQUARED else 0.5
     chance = 9 * unit_loss / surrogate.whole.rows
     dates: list[Any] = []
     for unit in units:

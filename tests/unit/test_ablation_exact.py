@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,41 +27,13 @@ from featurekit.analysis.ablation.surrogate import (
     pair_effects,
 )
 from featurekit.errors import DataError, UsageError
+from tests.ablations import FEATURES, all_sets, columns_by_hand, mixed_rows, numbered
 
 RELATIVE = 1e-8
 """What the closed form promises."""
 ABSOLUTE = 1e-13
 """In units of the loss without features: an effect is a difference of two such losses, and
 refitting rounds each of them."""
-
-
-def mixed_rows(count: int = 700, seed: int = 5) -> pl.DataFrame:
-    """Return correlated numbers, missing ones, categories and a vector, with a copy among them."""
-    random = np.random.default_rng(seed)
-    common = random.normal(size=count)
-    a, b, c = (common + random.normal(scale=scale, size=count) for scale in (0.3, 1.0, 3.0))
-    vector = random.normal(size=(count, 3)) + common[:, None]
-    y = a + 0.5 * b - c + vector @ [0.2, 0.0, -0.3] + random.normal(size=count)
-    kinds = random.choice(["red", "green", "blue", "grey"], count, p=[0.5, 0.3, 0.15, 0.05])
-    y += 0.7 * (kinds == "blue")
-    return pl.DataFrame(
-        {
-            "a": a,
-            "near a": a + random.normal(scale=1e-4, size=count),
-            "copy of a": 3 * a + 1,
-            "b": pl.Series(b).set(pl.Series(random.random(count) < 0.2), None),
-            "c": pl.Series(c).set(pl.Series(random.random(count) < 0.05), float("nan")),
-            "kind": kinds,
-            "large": 1e9 + 10 * common + random.normal(size=count),
-            "vector": pl.Series(vector, dtype=pl.Array(pl.Float64, 3)),
-            "label": y,
-            "fold": np.arange(count) % 4,
-            "weight": random.choice([0.5, 1.0, 3.0], count),
-        }
-    )
-
-
-FEATURES = ("a", "near a", "copy of a", "b", "c", "kind", "large", "vector")
 
 
 def opened(frame: pl.DataFrame, weighted: bool) -> tuple[Rows, Design]:
@@ -74,34 +45,6 @@ def opened(frame: pl.DataFrame, weighted: bool) -> tuple[Rows, Design]:
         frame["weight"].to_numpy() if weighted else None,
     )
     return rows, fit_design(rows.frame, FEATURES)
-
-
-def columns_by_hand(frame: pl.DataFrame, train: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the standardised columns, with the means and deviations of the training rows."""
-
-    def number(values: np.ndarray) -> list[np.ndarray]:
-        missing = ~np.isfinite(values)
-        seen = train & ~missing
-        mean = np.average(values[seen], weights=weights[seen])
-        columns = [np.where(missing, mean, values)]
-        return [*columns, missing.astype(float)] if missing.any() else columns
-
-    columns: list[np.ndarray] = []
-    for name in FEATURES:
-        series = frame[name]
-        if name == "kind":
-            columns += [
-                (series == level).to_numpy().astype(float) for level in ("green", "blue", "grey")
-            ]
-        elif name == "vector":
-            columns += list(series.to_numpy().T)
-        else:
-            # Exact, and the same model: NumPy's mean of numbers near 1e9 would be off by 1e-8.
-            columns += number(series.to_numpy().astype(float) - 1e9 * (name == "large"))
-    found = np.column_stack(columns)
-    mean = np.average(found[train], axis=0, weights=weights[train])
-    variance = np.average((found[train] - mean) ** 2, axis=0, weights=weights[train])
-    return (found - mean) / np.sqrt(variance)
 
 
 def refitted(
@@ -129,20 +72,6 @@ def refitted(
             losses[place] += weights[~train] @ error**2
     losses /= weights.sum()
     return losses[1:-1] - losses[0], losses[-1]
-
-
-def all_sets() -> list[list[int]]:
-    """Return every single feature, every pair, and some groups."""
-    count = len(FEATURES)
-    groups = [
-        [0, 1, 2],
-        [0, 1, 2, 6],
-        [3, 4],
-        [0, 5, 7],
-        list(range(count - 1)),
-        list(range(count)),
-    ]
-    return [*([j] for j in range(count)), *map(list, combinations(range(count), 2)), *groups]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -489,7 +418,7 @@ def test_clusters_stay_in_one_fold() -> None:
         ({"task": "ranking"}, UsageError, "ranking"),
         ({"task": "binary"}, UsageError, "0 and 1"),
         ({"label": np.zeros(9)}, UsageError, "9 values for 700 rows"),
-        ({"label": "kind"}, UsageError, "expected numbers"),
+        ({"label": "kind", "task": "regression"}, UsageError, "needs numbers"),
         ({"label": "b"}, DataError, "missing"),
         ({"weights": np.full(700, -1.0)}, UsageError, "negative"),
         ({"folds": 5, "ordered": True}, UsageError, "in time"),
@@ -501,10 +430,6 @@ def test_mistakes_are_named(change: dict[str, Any], error: type[Exception], said
     options: dict[str, Any] = {"label": "label", "features": ["a", "c"], "folds": "fold"} | change
     with pytest.raises(error, match=said):
         ablate_linear(mixed_rows(), **options)
-
-
-def numbered(x: np.ndarray) -> dict[str, np.ndarray]:
-    return {f"x{place}": x[:, place] for place in range(x.shape[1])}
 
 
 def losses_without(
