@@ -87,25 +87,29 @@ def time_row_graph(
     lazy, _ = typed_rows(table, resolved, *resolved.features.values())
     with polars_errors(f"source {table.name!r}"):
         block = lazy.head(max(1, min(_ROWS, _CELLS // width))).collect()
-    names = {node: f"~{place}" for place, node in enumerate(nodes)}
-    made = {node: pl.col(name) for node, name in names.items()}
+        for node, took in _times(nodes, block, fitted):
+            watch.add([node], took * rows / block.height)
+
+
+def _times(
+    nodes: Iterable[Node], block: pl.DataFrame, fitted: Fitted
+) -> Iterator[tuple[OperationNode, float]]:
+    """Compute nodes one after the other for some rows, and yield how long each operation takes."""
+    made: dict[Node, pl.Expr] = {}
     values: dict[Node, pl.Series] = {}
-    for node in nodes:
-        if isinstance(node, (ColumnNode, AggregateNode)):
-            stored = node.name if isinstance(node, ColumnNode) else node.text
-            values[node] = block[stored].alias(names[node])
-        elif not isinstance(node, OperationNode):
-            made[node] = node_expression(node, {}, fitted, None)
     idle = _idle(block)
-    for node in operations:
-        read = [values[entry] for entry in node.inputs if entry in values]
-        frame = pl.DataFrame(read or block.to_series(0))
-        expression = node_expression(node, made, fitted, None).alias(names[node])
-        begun = time.perf_counter()
-        frame = frame.with_columns(expression)
-        took = time.perf_counter() - begun
-        values[node] = frame[names[node]]
-        watch.add([node], max(0.0, took - idle) * rows / block.height)
+    for place, node in enumerate(nodes):
+        name, expression = f"~{place}", node_expression(node, made, fitted, None)
+        if isinstance(node, OperationNode):
+            read = [values[entry] for entry in dict.fromkeys(node.inputs) if entry in values]
+            frame = pl.DataFrame(read or block.to_series(0))
+            begun = time.perf_counter()
+            frame = frame.with_columns(expression.alias(name))
+            yield node, max(0.0, time.perf_counter() - begun - idle)
+            values[node] = frame[name]
+        elif isinstance(node, (ColumnNode, AggregateNode)):
+            values[node] = block.select(expression.alias(name)).to_series()
+        made[node] = pl.col(name) if node in values else expression
 
 
 def _idle(block: pl.DataFrame) -> float:

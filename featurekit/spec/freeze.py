@@ -16,7 +16,7 @@ from featurekit.spec.objects import Column, FrozenMapping, Spec
 from featurekit.spec.yaml import parse_spec
 from featurekit.types import Type
 
-__all__ = ["freeze", "with_types", "yaml_text"]
+__all__ = ["freeze", "next_line", "text_end", "with_types", "yaml_text"]
 
 _Types = Mapping[str, Mapping[str, Type]]
 _Edit = tuple[int, str]
@@ -99,7 +99,7 @@ def _type_of(text: str, key: yaml.Node, declared: yaml.MappingNode, of: Type) ->
     if declared.flow_style:
         return declared.start_mark.index + 1, f"type: {of}, " if declared.value else f"type: {of}"
     first = declared.value[0][0]
-    return _next_line(text, key.end_mark.index), f"{' ' * first.start_mark.column}type: {of}\n"
+    return next_line(text, key.end_mark.index), f"{' ' * first.start_mark.column}type: {of}\n"
 
 
 def _new_columns(
@@ -110,11 +110,13 @@ def _new_columns(
         if not columns.value:
             return columns.start_mark.index + 1, _flow(text, columns, added)
         entries = _flow(text, columns, added)
-        return _end(columns.value[-1][1]), f",{'' if entries.startswith(chr(10)) else ' '}{entries}"
+        return text_end(
+            columns.value[-1][1]
+        ), f",{'' if entries.startswith(chr(10)) else ' '}{entries}"
     if columns is not None:
         return _block(text, columns, _lines(columns.value[0][0].start_mark.column, added))
     if source.flow_style:
-        return _end(source.value[-1][1]), f", columns: {{{_flow(text, source, added)}}}"
+        return text_end(source.value[-1][1]), f", columns: {{{_flow(text, source, added)}}}"
     indent = source.value[0][0].start_mark.column
     head = f"{' ' * indent}columns:\n"
     return _block(text, source, head + _lines(indent + 2, added))
@@ -125,7 +127,7 @@ def _lines(indent: int, added: Mapping[str, Type]) -> str:
 
 
 def _block(text: str, mapping: yaml.Node, lines: str) -> _Edit:
-    at = _next_line(text, _end(mapping))
+    at = next_line(text, text_end(mapping))
     missing = "" if at == 0 or text[at - 1] == "\n" else "\n"
     return at, missing + lines
 
@@ -146,15 +148,15 @@ def _flow(text: str, node: yaml.Node, added: Mapping[str, Type]) -> str:
     return "\n" + "\n".join(indent + row.rstrip() for row in rows).rstrip(",")
 
 
-def _end(node: yaml.Node) -> int:
+def text_end(node: yaml.Node) -> int:
     """Return where the text of a node ends, without what YAML counts to it behind that."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
-        return _end(last[1] if isinstance(last, tuple) else last)
+        return text_end(last[1] if isinstance(last, tuple) else last)
     return node.end_mark.index
 
 
-def _next_line(text: str, at: int) -> int:
+def next_line(text: str, at: int) -> int:
     """Return where the next line begins; `at` itself when a line begins there."""
     if at and text[at - 1] == "\n":
         return at
