@@ -9,7 +9,7 @@ import numpy as np
 
 from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
 
-__all__ = ["complete_report", "linear_report", "renamed"]
+__all__ = ["complete_report", "linear_report", "many_features", "renamed"]
 
 SOURCES = ("flights", "weather", "planes", "airports")
 AGGREGATIONS = ("mean", "max", "count", "last")
@@ -247,6 +247,33 @@ def complete_report() -> dict[str, Any]:
             "advice": "Remove it.",
         },
     ]  # fmt: skip
+    return report
+
+
+def many_features(count: int) -> dict[str, Any]:
+    """Return the content of a report on many features, made from one on a few of them."""
+    report = linear_report(40, rows=1_000)
+    (tier,) = report["tiers"]
+    tier["features"] = [
+        {**tier["features"][place % 40], "name": f"feature_{place:03}",
+         "features": [f"feature_{place:03}"],
+         "effect": tier["features"][place % 40]["effect"] / (1 + place // 40)}
+        for place in range(count)
+    ]  # fmt: skip
+    names = [one["name"] for one in tier["features"]]
+    groups = families([f"{SOURCES[place % 4]}_mean_{name}" for place, name in enumerate(names)])
+    tier["groups"] = [
+        {**tier["groups"][0], "name": name, "family": family,
+         "features": [member.split("_", 2)[2] for member in members]}
+        for name, (family, members) in groups.items()
+    ]  # fmt: skip
+    report["costs"] = _costs(names)
+    report["of"]["features"] = count
+    report["verdicts"] = {
+        one["name"]: {"tier": "linear", **{key: one[key] for key in
+                      ("verdict", "effect", "low", "high")}}
+        for one in tier["features"]
+    }  # fmt: skip
     return report
 
 
