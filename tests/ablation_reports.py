@@ -27,7 +27,8 @@ def _table(features: int, rows: int, seed: int) -> dict[str, np.ndarray]:
     Their names say what they are made of: column, aggregation, and a number.
     """
     draw = np.random.default_rng(seed)
-    values, label = {}, np.zeros(rows)
+    values: dict[str, np.ndarray] = {}
+    label = np.zeros(rows)
     names = [f"{SOURCES[i % 4]}_{AGGREGATIONS[i // 4 % 4]}_{i:03}" for i in range(features)]
     for place, name in enumerate(names):
         column = draw.normal(size=rows)
@@ -245,6 +246,11 @@ def complete_report() -> dict[str, Any]:
             "features": names[1:2], "kind": "legacy", "severity": "warning",
             "message": f"{names[1]} is superseded by {names[0]}.", "effect": None, "evidence": {},
             "advice": "Remove it.",
+        },
+        {
+            "features": [], "kind": "few_rows", "severity": "warning",
+            "message": "Few rows stand behind each fold.", "effect": None, "evidence": {},
+            "advice": "Take more.",
         },
     ]  # fmt: skip
     return report

@@ -112,7 +112,8 @@ def hostile(report: dict[str, Any]) -> dict[str, Any]:
     names = dict(zip(names_of(report), HOSTILE, strict=True))
     says = {"flights": HOSTILE[5], "late": HOSTILE[2], "weather": HOSTILE[0],
             "everything fifth": HOSTILE[3], "mean()": HOSTILE[1]}  # fmt: skip
-    return renamed(report, {**names, **says})
+    found: dict[str, Any] = renamed(report, {**names, **says})
+    return found
 
 
 def test_the_verdict_comes_first_then_the_proposal_pictures_tables_and_the_method(
@@ -120,7 +121,8 @@ def test_the_verdict_comes_first_then_the_proposal_pictures_tables_and_the_metho
 ) -> None:
     made = Page(ablation_page(whole))
     assert made.ids() == [
-        "proposal", "worth", "relations", "groups", "pairs", "cost", "features", "method", "data",
+        "proposal", "notes", "worth", "relations", "groups", "pairs", "cost", "features", "method",
+        "data",
     ]  # fmt: skip
     sentence = ablation_verdict(whole)
     assert made.text.index(sentence[1:]) < made.text.index("What to remove")
@@ -201,6 +203,7 @@ def param(chart: Any, name: str) -> Any:
 
 def rows(chart: Any) -> list[dict[str, Any]]:
     """Return the data of a chart that has a row for each thing."""
+    found: list[dict[str, Any]]
     (found,) = [data for data in chart["datasets"].values() if "told" in data[0]]
     return found
 
@@ -266,6 +269,12 @@ def test_relations_say_in_words_what_was_seen_and_whether_retraining_agrees(
     assert text.count("not confirmed by retraining") == 1
     assert text.count("seen by a linear model") == 2
     assert "all 4 flagged features were left out at once, by retraining" in text
+
+
+def test_a_finding_is_told_once_and_those_of_other_kinds_as_well(whole: dict[str, Any]) -> None:
+    text = Page(ablation_page(whole)).text
+    assert text.count("Few rows stand behind each fold. Take more.") == 1
+    assert "Remove it." not in text
 
 
 def test_groups_unfold_from_the_family_to_the_group_to_its_features(whole: dict[str, Any]) -> None:
