@@ -9,7 +9,7 @@ import numpy as np
 
 from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
 
-__all__ = ["complete_report", "linear_report", "renamed"]
+__all__ = ["complete_report", "linear_report", "many_features", "renamed"]
 
 SOURCES = ("flights", "weather", "planes", "airports")
 AGGREGATIONS = ("mean", "max", "count", "last")
@@ -27,7 +27,8 @@ def _table(features: int, rows: int, seed: int) -> dict[str, np.ndarray]:
     Their names say what they are made of: column, aggregation, and a number.
     """
     draw = np.random.default_rng(seed)
-    values, label = {}, np.zeros(rows)
+    values: dict[str, np.ndarray] = {}
+    label = np.zeros(rows)
     names = [f"{SOURCES[i % 4]}_{AGGREGATIONS[i // 4 % 4]}_{i:03}" for i in range(features)]
     for place, name in enumerate(names):
         column = draw.normal(size=rows)
@@ -246,7 +247,39 @@ def complete_report() -> dict[str, Any]:
             "message": f"{names[1]} is superseded by {names[0]}.", "effect": None, "evidence": {},
             "advice": "Remove it.",
         },
+        {
+            "features": [], "kind": "few_rows", "severity": "warning",
+            "message": "Few rows stand behind each fold.", "effect": None, "evidence": {},
+            "advice": "Take more.",
+        },
     ]  # fmt: skip
+    return report
+
+
+def many_features(count: int) -> dict[str, Any]:
+    """Return the content of a report on many features, made from one on a few of them."""
+    report = linear_report(40, rows=1_000)
+    (tier,) = report["tiers"]
+    tier["features"] = [
+        {**tier["features"][place % 40], "name": f"feature_{place:03}",
+         "features": [f"feature_{place:03}"],
+         "effect": tier["features"][place % 40]["effect"] / (1 + place // 40)}
+        for place in range(count)
+    ]  # fmt: skip
+    names = [one["name"] for one in tier["features"]]
+    groups = families([f"{SOURCES[place % 4]}_mean_{name}" for place, name in enumerate(names)])
+    tier["groups"] = [
+        {**tier["groups"][0], "name": name, "family": family,
+         "features": [member.split("_", 2)[2] for member in members]}
+        for name, (family, members) in groups.items()
+    ]  # fmt: skip
+    report["costs"] = _costs(names)
+    report["of"]["features"] = count
+    report["verdicts"] = {
+        one["name"]: {"tier": "linear", **{key: one[key] for key in
+                      ("verdict", "effect", "low", "high")}}
+        for one in tier["features"]
+    }  # fmt: skip
     return report
 
 

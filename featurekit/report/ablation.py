@@ -6,14 +6,15 @@ is absent or `None` is not shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from featurekit.report.amounts import count, duration, listed, size
+from featurekit.report.amounts import count, duration, listed
 from featurekit.report.charts import chart_scripts, heat_map
 from featurekit.report.groups import group_drawers
 from featurekit.report.page import anything, name, page, section, table, text
-from featurekit.report.relations import relation_cards
+from featurekit.report.proposal import proposal_text, score_text
+from featurekit.report.relations import KINDS, relation_cards
 from featurekit.report.style import ABLATION_STYLE
 from featurekit.report.tiers import (
     TIERS,
@@ -24,15 +25,14 @@ from featurekit.report.tiers import (
     tally,
     tally_text,
 )
-from featurekit.report.tracks import Track
 from featurekit.report.worths import cost_charts, feature_table, worth_charts
 
-__all__ = ["ablation_page", "ablation_verdict", "finished", "score_text"]
+__all__ = ["ablation_page", "ablation_verdict", "finished"]
 
 Some = Mapping[str, Any]
 ROLES = ("label", "split", "entity", "time", "weights")
-REASONS = 20
-"""So many removed features are listed at once; the others unfold."""
+TOLD = {*KINDS, "negligible", "matters", "undecided"}
+"""Kinds of findings that sections of their own tell of."""
 STRONGEST = 15
 """So many pairs are listed beside the heat map."""
 LONG = 60
@@ -63,21 +63,6 @@ def ablation_verdict(report: Mapping[str, Any]) -> str:
     return f"{told}; {gone:,} can go, {score_text(proposal)}"
 
 
-def score_text(proposal: Mapping[str, Any]) -> str:
-    """Return what the smaller set scores, beside what all features do.
-
-    Example:
-        >>> score_text({"loss": "log loss", "full": 0.3, "smaller": 0.302, "margin": 0.001,
-        ...             "difference": {"effect": 0.002, "low": -0.001, "high": 0.005}})
-        'but log loss may rise beyond the margin: 0.3020 instead of 0.3000'
-    """
-    amounts, loss = amounts_of(proposal), proposal["loss"]
-    scores = f"{amounts.plain(proposal['smaller'])} instead of {amounts.plain(proposal['full'])}"
-    if proposal_holds(proposal):
-        return f"at a {loss} of {scores}"
-    return f"but {loss} may rise beyond the margin: {scores}"
-
-
 def ablation_page(report: Mapping[str, Any]) -> str:
     """Return an ablation report as one HTML file.
 
@@ -94,7 +79,8 @@ def ablation_page(report: Mapping[str, Any]) -> str:
         tone = "good" if proposal_holds(proposal) else "warning"
     sections = (
         _about(report),
-        section("What to remove", _proposal(report), "proposal"),
+        section("What to remove", proposal_text(report), "proposal"),
+        section("Good to know", _notes(report), "notes"),
         section("What each feature is worth", worth_charts(report), "worth"),
         section("Features that say the same, or belong together", relation_cards(report),
                 "relations"),
@@ -136,108 +122,13 @@ def _about(report: Some) -> str:
     return f'{strip}<p class="muted">{about}</p>'
 
 
-def _proposal(report: Some) -> str:
-    proposal = report.get("proposal")
-    if not proposal or not proposal["remove"]:
-        return "<p>Nothing. No smaller set of features was found that is surely as good.</p>"
-    amounts, held = amounts_of(proposal), proposal_holds(proposal)
-    difference = proposal["difference"]
-    sure = (
-        "The whole interval is within the margin: the smaller set is as good, as far as it matters."
-        if held
-        else "The interval reaches beyond the margin: the smaller set may be worse. Look at the "
-        "intervals below before removing all of it."
-    )
-    loss, gone, kept = text(proposal["loss"]), len(proposal["remove"]), len(proposal["keep"])
-    full, smaller = amounts.plain(proposal["full"]), amounts.plain(proposal["smaller"])
-    change = (
-        f"<strong>{amounts.signed(difference['effect'])}</strong>, 95% interval "
-        f"{amounts.interval(difference)}; the band is the margin of "
-        f"±{amounts.plain(proposal['margin'])}{_difference(proposal)}"
-    )
-    facts = [
-        ("features", f"{kept + gone:,} → <strong>{kept:,}</strong>"),
-        (loss, f"{full} → <strong>{smaller}</strong>"),
-        ("difference", change),
-        ("measured", _measured(proposal)),
-        *_saved(proposal.get("saved") or {}),
-    ]
-    numbers = "".join(f"<dt>{head}</dt><dd>{value}</dd>" for head, value in facts)
-    tone = "good" if held else "warning"
-    parts = [
-        f'<article class="card {tone}"><p>{sure}</p><dl>{numbers}</dl></article>',
-        _reasons(report, proposal),
-        _diff(proposal.get("diff")),
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _difference(proposal: Some) -> str:
-    """Return the difference in loss drawn against the margin."""
-    difference, margin = proposal["difference"], proposal["margin"]
-    ends = [end for end in (difference["low"], difference["high"]) if end is not None]
-    # Far outside it the margin is still seen, and near it nothing is stretched.
-    track = Track([*ends, difference["effect"]], margin)
-    verdict = "negligible" if proposal_holds(proposal) else "undecided"
-    label = amounts_of(proposal).whole(difference)
-    return (
-        f'<div class="difference {verdict}"><svg height="16" role="img" '
-        f'aria-label="difference {label}">{track.draw(difference, verdict)}</svg></div>'
-    )
-
-
-def _measured(proposal: Some) -> str:
-    folds = f", {count(proposal['folds'], 'fold')}" if proposal.get("folds") else ""
-    return f"{text(proposal['model'])} on {count(proposal['rows'], 'row')}{folds}"
-
-
-def _saved(saved: Some) -> Iterator[tuple[str, str]]:
-    told = []
-    if saved.get("bytes") is not None:
-        told.append(f"{size(saved['bytes'])} fewer to read")
-    if saved.get("seconds") is not None:
-        told.append(f"{duration(saved['seconds'])} less per million rows")
-    if told:
-        yield "saved", ", ".join(told)
-    if saved.get("sources"):
-        yield "sources no longer needed", anything(saved["sources"])
-
-
-def _reasons(report: Some, proposal: Some) -> str:
-    reasons, verdicts = proposal.get("reasons", {}), report.get("verdicts", {})
-    tiers = {tier["tier"]: tier for tier in report.get("tiers", ())}
-
-    def rows(some: list[str]) -> Iterator[list[tuple[str, object]]]:
-        for called in some:
-            held = verdicts.get(called)
-            worth = "" if held is None else amounts_of(tiers.get(held["tier"])).whole(held)
-            how = "" if held is None else TIERS[held["tier"]]
-            yield [
-                (name(called), called),
-                (f"<span>{text(reasons.get(called, ''))}</span>", reasons.get(called, "")),
-                (f"<span>{worth}</span>", None if held is None else held["effect"]),
-                (how, how),
-            ]
-
-    heads, remove = ("feature", "why it can go", "worth alone", "measured by"), proposal["remove"]
-    shown = table("What can go", heads, rows(remove[:REASONS]))
-    if not (rest := remove[REASONS:]):
-        return shown
-    more = table("What can go besides", heads, rows(rest))
-    return f"{shown}\n<details><summary>{len(rest):,} more</summary>{more}</details>"
-
-
-def _diff(diff: str | None) -> str:
-    if not diff:
-        return ""
-    tones = {"+": "added", "-": "gone", "@": "muted"}
-    lines = "\n".join(
-        f'<span class="{tones.get(line[:1], "same")}">{text(line)}</span>'
-        for line in diff.splitlines()
-    )
-    return (
-        "<details><summary>The change to the spec</summary>"
-        f'<pre tabindex="0">{lines}</pre></details>'
+def _notes(report: Some) -> str:
+    """Return the findings that no other section tells of."""
+    return "\n".join(
+        f'<article class="card {found["severity"]}"><p>{text(found["message"])} '
+        f"{text(found['advice'])}</p></article>"
+        for found in report.get("findings", ())
+        if found["kind"].replace("_", " ") not in TOLD
     )
 
 

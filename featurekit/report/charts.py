@@ -33,7 +33,7 @@ class Interval:
         name: What it is of.
         verdict: `matters`, `negligible` or `undecided`.
         effect: The estimate.
-        low: The lower end of its interval.
+        low: The lower end of its interval; `None` where it is not known.
         high: The upper end.
         beside: A short text at the end of the row.
         told: Lines that are shown where one points at it.
@@ -42,8 +42,8 @@ class Interval:
     name: str
     verdict: str
     effect: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     beside: str
     told: str
 
@@ -85,7 +85,7 @@ def intervals(rows: Sequence[Interval], margin: float, title: str, label: str) -
     band = alt.InlineData(values=[{"from": -margin, "to": margin}])
     names = alt.param(name="names", value=[_short(row.name) for row in rows])
     row = alt.Y("row:O", axis=alt.Axis(title=None, labelExpr="names[datum.value]", **_NAMES))
-    ends = [end for row in rows for end in (row.low, row.high)]
+    ends = [end for row in rows for end in (row.effect, row.low, row.high) if end is not None]
     scale = _stretched(alt, ends, margin)
     effect = alt.X("effect:Q", title=title, **scale)
     ground = (

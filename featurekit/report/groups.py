@@ -44,7 +44,9 @@ def group_drawers(report: Some) -> str:
 def _family(title: str, tier: Some, groups: Sequence[Some]) -> str:
     singles = {one["name"]: one for one in tier["features"]}
     # Groups of every family stand on one scale, so that they can be compared.
-    ends = [end for each in tier["groups"] for end in (each["low"], each["high"])]
+    ends = [
+        end for each in tier["groups"] for end in (each["low"], each["high"]) if end is not None
+    ]
     scale = Track(ends, tier["margin"])
     amounts = amounts_of(tier)
     told = tally_text([group["verdict"] for group in groups])

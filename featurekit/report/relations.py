@@ -152,10 +152,10 @@ def _evidence(one: Some, amounts: Amounts) -> str:
         )
 
     again = one.get("confirmation")
-    retrained = f"<p>Retrained:</p><dl>{rows(again)}</dl>" if again else ""
+    retrained = f'<p>Retrained:</p><dl class="evidence">{rows(again)}</dl>' if again else ""
     return (
         "<details><summary>Evidence, with 95% intervals</summary>"
-        f"<dl>{rows(one['evidence'])}</dl>{retrained}</details>"
+        f'<dl class="evidence">{rows(one["evidence"])}</dl>{retrained}</details>'
     )
 
 

@@ -174,17 +174,22 @@ td{font-variant-numeric:tabular-nums}
 #features th{white-space:nowrap}
 .difference{display:grid;grid-template-columns:1fr;max-width:30rem;margin:.1rem 0 .3rem}
 .difference text{font-size:11px;fill:var(--muted)}
+.evidence{grid-template-columns:1fr auto}
+#method td:last-child{min-width:11rem}
+@media (min-width:40rem){td:first-child{min-width:10.5rem}.evidence dd{white-space:nowrap}}
 @media (max-width:40rem){
- .worth{grid-template-columns:1fr auto auto}
+ dl,.evidence{grid-template-columns:1fr}dd{margin-bottom:.35rem}
+ .worth{grid-template-columns:1fr 5rem 6.5rem}
  .worth .called{grid-column:1/-1}
  #features td:first-child{position:static;max-width:none;font-weight:600}
 }
 @media print{
  .chart{break-inside:avoid}.chart.wide .drawn{min-width:0}.tip{display:none}
- #features table{font-size:7pt}
+ #features table,#method table{font-size:7pt}
  #features th,.fixed,td.number{white-space:normal}
  #features td:first-child,#features th:first-child{position:static;min-width:5rem}
- #features td{padding-right:.3rem}
+ #method td:first-child,#method td:last-child{min-width:5rem}
+ #features td,#method td,#method th{padding-right:.3rem}
  pre{white-space:pre-wrap}
 }
 """
