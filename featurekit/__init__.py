@@ -2,8 +2,8 @@
 
 `fk.run` computes a spec and writes a run, `fk.open_run` reads it back, `fk.check` and `fk.plan`
 say what a run would do, `fk.scan_leakage` hunts for leaks in what came out, `fk.ablate` says what
-each feature is worth, `fk.Spec` and `fk.load_spec` make specs, and every operation of the catalogue is a function here that builds an
-expression.
+each feature is worth, `fk.Spec` and `fk.load_spec` make specs, and every operation of the catalogue
+is a function here that builds an expression.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a smaller set of features loses: found on the folds, checked on rows that were kept apart."""
+"""What a smaller set of features loses: found on the folds, checked on rows kept apart."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ from featurekit.analysis.ablation.plain_tiers import (
     relation_data,
     retraining_data,
 )
-from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.proposal import candidates, compatible
 from featurekit.analysis.ablation.relations import Relation
 from featurekit.analysis.ablation.retrain import Retraining, retrain
@@ -207,7 +206,8 @@ class _Study:
             folds=examples.folds, ordered=examples.ordered, groups=flat(self.families),
             weights=examples.weights, clusters=examples.clusters,
             categorical=examples.categorical, created=self.created,
-            task=str(examples.label.task), margin=settings.margin, seed=settings.seed, residuals="retrain" in settings.tiers,
+            task=str(examples.label.task), margin=settings.margin, seed=settings.seed,
+            residuals="retrain" in settings.tiers,
         )  # fmt: skip
         self.tiers.append(
             linear_data(self.linear_found, self.families, clock.monotonic() - started)
@@ -243,7 +243,7 @@ class _Study:
             rounds=settings.seeds, margin=settings.margin,
             prior={} if cheaper is None else self._prior(),
             candidates=() if linear is None else candidates_of(linear.relations, problem.features),
-            pairs=self._pairs(problem),
+            pairs=self._pairs(),
             budget=settings.budget, jobs=settings.jobs, store=self.store,
             progress=lambda event: self.stages.tell(_told(event)),
             engine=settings.engine, options=settings.beam,
@@ -258,14 +258,14 @@ class _Study:
         beside = groups if isinstance(groups, tuple) else chain.from_iterable(groups.values())
         return prior_of([*found.singles, *beside], found.margin)
 
-    def _pairs(self, problem: Problem) -> list[tuple[str, str]]:
+    def _pairs(self) -> list[tuple[str, str]]:
         """Return pairs that the residuals of the linear models suggest to be more together."""
         linear = self.linear_found
-        if linear is None:
+        if linear is None or linear.residuals is None:
             return []
         found = interaction_candidates(
             self.examples.frame, linear.residuals, weights=self.examples.weights,
-            seed=self.settings.seed,
+            categorical=self.examples.categorical, seed=self.settings.seed,
         )  # fmt: skip
         return [pair.features for pair in found]
 
