@@ -7,6 +7,7 @@ taken apart by the jackknife: what it becomes without each part says what the pa
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,6 +130,7 @@ class Metric:
         that effects are differences of the metric itself.
         """
         import sklearn.metrics
+        from sklearn.exceptions import UndefinedMetricWarning
 
         scorer = sklearn.metrics.get_scorer(self.scorer)
         if label.task is not Task.REGRESSION:
@@ -138,7 +140,10 @@ class Metric:
 
         def loss(rows: np.ndarray) -> float:
             heavy = {} if weights is None else {"sample_weight": weights[rows]}
-            return -float(scorer(remembered, rows, truth[rows], **heavy))
+            with warnings.catch_warnings():
+                # What is not defined is NaN, and said below.
+                warnings.simplefilter("ignore", UndefinedMetricWarning)
+                return -float(scorer(remembered, rows, truth[rows], **heavy))
 
         # Codes are dealt, so that neighbours in a group are no neighbours in the data.
         groups = places % JACKKNIFE
