@@ -186,7 +186,12 @@ def read_examples(
             )
     if folds < 2:
         raise UsageError(f"{folds} folds; expected at least 2", where="folds")
-    label = pl.nth(list(schema).index(roles.label))
+    for name in schema:
+        if name.startswith("^") and name.endswith("$") and name not in roles.exclude:
+            raise UsageError(
+                f"the column name {name!r} reads as a pattern", hint="rename it, or exclude it"
+            )
+    label = pl.col(roles.label)
     known = label.is_not_null()
     known = known & label.is_finite() if schema[roles.label].is_float() else known
     with polars_errors("the table"):
@@ -207,10 +212,9 @@ def _features(
     found = [name for name in schema if name not in taken]
     odd = {name for name in found if not _readable(schema[name])}
     plain = [name for name in found if not isinstance(schema[name], pl.Array) and name not in odd]
-    places = {name: pl.nth(list(schema).index(name)) for name in plain}
     one = [
         ((x.min() == x.max()) & (x.null_count() == 0)) | (x.null_count() == pl.len())
-        for x in places.values()
+        for x in map(pl.col, plain)
     ]  # fmt: skip
     told = [each.alias(str(number)) for number, each in enumerate(one)]
     answers = frame.select(told).collect(engine="streaming").row(0) if told else ()
