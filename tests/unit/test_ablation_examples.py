@@ -134,6 +134,6 @@ def test_what_cannot_be_is_named() -> None:
     with pytest.raises(DataError, match="too few rows"):
         read(frame.head(4))
     with pytest.raises(UsageError, match="reads as a pattern"):
-        read(frame.rename({"x": "^x$"}))
+        read_examples(frame.rename({"x": "^x$"}).lazy(), Roles("y", exclude=("who", "part")))
     with pytest.raises(DataError, match="are missing"):
         read(frame.with_columns(who=pl.when(pl.col("x") > 0).then("who")), entity="who")
