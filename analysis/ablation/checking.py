@@ -113,17 +113,16 @@ def retrained_removal(
 @contextmanager
 def _measuring(problem: Problem, trainer: Trainer) -> Iterator[Measurements]:
     study = make_study(problem, trainer.learner, trainer.metric)
-    seeds = [problem.seed + place for place in range(trainer.seeds)]
     names = (trainer.learner.name, trainer.metric.name)
     with (
         open_store(trainer.store, fingerprint(study), *names) as store,
         local_runner(study, trainer.jobs) as runner,
     ):
-        yield Measurements(problem, seeds, runner, store)
+        yield Measurements(problem, trainer.seeds, runner, store)
 
 
 def _bound(measured: Measurements, some: Sequence[str]) -> Bound:
-    rounds = len(measured.seeds)
+    rounds = measured.looks
     dropped = frozenset(some)
     measured.measure([dropped] if some else [], range(rounds))
     if not some:
