@@ -22,6 +22,7 @@ from featurekit.analysis.ablation.units import (
     Kind,
     Search,
     Term,
+    complements,
     make_search,
     substitutes,
 )
@@ -97,14 +98,7 @@ def _complements(search: Search) -> Iterator[Candidate]:
     one, two = np.nonzero(np.triu(small & (interaction > search.limit), k=1))
     for place in np.argsort(-interaction[one, two], kind="stable")[:COMPLEMENTS]:
         first, second = search.features([one[place]]), search.features([two[place]])
-        both = first | second
-        evidence: dict[str, Term] = {
-            "interaction": ((1, first), (1, second), (-1, both)),
-            "together": ((1, both),),
-            "first without second": ((1, both), (-1, second)),
-            "second without first": ((1, both), (-1, first)),
-        }
-        yield Candidate(Kind.COMPLEMENTS, tuple(sorted(both)), (), "", evidence)
+        yield complements(first, second)
 
 
 def _group_relations(

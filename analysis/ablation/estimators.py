@@ -189,7 +189,8 @@ def read_learner(model: Any, task: Task) -> Learner:
     with contextlib.suppress(NotFittedError):
         check_is_fitted(model)
         fitted = model
-    return Learner(named or type(model).__name__, lambda: clone(model), fitted)
+    bare = clone(model)
+    return Learner(named or type(model).__name__, lambda: clone(bare), fitted)
 
 
 def _imported(named: str) -> Any:

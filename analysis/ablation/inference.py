@@ -123,17 +123,20 @@ def contributions(
     confidence: float = CONFIDENCE,
     level: float = LEVEL,
     false_discoveries: float = FALSE_DISCOVERIES,
+    looks: int = 1,
 ) -> tuple[Contribution, ...]:
     """Judge a family of effects together.
 
     Args:
         names: One for each effect.
         features: What was left out.
-        estimates: The effects.
+        estimates: The effects. What was not measured, NaN, belongs to the family and is undecided.
         margin: In units of the loss; 0 or less where nothing can be called negligible.
         confidence: With which all intervals hold together.
         level: For "matters", over the family.
         false_discoveries: The share of wrong ones among those called negligible.
+        looks: How often the family may be judged while more is measured. P-values count so many
+            times, and intervals hold in all looks together (Bonferroni).
 
     Returns:
         One for each effect, in their order.
@@ -141,9 +144,10 @@ def contributions(
     Raises:
         MissingExtra: SciPy, for the t distribution, is not installed.
     """
-    low, high = bounds(estimates, confidence=confidence, family=len(names))
-    above = adjust_holm(p_values(estimates))
+    low, high = bounds(estimates, confidence=confidence, family=len(names) * looks)
+    above = np.minimum(looks * adjust_holm(p_values(estimates)), 1.0)
     inside = adjust_benjamini_hochberg(equivalence_p_values(estimates, margin))
+    inside = np.minimum(looks * inside, 1.0)
     error = estimates.standard_error
     return tuple(
         Contribution(
@@ -283,7 +287,8 @@ def _upper_tail(distance: np.ndarray, estimates: Estimates) -> np.ndarray:
     certain = error == 0.0
     ratio = distance / np.where(certain, 1.0, error)
     tail = _special().stdtr(_freedom(estimates), -ratio)
-    return np.where(certain, np.where(distance > 0.0, 0.0, 1.0), tail)
+    tail = np.where(certain, np.where(distance > 0.0, 0.0, 1.0), tail)
+    return np.where(np.isnan(distance), 1.0, tail)
 
 
 def _freedom(estimates: Estimates) -> np.ndarray:

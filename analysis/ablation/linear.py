@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +29,14 @@ from featurekit.analysis.ablation.inference import (
 )
 from featurekit.analysis.ablation.inputs import Values, column, read_label
 from featurekit.analysis.ablation.losses import Loss
-from featurekit.analysis.ablation.relations import Bound, Relation, ask, confirm, joint_set
+from featurekit.analysis.ablation.relations import (
+    Bound,
+    Joint,
+    Relation,
+    ask,
+    confirm,
+    joint_set,
+)
 from featurekit.analysis.ablation.residuals import held_out_residuals
 from featurekit.analysis.ablation.surrogate import (
     Surrogate,
@@ -45,23 +53,6 @@ __all__ = ["Joint", "LinearAblation", "ablate_linear"]
 MAX_CLUSTERS = 4096
 """Of more clusters, some are taken together: their sums stay independent, the standard error is as
 right and 1% noisier, and memory is bounded."""
-
-
-@dataclass(frozen=True)
-class Joint:
-    """All flagged features, left out together: single ablations do not compose.
-
-    Args:
-        flagged: Legacy and redundant features, free riders, and all but one of exact copies.
-        effect: Of leaving out all of them.
-        removable: Those of them that can go together, as far as the closed form sees.
-        removable_effect: Of leaving out these.
-    """
-
-    flagged: tuple[str, ...]
-    effect: Bound
-    removable: tuple[str, ...]
-    removable_effect: Bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,7 +304,7 @@ def ablate_linear(
 def _joint(
     surrogate: Surrogate, related: Sequence[Relation], names: Sequence[str], margin: float
 ) -> Joint | None:
-    every, taken = joint_set(surrogate, related, margin)
+    every, taken = joint_set(names, related, margin, partial(closed_effects, surrogate))
     if not every:
         return None
     found = measured(surrogate, [every, taken]).estimates

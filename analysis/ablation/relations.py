@@ -27,17 +27,20 @@ those that are flagged are left out once more together (`joint_set`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
 from featurekit.analysis.ablation.candidates import ADD_ONE
 from featurekit.analysis.ablation.inference import Estimates, bounds
-from featurekit.analysis.ablation.surrogate import Surrogate, closed_effects
 from featurekit.analysis.ablation.units import Candidate, Kind
 
-__all__ = ["Bound", "Question", "Relation", "ask", "confirm", "joint_set"]
+__all__ = [
+    "Bound", "Condition", "Joint", "Question", "Relation", "ask", "conditions", "confirm",
+    "evidence_of", "joint_set",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Relation:
         evidence: Effects by what they are of.
         rescue_share: Of redundant features, `1 - effect(o) / effect(o | N gone)`: the share of
             their worth that the others have taken over.
+        sums: What the evidence is of, by the same words: sums of effects, each a factor and the
+            features that were left out together.
     """
 
     kind: Kind
@@ -69,6 +74,51 @@ class Relation:
     group: str
     evidence: Mapping[str, Bound]
     rescue_share: float | None = None
+    sums: Mapping[str, tuple[tuple[int, tuple[str, ...]], ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+
+
+@dataclass(frozen=True)
+class Joint:
+    """All flagged features, left out together: single ablations do not compose.
+
+    Args:
+        flagged: Legacy and redundant features, free riders, and all but one of exact copies.
+        effect: Of leaving out all of them.
+        removable: Those of them that can go together, as far as the tier sees.
+        removable_effect: Of leaving out these.
+    """
+
+    flagged: tuple[str, ...]
+    effect: Bound
+    removable: tuple[str, ...]
+    removable_effect: Bound
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What must be true of an effect for a relation to hold.
+
+    Args:
+        bound: The effect.
+        above: Whether it must be above the limit, or below.
+        limit: In units of the loss.
+    """
+
+    bound: Bound
+    above: bool
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of the interval is where it must be."""
+        return self.bound.low > self.limit if self.above else self.bound.high < self.limit
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether none of the interval is where it must be."""
+        return self.bound.high < self.limit if self.above else self.bound.low > self.limit
 
 
 @dataclass(frozen=True)
@@ -107,7 +157,11 @@ def ask(sets: Sequence[Sequence[int]], candidates: Sequence[Candidate]) -> Quest
 
 
 def confirm(
-    candidates: Sequence[Candidate], names: Sequence[str], estimates: Estimates, margin: float
+    candidates: Sequence[Candidate],
+    names: Sequence[str],
+    estimates: Estimates,
+    margin: float,
+    family: int | None = None,
 ) -> tuple[Relation, ...]:
     """Return the candidates whose conditions hold.
 
@@ -116,18 +170,15 @@ def confirm(
         names: Of the features.
         estimates: Of the contrasts that `ask` listed, in their order.
         margin: What is negligible, in units of the loss.
+        family: For how many relations bounds are adjusted; by default for these, and at least for
+            as many as there are features.
     """
-    family = max(len(names), len(candidates))
-    low, high = bounds(estimates, family=family)
+    family = max(len(names), len(candidates)) if family is None else family
     out = []
-    start = 0
-    for candidate in candidates:
-        evidence = {
-            name: Bound(float(estimates.effect[place]), float(low[place]), float(high[place]))
-            for place, name in enumerate(candidate.evidence, start)
-        }
-        start += len(evidence)
-        if margin > 0.0 and _holds(candidate, evidence, margin):
+    found = evidence_of(candidates, estimates, family)
+    for candidate, evidence in zip(candidates, found, strict=True):
+        needed = conditions(candidate, evidence, margin)
+        if margin > 0.0 and all(condition.holds for condition in needed):
             out.append(_relation(candidate, names, evidence))
     # What is legacy is not called a substitute of what supersedes it as well.
     settled = [{*one.features, *one.others} for one in out if one.kind is Kind.LEGACY]
@@ -136,23 +187,43 @@ def confirm(
     )
 
 
+def evidence_of(
+    candidates: Sequence[Candidate], estimates: Estimates, family: int
+) -> list[dict[str, Bound]]:
+    """Return the evidence of each candidate, with intervals that are adjusted for a family."""
+    low, high = bounds(estimates, family=family)
+    out = []
+    start = 0
+    for candidate in candidates:
+        places = range(start, start + len(candidate.evidence))
+        start = places.stop
+        ends = [
+            Bound(float(estimates.effect[place]), float(low[place]), float(high[place]))
+            for place in places
+        ]
+        out.append(dict(zip(candidate.evidence, ends, strict=True)))
+    return out
+
+
 def joint_set(
-    surrogate: Surrogate, relations: Sequence[Relation], margin: float
+    names: Sequence[str],
+    relations: Sequence[Relation],
+    margin: float,
+    effects: Callable[[Sequence[Sequence[int]]], Sequence[float] | np.ndarray],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return all features that are flagged, and a part of them that can go together.
 
     Args:
-        surrogate: The models.
+        names: Of the features.
         relations: What was confirmed. Legacy and redundant features and free riders are flagged,
             and of exact copies all but one.
         margin: What is negligible, in units of the loss.
+        effects: Returns the effects of leaving out sets, given the places of their features.
 
     Returns:
         Places of features: the flagged ones, and those of them that were taken, the least worth
-        first, while the effect of all taken stays below the margin. The closed form says so; it
-        is to be measured.
+        first, while the effect of all taken stays below the margin.
     """
-    names = surrogate.design.names
     flagged: set[str] = set()
     for relation in relations:
         if relation.kind in (Kind.LEGACY, Kind.REDUNDANT, Kind.FREE_RIDERS):
@@ -161,42 +232,48 @@ def joint_set(
         if relation.kind is Kind.DUPLICATE and not flagged.intersection(relation.features):
             flagged.update(relation.features[1:])
     every = [place for place, name in enumerate(names) if name in flagged]
-    if not every or closed_effects(surrogate, [every])[0] < margin:
+    if not every or effects([every])[0] < margin:
         return tuple(every), tuple(every)
-    alone = closed_effects(surrogate, [[place] for place in every])
+    alone = effects([[place] for place in every])
     taken: list[int] = []
     for _, _, place in sorted(
         (float(effect), names[place], place) for effect, place in zip(alone, every, strict=True)
     ):
-        (effect,) = closed_effects(surrogate, [[*taken, place]])
+        (effect,) = effects([[*taken, place]])
         if effect < margin:
             taken.append(place)
     return tuple(every), tuple(sorted(taken))
 
 
-def _holds(candidate: Candidate, found: Mapping[str, Bound], margin: float) -> bool:
+def conditions(
+    candidate: Candidate, found: Mapping[str, Bound], margin: float
+) -> tuple[Condition, ...]:
+    """Return what must be true for a candidate to be what it would be; nothing of copies."""
+
+    def above(name: str, limit: float) -> Condition:
+        return Condition(found[name], True, limit)
+
+    def below(name: str, limit: float) -> Condition:
+        return Condition(found[name], False, limit)
+
     if candidate.kind is Kind.DUPLICATE:
-        return True
+        return ()
     if candidate.kind in (Kind.LEGACY, Kind.REDUNDANT):
-        small = found["effect"].high < margin
-        needed = found["without the others"].low > margin
-        return small and needed and all(_stronger(candidate.kind, found, margin))
+        asked = [below("effect", margin), above("without the others", margin)]
+        if "the others" in found:
+            # They are not equally redundant; nothing is asked of exact copies.
+            asked.append(above("the others", 0.0 if candidate.kind is Kind.LEGACY else margin))
+            asked.append(above("the others less the effect", 0.0))
+        return tuple(asked)
     if candidate.kind is Kind.SUBSTITUTES:
-        members = [bound for name, bound in found.items() if name != "together"]
-        return all(one.high < margin for one in members) and found["together"].low > margin
+        members = [below(name, margin) for name in found if name != "together"]
+        return *members, above("together", margin)
     if candidate.kind is Kind.COMPLEMENTS:
         most = max(margin, ADD_ONE * found["together"].effect)
-        add_one = (found["first without second"], found["second without first"])
-        return found["interaction"].low > 0.0 and all(one.high < most for one in add_one)
-    idle = (found["effect"], found["without the others"])
-    return found["group"].low > margin and all(one.high < margin for one in idle)
-
-
-def _stronger(kind: Kind, found: Mapping[str, Bound], margin: float) -> Iterator[bool]:
-    """Yield whether the others are not equally redundant; nothing is asked of exact copies."""
-    if "the others" in found:
-        yield found["the others"].low > (0.0 if kind is Kind.LEGACY else margin)
-        yield found["the others less the effect"].low > 0.0
+        add_one = (below("first without second", most), below("second without first", most))
+        return above("interaction", 0.0), *add_one
+    idle = (below("effect", margin), below("without the others", margin))
+    return above("group", margin), *idle
 
 
 def _relation(
@@ -213,4 +290,10 @@ def _relation(
         candidate.group,
         evidence,
         share,
+        {
+            said: tuple(
+                (factor, tuple(names[place] for place in sorted(some))) for factor, some in term
+            )
+            for said, term in candidate.evidence.items()
+        },
     )

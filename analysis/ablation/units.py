@@ -21,7 +21,7 @@ from featurekit.analysis.ablation.surrogate import (
 )
 
 __all__ = [
-    "Candidate", "Kind", "Search", "Term", "Units", "make_search", "substitutes",
+    "Candidate", "Kind", "Search", "Term", "Units", "complements", "make_search", "substitutes",
 ]  # fmt: skip
 
 COPY = 1e-10
@@ -190,3 +190,15 @@ def substitutes(parts: Sequence[frozenset[int]], group: str = "") -> Candidate:
     evidence: dict[str, Term] = {f"member {place}": ((1, one),) for place, one in enumerate(parts)}
     evidence["together"] = ((1, whole),)
     return Candidate(Kind.SUBSTITUTES, tuple(sorted(whole)), (), group, evidence)
+
+
+def complements(first: frozenset[int], second: frozenset[int]) -> Candidate:
+    """Return the candidate that two parts are worth something only together."""
+    both = first | second
+    evidence: dict[str, Term] = {
+        "interaction": ((1, first), (1, second), (-1, both)),
+        "together": ((1, both),),
+        "first without second": ((1, both), (-1, second)),
+        "second without first": ((1, both), (-1, first)),
+    }
+    return Candidate(Kind.COMPLEMENTS, tuple(sorted(both)), (), "", evidence)
