@@ -15,8 +15,8 @@ from featurekit.analysis.findings import Effect, Finding, Severity, by_severity
 __all__ = ["KINDS", "findings_of", "method_of"]
 
 KINDS = (
-    "legacy", "duplicate", "redundant", "free_riders", "constant", "substitutes", "complements",
-    "negligible",
+    "legacy", "duplicate", "redundant", "free_riders", "harmful", "constant", "substitutes",
+    "complements", "negligible",
 )  # fmt: skip
 """Kinds of findings, those that a team can act on first."""
 
@@ -44,7 +44,18 @@ def findings_of(
         text = f"{_quoted([name])} has one value in all rows."
         found.append(Finding((name,), "constant", Severity.WARNING, text, advice="Leave it out."))
     for name, said in verdicts.items():
-        if said["verdict"] == "negligible" and name not in settled:
+        if said["high"] is not None and said["high"] < 0.0 and name not in settled:
+            found.append(
+                Finding(
+                    (name,), "harmful", Severity.WARNING,
+                    f"The model is surely better without {_quoted([name])}: it learns noise from "
+                    "it.",
+                    Effect(loss, said["effect"], said["low"], said["high"]),
+                    {"tier": said["tier"]},
+                    "Leave it out.",
+                )
+            )  # fmt: skip
+        elif said["verdict"] == "negligible" and name not in settled:
             found.append(
                 Finding(
                     (name,), "negligible", Severity.NOTE,

@@ -68,13 +68,19 @@ class Proposal:
 
 
 def candidates(
-    strongest: Mapping[str, Contribution], relations: Iterable[Relation]
+    strongest: Mapping[str, Contribution],
+    relations: Iterable[Relation],
+    margins: Mapping[str, float],
 ) -> dict[str, str]:
     """Return the features that may go, with the reason, the least worth first.
+
+    Beside those that are negligible these are the ones whose whole interval is below the margin: a
+    model may lose by a feature, more than the margin, and is better without it then.
 
     Args:
         strongest: What each feature is worth, by the strongest models that measured it.
         relations: What was found of features together.
+        margins: What is negligible to these models, by feature.
     """
     reasons: dict[str, str] = {}
     copies: list[Relation] = []
@@ -91,7 +97,9 @@ def candidates(
         if not any(name in reasons for name in relation.features):
             reasons |= dict.fromkeys(relation.features[1:], f"the same as {relation.features[0]}")
     for name, worth in strongest.items():
-        if worth.verdict is Verdict.NEGLIGIBLE:
+        if worth.high < 0.0:
+            reasons.setdefault(name, "the model is better without it")
+        elif worth.verdict is Verdict.NEGLIGIBLE or worth.high < margins[name]:
             reasons.setdefault(name, "negligible beside the others")
     ranked = sorted(
         (name for name in reasons if name in strongest),

@@ -359,7 +359,9 @@ class _Study:
         """Return a smaller set of features; `None` where nothing can go."""
         settings, constant = self.settings, self.examples.constant
         worth = {name: single for name, (_, single) in strongest.items()}
-        reasons = candidates(worth, self._found_relations())
+        margin_of_tier = {tier["tier"]: tier["margin"] for tier in self.tiers}
+        margins = {name: margin_of_tier[tier] for name, (tier, _) in strongest.items()}
+        reasons = candidates(worth, self._found_relations(), margins)
         linear = self.linear_found
         ranked = list(reasons)
         if linear is not None:
