@@ -128,6 +128,7 @@ ABLATION_STYLE = """
 @media print{:root{--band:#e8edf4;--grid:#e8edf4}}
 .matters{--tone:var(--note)}.negligible{--tone:var(--muted)}.undecided{--tone:var(--warning)}
 .tag{white-space:nowrap}
+td .tag{font-size:.85em}
 .strip{border-radius:.3rem;overflow:hidden;margin:.75rem 0 .35rem}
 .strip rect{fill:var(--tone)}
 .key{display:flex;flex-wrap:wrap;gap:.1rem 1.25rem;margin:0 0 .5rem;padding:0;list-style:none}
@@ -183,6 +184,7 @@ td{font-variant-numeric:tabular-nums}
  .worth .called{grid-column:1/-1}
  #features td:first-child{position:static;max-width:none;font-weight:600}
 }
+@page numbers{size:landscape}
 @media print{
  .chart{break-inside:avoid}.chart.wide .drawn{min-width:0}.tip{display:none}
  #features table,#method table{font-size:7pt}
@@ -191,6 +193,7 @@ td{font-variant-numeric:tabular-nums}
  #method td:first-child,#method td:last-child{min-width:5rem}
  #features td,#method td,#method th{padding-right:.3rem}
  pre{white-space:pre-wrap}
+ #features{page:numbers}
 }
 """
 """What the ablation report needs besides."""

@@ -35,12 +35,12 @@ def tag(verdict: str) -> str:
 
 def worth_charts(report: Some) -> str:
     """Return the interval plots of the features, those of the strongest tier first."""
-    parts = []
+    parts = ["<noscript><p>Charts need scripts; the tables have the same numbers.</p></noscript>"]
     for place, (tier, rows) in enumerate(strongest(report, "features")):
         how = METHODS[tier["tier"]]
         many = count(len(rows), "feature")
         if place:
-            parts.append(f"<h3>{many} measured {how} only</h3>")
+            parts.append(f"<h3>{many} more, measured {how}</h3>")
         parts.append(_introduction(tier, many, first=not place, costs=report.get("costs")))
         parts.append(f'<ul class="key">{verdict_key([one["verdict"] for one in rows])}</ul>')
         parts.append(_chart(report, tier, rows[:SHOWN]))
@@ -49,7 +49,7 @@ def worth_charts(report: Some) -> str:
             parts.append(
                 f"<details><summary>{len(more):,} more, of less worth</summary>{drawn}</details>"
             )
-    return "\n".join(parts)
+    return "\n".join(parts) if len(parts) > 1 else ""
 
 
 def _introduction(tier: Some, many: str, *, first: bool, costs: Some | None) -> str:

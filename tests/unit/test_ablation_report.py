@@ -38,6 +38,7 @@ addEventListener("load", async () => {
     window: innerWidth, page: document.documentElement.scrollWidth,
     charts: figures.map(each => each.querySelector("svg")).map(each => ({
       marks: each.querySelectorAll("path").length, texts: each.querySelectorAll("text").length,
+      label: each.closest(".drawn").getAttribute("aria-label"),
       wide: each.getBoundingClientRect().width || Number(each.getAttribute("width")),
     })),
   }), "*");
@@ -402,6 +403,7 @@ def test_a_browser_draws_every_chart_within_the_width_and_complains_of_nothing(
         assert chart["marks"] > 3
         assert chart["texts"] > 3
         assert chart["wide"] > 300
+        assert "table" in chart["label"]
     drawn = [chart["texts"] for chart in seen["charts"]]
     assert content == "hostile" or drawn[:2] >= [SHOWN, 500 - SHOWN]
 
