@@ -176,8 +176,11 @@ td{font-variant-numeric:tabular-nums}
 .difference{display:grid;grid-template-columns:1fr;max-width:30rem;margin:.1rem 0 .3rem}
 .difference text{font-size:11px;fill:var(--muted)}
 .evidence{grid-template-columns:1fr auto}
-#method td:last-child{min-width:11rem}
-@media (min-width:40rem){td:first-child{min-width:10.5rem}.evidence dd{white-space:nowrap}}
+#method td:last-child{min-width:9rem}
+@media (min-width:40rem){
+ td:first-child{min-width:10.5rem}
+ #method td:first-child{min-width:5rem}
+ .evidence dd{white-space:nowrap}}
 @media (max-width:40rem){
  dl,.evidence{grid-template-columns:1fr}dd{margin-bottom:.35rem}
  .worth{grid-template-columns:1fr 5rem 6.5rem}

@@ -13,6 +13,7 @@ from featurekit.report.tiers import (
     TIERS,
     VERDICTS,
     amounts_of,
+    finished,
     strongest,
     tally_text,
 )
@@ -54,14 +55,17 @@ def worth_charts(report: Some) -> str:
 
 def _introduction(tier: Some, many: str, *, first: bool, costs: Some | None) -> str:
     margin, how = amounts_of(tier).plain(tier["margin"]), METHODS[tier["tier"]]
+    ended = "" if tier["complete"] else f" Not finished: {finished(tier)}."
     if not first:
         told = f"With {text(tier['model'])}; the margin is ±{margin} of {text(tier['loss'])}."
-        return f'<p class="muted">{told}</p>'
+        return f'<p class="muted">{told}{ended}</p>'
+    if tier["tier"] == "linear":
+        ended += " It stands in for your model, and cannot see what is not linear."
     unit, _ = _cost_unit(costs)
     beside = f" At the right stands the {_COSTS[unit][0]}." if unit else ""
     return (
-        f'<p class="muted">{many} measured {how}, with {text(tier["model"])}. Worth is how much '
-        f"the held-out {text(tier['loss'])} rises when a feature is left out. Lines are "
+        f'<p class="muted">{many} measured {how}, with {text(tier["model"])}.{ended} Worth is how '
+        f"much the held-out {text(tier['loss'])} rises when a feature is left out. Lines are "
         f"simultaneous 95% intervals; the band is the margin of ±{margin}, in which a difference "
         "is negligible. The scale is logarithmic far from 0, so that small and large differences "
         f"are seen at once.{beside}</p>"
