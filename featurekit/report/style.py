@@ -175,6 +175,7 @@ td{font-variant-numeric:tabular-nums}
 #features th{white-space:nowrap}
 .difference{display:grid;grid-template-columns:1fr;max-width:30rem;margin:.1rem 0 .3rem}
 .difference text{font-size:11px;fill:var(--muted)}
+.card>p:last-child{margin-bottom:0}
 .evidence{grid-template-columns:1fr auto}
 #method td:last-child{min-width:9rem}
 @media (min-width:40rem){
@@ -182,7 +183,8 @@ td{font-variant-numeric:tabular-nums}
  #method td:first-child{min-width:5rem}
  .evidence dd{white-space:nowrap}}
 @media (max-width:40rem){
- dl,.evidence{grid-template-columns:1fr}dd{margin-bottom:.35rem}
+ dl,.card>p:last-child{margin-bottom:0}
+.evidence{grid-template-columns:1fr}dd{margin-bottom:.35rem}
  .worth{grid-template-columns:1fr 5rem 6.5rem}
  .worth .called{grid-column:1/-1}
  #features td:first-child{position:static;max-width:none;font-weight:600}

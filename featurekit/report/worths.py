@@ -67,8 +67,9 @@ def _introduction(tier: Some, many: str, *, first: bool, costs: Some | None) -> 
         f'<p class="muted">{many} measured {how}, with {text(tier["model"])}.{ended} Worth is how '
         f"much the held-out {text(tier['loss'])} rises when a feature is left out. Lines are "
         f"simultaneous 95% intervals; the band is the margin of ±{margin}, in which a difference "
-        "is negligible. The scale is logarithmic far from 0, so that small and large differences "
-        f"are seen at once.{beside}</p>"
+        "is negligible. Verdicts are tests of their own, so that such an interval may reach beyond "
+        "the band of a negligible feature. The scale is logarithmic far from 0, so that small and "
+        f"large differences are seen at once.{beside}</p>"
     )
 
 
