@@ -187,15 +187,15 @@ def found_ablation(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
         report: The content of an ablation report.
         out: Where it was written, if it was.
     """
-    from featurekit.report.ablation import ablation_verdict, finished
+    from featurekit.report.ablation import ablation_verdict
     from featurekit.report.amounts import duration
-    from featurekit.report.tiers import TIERS, amounts_of, strongest
+    from featurekit.report.tiers import TIERS, amounts_of, finished, strongest
 
     yield f"{report['of']['name']}: {ablation_verdict(report)}"
     for tier in report["tiers"]:
         measured = f"{count(len(tier['features']), 'feature')} in {duration(tier['seconds'])}"
         ended = "" if tier["complete"] else f"; {finished(tier)}"
-        yield f"  {TIERS[tier['tier']]:12}  {measured}, {tier['model']}{ended}"
+        yield f"  {TIERS[tier['tier']]:16}  {measured}, {tier['model']}{ended}"
     for tier, features in list(strongest(report, "features"))[:1]:
         amounts = amounts_of(tier)
         most = (f"{_called(one['name'])} {amounts.whole(one)}" for one in features[:STRONGEST])

@@ -20,6 +20,7 @@ from featurekit.report.tiers import (
     TIERS,
     VERDICTS,
     amounts_of,
+    finished,
     plural,
     proposal_holds,
     tally,
@@ -27,7 +28,7 @@ from featurekit.report.tiers import (
 )
 from featurekit.report.worths import cost_charts, feature_table, worth_charts
 
-__all__ = ["ablation_page", "ablation_verdict", "finished"]
+__all__ = ["ablation_page", "ablation_verdict"]
 
 Some = Mapping[str, Any]
 ROLES = ("label", "split", "entity", "time", "weights")
@@ -216,13 +217,3 @@ def _method(report: Some) -> str:
     )
     ran = table("What ran", heads, rows) if rows else ""
     return f"{told}\n{ran}\n" + (f"<dl>{exact}</dl>" if exact else "")
-
-
-def finished(tier: Mapping[str, Any]) -> str:
-    """Return whether a tier was measured to its end, as text."""
-    trials = tier.get("trials")
-    told = "yes" if tier["complete"] else "no: the budget ended first"
-    if trials:
-        told += f"; {trials['done']:,} of {trials['planned']:,} trials"
-        told += f", {trials['spared']:,} spared" if trials["spared"] else ""
-    return told

@@ -268,7 +268,7 @@ def _figure(chart: Any, label: str, padding: Mapping[str, int], kind: str = "") 
         axisY=alt.AxisConfig(titleFontSize=12),
     )  # fmt: skip
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
-    spec = chart.properties(autosize=fit).to_dict()
+    spec = chart.properties(autosize=fit, description=label).to_dict()
     return (
         f'<figure class="chart {kind}"><div class="drawn" role="img" aria-label="{text(label)}">'
         f'</div><script type="application/json">{embedded(spec)}</script></figure>'
@@ -305,6 +305,7 @@ DRAW = """
       logLevel: 1,
     };
     await vegaEmbed(at, spec, options);
+    at.setAttribute("role", "img");
     figure.classList.add("done");
   };
   const figures = [...document.querySelectorAll("figure.chart")];

@@ -14,13 +14,15 @@ __all__ = ["KINDS", "relation_cards"]
 Some = Mapping[str, Any]
 CARDS = 24
 """So many relations have a card; the others stand in a table."""
+CHIPS = 6
+"""So many features of a card are seen at once; the others unfold."""
 
 KINDS = {
     "legacy": "Superseded by a newer feature",
     "redundant": "Says what others say",
     "duplicate": "The same column more than once",
     "substitutes": "Stand in for each other",
-    "free riders": "Adds nothing to its group",
+    "free riders": "Free riders in a group",
     "complements": "Worth more together",
 }
 """What kinds of relations there are, in the order in which they are shown."""
@@ -86,7 +88,12 @@ def _card(one: Some, tiers: Mapping[str, Some]) -> str:
 
 
 def _chips(names: Sequence[str]) -> str:
-    return f'<ul class="chips">{"".join(f"<li>{name(each)}</li>" for each in names)}</ul>'
+    def chips(some: Sequence[str]) -> str:
+        return f'<ul class="chips">{"".join(f"<li>{name(each)}</li>" for each in some)}</ul>'
+
+    shown, rest = chips(names[:CHIPS]), names[CHIPS:]
+    more = f"<details><summary>{len(rest):,} more</summary>{chips(rest)}</details>"
+    return shown + more if rest else shown
 
 
 def _names(names: Sequence[str]) -> str:

@@ -128,6 +128,7 @@ ABLATION_STYLE = """
 @media print{:root{--band:#e8edf4;--grid:#e8edf4}}
 .matters{--tone:var(--note)}.negligible{--tone:var(--muted)}.undecided{--tone:var(--warning)}
 .tag{white-space:nowrap}
+td .tag{font-size:.85em}
 .strip{border-radius:.3rem;overflow:hidden;margin:.75rem 0 .35rem}
 .strip rect{fill:var(--tone)}
 .key{display:flex;flex-wrap:wrap;gap:.1rem 1.25rem;margin:0 0 .5rem;padding:0;list-style:none}
@@ -174,15 +175,21 @@ td{font-variant-numeric:tabular-nums}
 #features th{white-space:nowrap}
 .difference{display:grid;grid-template-columns:1fr;max-width:30rem;margin:.1rem 0 .3rem}
 .difference text{font-size:11px;fill:var(--muted)}
+.card>p:last-child{margin-bottom:0}
 .evidence{grid-template-columns:1fr auto}
-#method td:last-child{min-width:11rem}
-@media (min-width:40rem){td:first-child{min-width:10.5rem}.evidence dd{white-space:nowrap}}
+#method td:last-child{min-width:9rem}
+@media (min-width:40rem){
+ td:first-child{min-width:10.5rem}
+ #method td:first-child{min-width:5rem}
+ .evidence dd{white-space:nowrap}}
 @media (max-width:40rem){
- dl,.evidence{grid-template-columns:1fr}dd{margin-bottom:.35rem}
+ dl,.card>p:last-child{margin-bottom:0}
+.evidence{grid-template-columns:1fr}dd{margin-bottom:.35rem}
  .worth{grid-template-columns:1fr 5rem 6.5rem}
  .worth .called{grid-column:1/-1}
  #features td:first-child{position:static;max-width:none;font-weight:600}
 }
+@page numbers{size:landscape}
 @media print{
  .chart{break-inside:avoid}.chart.wide .drawn{min-width:0}.tip{display:none}
  #features table,#method table{font-size:7pt}
@@ -191,6 +198,7 @@ td{font-variant-numeric:tabular-nums}
  #method td:first-child,#method td:last-child{min-width:5rem}
  #features td,#method td,#method th{padding-right:.3rem}
  pre{white-space:pre-wrap}
+ #features{page:numbers}
 }
 """
 """What the ablation report needs besides."""

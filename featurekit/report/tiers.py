@@ -8,14 +8,14 @@ from typing import Any
 from featurekit.report.amounts import Amounts
 
 __all__ = [
-    "METHODS", "TIERS", "VERDICTS", "amounts_of", "plural", "proposal_holds", "strongest", "tally",
-    "tally_text",
+    "METHODS", "TIERS", "VERDICTS", "amounts_of", "finished", "plural", "proposal_holds",
+    "strongest", "tally", "tally_text",
 ]  # fmt: skip
 
 VERDICTS = ("matters", "negligible", "undecided")
-TIERS = {"linear": "linear model", "permutation": "permutation", "retrain": "retraining"}
+TIERS = {"linear": "linear surrogate", "permutation": "permutation", "retrain": "retraining"}
 METHODS = {
-    "linear": "by a linear model", "permutation": "by permutation", "retrain": "by retraining",
+    "linear": "by a linear surrogate", "permutation": "by permutation", "retrain": "by retraining",
 }  # fmt: skip
 
 Some = Mapping[str, Any]
@@ -74,3 +74,13 @@ def proposal_holds(proposal: Some) -> bool:
     """Whether all of the interval says that the smaller set loses at most the margin."""
     high = proposal["difference"].get("high")
     return high is not None and high <= proposal["margin"]
+
+
+def finished(tier: Mapping[str, Any]) -> str:
+    """Return whether a tier was measured to its end, as text."""
+    trials = tier.get("trials")
+    told = "yes" if tier["complete"] else "the budget ended first"
+    if trials:
+        told += f"; {trials['done']:,} of {trials['planned']:,} trials"
+        told += f", {trials['spared']:,} spared" if trials["spared"] else ""
+    return told

@@ -13,6 +13,7 @@ from featurekit.report.tiers import (
     TIERS,
     VERDICTS,
     amounts_of,
+    finished,
     strongest,
     tally_text,
 )
@@ -35,12 +36,12 @@ def tag(verdict: str) -> str:
 
 def worth_charts(report: Some) -> str:
     """Return the interval plots of the features, those of the strongest tier first."""
-    parts = []
+    parts = ["<noscript><p>Charts need scripts; the tables have the same numbers.</p></noscript>"]
     for place, (tier, rows) in enumerate(strongest(report, "features")):
         how = METHODS[tier["tier"]]
         many = count(len(rows), "feature")
         if place:
-            parts.append(f"<h3>{many} measured {how} only</h3>")
+            parts.append(f"<h3>{many} more, measured {how}</h3>")
         parts.append(_introduction(tier, many, first=not place, costs=report.get("costs")))
         parts.append(f'<ul class="key">{verdict_key([one["verdict"] for one in rows])}</ul>')
         parts.append(_chart(report, tier, rows[:SHOWN]))
@@ -49,22 +50,26 @@ def worth_charts(report: Some) -> str:
             parts.append(
                 f"<details><summary>{len(more):,} more, of less worth</summary>{drawn}</details>"
             )
-    return "\n".join(parts)
+    return "\n".join(parts) if len(parts) > 1 else ""
 
 
 def _introduction(tier: Some, many: str, *, first: bool, costs: Some | None) -> str:
     margin, how = amounts_of(tier).plain(tier["margin"]), METHODS[tier["tier"]]
+    ended = "" if tier["complete"] else f" Not finished: {finished(tier)}."
     if not first:
         told = f"With {text(tier['model'])}; the margin is ±{margin} of {text(tier['loss'])}."
-        return f'<p class="muted">{told}</p>'
+        return f'<p class="muted">{told}{ended}</p>'
+    if tier["tier"] == "linear":
+        ended += " It stands in for your model, and cannot see what is not linear."
     unit, _ = _cost_unit(costs)
     beside = f" At the right stands the {_COSTS[unit][0]}." if unit else ""
     return (
-        f'<p class="muted">{many} measured {how}, with {text(tier["model"])}. Worth is how much '
-        f"the held-out {text(tier['loss'])} rises when a feature is left out. Lines are "
+        f'<p class="muted">{many} measured {how}, with {text(tier["model"])}.{ended} Worth is how '
+        f"much the held-out {text(tier['loss'])} rises when a feature is left out. Lines are "
         f"simultaneous 95% intervals; the band is the margin of ±{margin}, in which a difference "
-        "is negligible. The scale is logarithmic far from 0, so that small and large differences "
-        f"are seen at once.{beside}</p>"
+        "is negligible. Verdicts are tests of their own, so that such an interval may reach beyond "
+        "the band of a negligible feature. The scale is logarithmic far from 0, so that small and "
+        f"large differences are seen at once.{beside}</p>"
     )
 
 

@@ -38,6 +38,7 @@ addEventListener("load", async () => {
     window: innerWidth, page: document.documentElement.scrollWidth,
     charts: figures.map(each => each.querySelector("svg")).map(each => ({
       marks: each.querySelectorAll("path").length, texts: each.querySelectorAll("text").length,
+      label: each.closest(".drawn").getAttribute("aria-label"),
       wide: each.getBoundingClientRect().width || Number(each.getAttribute("width")),
     })),
   }), "*");
@@ -192,6 +193,7 @@ def test_features_are_drawn_by_effect_in_the_strongest_tier_that_measured_them(
     assert param(first, "names") == [one["name"] for one in retrained]
     assert [row["effect"] for row in rows(first)] == [one["effect"] for one in retrained]
     assert {row["verdict"] for row in rows(first)} == {one["verdict"] for one in retrained}
+    assert made.text.count("the budget ended first; 96 of 150 trials, 24 spared") == 2
     rest = set(names_of(whole)) - {one["name"] for one in retrained}
     assert set(param(second, "names")) == rest
 
@@ -263,11 +265,11 @@ def test_relations_say_in_words_what_was_seen_and_whether_retraining_agrees(
         "The same column more than once": "one of them is enough",
         "Stand in for each other": "Not all of them: together they are worth +0.0210",
         "Worth more together": "Keep both, or neither.",
-        "Adds nothing to its group": "Without this part it loses +0.0001",
+        "Free riders in a group": "Without this part it loses +0.0001",
     }.items():
         assert said in text[text.index(kind) :].replace(" .", ".")
     assert text.count("not confirmed by retraining") == 1
-    assert text.count("seen by a linear model") == 2
+    assert text.count("seen by a linear surrogate") == 2
     assert "all 4 flagged features were left out at once, by retraining" in text
 
 
@@ -300,11 +302,11 @@ def test_the_table_has_what_every_tier_says_side_by_side(whole: dict[str, Any]) 
     heads = [held["data-head"] for tag, held in part.elements if tag == "td"]
     assert heads[:12] == [
         "feature", "verdict", "proposal", "retraining: worth", "p matters", "p negligible",
-        "permutation: worth", "p matters", "p negligible", "linear model: worth", "p matters",
+        "permutation: worth", "p matters", "p negligible", "linear surrogate: worth", "p matters",
         "p negligible",
     ]  # fmt: skip
     worths = [float(held["data-by"]) for tag, held in part.elements if tag == "td"
-              and held["data-head"] == "linear model: worth"]  # fmt: skip
+              and held["data-head"] == "linear surrogate: worth"]  # fmt: skip
     assert sorted(worths) == sorted(one["effect"] for one in whole["tiers"][0]["features"])
     assert set(names_of(whole)) <= set(part.texts)
 
@@ -356,7 +358,7 @@ def test_without_the_package_that_draws_one_error_says_what_to_install(
 def test_the_terminal_says_the_verdict_what_ran_and_what_can_go(whole: dict[str, Any]) -> None:
     lines = list(found_ablation(whole, "worth.html"))
     assert lines[0] == f"flights: {ablation_verdict(whole)}"
-    assert "  retraining    8 features in 7 min, HistGradientBoostingClassifier; " in lines[3]
+    assert "  retraining        8 features in 7 min, HistGradientBoostingClassifier; " in lines[3]
     assert "96 of 150 trials, 24 spared" in lines[3]
     for name, reason in whole["proposal"]["reasons"].items():
         assert f"  {name}  {reason}" in lines
@@ -402,6 +404,7 @@ def test_a_browser_draws_every_chart_within_the_width_and_complains_of_nothing(
         assert chart["marks"] > 3
         assert chart["texts"] > 3
         assert chart["wide"] > 300
+        assert "table" in chart["label"]
     drawn = [chart["texts"] for chart in seen["charts"]]
     assert content == "hostile" or drawn[:2] >= [SHOWN, 500 - SHOWN]
 
