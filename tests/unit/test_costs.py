@@ -208,7 +208,7 @@ def test_seconds_are_those_of_the_manifest_shared_equally(run: fk.Run) -> None:
     past = sum(costs[name].seconds or 0.0 for name in ("visits_1d", "visits_9d", "pages"))
     whole = run.manifest["seconds"]
     # Work on several threads may add up to more than has passed.
-    most = (whole["aggregate"] + whole["time"]) * pl.thread_pool_size() * 1e6 / ROWS
+    most = (whole["aggregate"] + whole["time_features"]) * pl.thread_pool_size() * 1e6 / ROWS
     assert 0 < past < total < 2 * most
 
 
@@ -237,6 +237,18 @@ def test_without_timed_rows_there_are_bytes_and_no_seconds(run: fk.Run, folder: 
     found = costs_of(fk.Run(run.path, {**run.manifest, COSTS: noted}))
     for name, cost in costs_of(run).items():
         assert found[name] == Cost(cost.sources, cost.columns, cost.bytes, cost.own_bytes, None)
+
+
+def test_a_file_that_cannot_be_read_any_more_has_no_bytes(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(folder, data)
+    resolved, tables = open_sources(data / "spec.yaml")
+    (data / "orders-1.parquet").write_bytes(b"PAR1 and no more")
+    (data / "visits.parquet").unlink()
+    noted = CostRecorder(resolved, tables).to_dict()["sources"]
+    assert noted["visits"] == {"bytes": None, "columns": None}
+    assert noted["orders"]["bytes"] == 16 + (data / "orders-0.parquet").stat().st_size
+    assert noted["orders"]["columns"] is None
 
 
 def test_tables_in_memory_have_no_bytes(tmp_path: Path) -> None:
