@@ -271,9 +271,12 @@ def _source_sizes(resolved: Resolved, tables: Mapping[str, Table]) -> dict[str, 
         # What Beam reads may have been copied here, to other files.
         if table is None or not table.files or resolved.spec.sources[source].on_workers:
             continue
-        found[source]["bytes"] = sum(path.stat().st_size for path in table.files)
-        if table.format == "parquet":
-            found[source]["columns"] = _chunk_bytes(table.files, names)
+        try:
+            found[source]["bytes"] = sum(path.stat().st_size for path in table.files)
+            if table.format == "parquet":
+                found[source]["columns"] = _chunk_bytes(table.files, names)
+        except (OSError, ValueError):
+            continue  # Whoever reads the rows says what is wrong with them.
     return found
 
 

@@ -284,7 +284,7 @@ def run(
             fitted, census = local.fit(made, table, tell.stage)
             tell.lap("fit")
             costs.time_rows(fitted, table, census.rows)
-            tell.lap("time")
+            tell.lap("time_features")
         artifact.write_statistics(folder, fitted)
         manifest = {**_manifest(made, tables, census, fitted), COSTS: costs.to_dict()}
         if result is not None:

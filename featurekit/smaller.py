@@ -12,7 +12,7 @@ import codecs
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,10 +21,10 @@ from featurekit.artifact import check_file_target, new_file
 from featurekit.errors import SpecError, UsageError, closest
 from featurekit.spec import cutting
 from featurekit.spec.cutting import cut
-from featurekit.spec.expression import Attribute, Call, Expression, Name, parse
-from featurekit.spec.objects import UNDECLARED, Aggregation, FrozenMapping, Lookup, Source, Spec
+from featurekit.spec.expression import Call, Expression, Name, parse
+from featurekit.spec.needs import names_used, needed
+from featurekit.spec.objects import FrozenMapping, Spec
 from featurekit.spec.yaml import load_spec, parse_spec
-from featurekit.transforms.targets import TargetOperation
 
 __all__ = ["smaller_spec", "spec_diff", "without_features", "write_smaller"]
 
@@ -159,8 +159,8 @@ def _removal(spec: Spec, remove: Collection[str], columns: Collection[str]) -> _
     features = {
         name: replace(entry, expr=inlined.get(name, entry.expr)) for name, entry in kept.items()
     }
-    before = _needed(spec)
-    gone = set(before - _needed(replace(spec, features=FrozenMapping(features)), idle_from=before))
+    before = needed(spec)
+    gone = set(before - needed(replace(spec, features=FrozenMapping(features)), idle_from=before))
     gone |= {whole for whole in _wholes(spec) if all(part in gone for part in _parts(spec, whole))}
     return _Removal(frozenset(gone), inlined)
 
@@ -180,7 +180,7 @@ def _inlined(spec: Spec, remove: set[str], columns: Collection[str]) -> dict[str
     """Return the expressions of features that stay and use removed ones, these written out."""
     known = {*columns, *spec.sources[spec.examples.source].columns}
     # A feature that uses its own name means the column.
-    known |= {name for name, entry in spec.features.items() if name in _names(entry.expr)}
+    known |= {name for name, entry in spec.features.items() if name in names_used(entry.expr)}
 
     def written_out(expression: Expression, chain: tuple[str, ...]) -> Expression:
         match expression:
@@ -206,96 +206,12 @@ def _inlined(spec: Spec, remove: set[str], columns: Collection[str]) -> dict[str
         try:
             parse(made.text)
         except SpecError as error:
-            used = ", ".join(sorted(_names(entry.expr) & remove))
+            used = ", ".join(sorted(names_used(entry.expr) & remove))
             raise SpecError(
                 f"feature {name!r} uses {used}, which cannot be written out: {error.message}",
                 where=spec.place("features", name), hint=f"remove {name} too, or keep {used}",
             ) from None  # fmt: skip
         found[name] = made
-    return found
-
-
-def _names(*expressions: Expression | None) -> set[str]:
-    """Return the names of columns and features that expressions mention, folds' entities too."""
-    found: set[str] = set()
-    for part in (part for entry in expressions if entry is not None for part in entry.walk()):
-        if isinstance(part, Name):
-            found.add(part.name)
-        elif isinstance(part, Call) and isinstance(part.operation, TargetOperation):
-            by = part.operation.by
-            found.update((by,) if isinstance(by, str) else by or ())
-    return found
-
-
-def _needed(
-    spec: Spec, idle_from: Collection[cutting.Path] | None = None
-) -> frozenset[cutting.Path]:
-    """Return the paths of what the features and the examples of a spec need, features included.
-
-    Args:
-        spec: The spec.
-        idle_from: What a larger spec needs. Parts that not even that needs are needed then, too, if
-            what they are parts of is.
-    """
-
-    def idle(*path: str) -> bool:
-        return idle_from is not None and path not in idle_from
-
-    examples, main = spec.examples, spec.examples.source
-    found: set[cutting.Path] = {("features", name) for name in spec.features}
-    features = [entry.expr for entry in spec.features.values()]
-    read = {name: set[str]() for name in spec.sources if name == main or idle("sources", name)}
-    read[main] |= _names(examples.label, examples.predict_at, *features) | {*examples.keys}
-    if examples.split is not None:
-        read[main] |= {examples.split.by or "", examples.split.column or "", *examples.split.hash}
-    used = _outputs(features)
-    for name, owner in spec.histories.items():
-        section = "aggregations" if isinstance(owner, Aggregation) else "lookups"
-        needed = _features_used(owner, used.get(name, set()))
-        if needed or idle(section, name):
-            needed |= {entry for entry in owner.features if idle(section, name, "features", entry)}
-            found |= {(section, name), *((section, name, "features", entry) for entry in needed)}
-            read[main] |= {*owner.by}
-            where = owner.where if isinstance(owner, Aggregation) else None
-            expressions = (owner.features[entry] for entry in needed)
-            below = read.setdefault(owner.source, set())
-            below |= {*owner.by.values()} | _names(where, *expressions)
-    for name, names in read.items():
-        columns = spec.sources[name].columns if name in spec.sources else {}
-        names |= {column for column in columns if idle("sources", name, "columns", column)}
-        found.add(("sources", name))
-        if columns:
-            declared = _declared(spec.sources[name], names)
-            found |= {("sources", name, "columns", column) for column in declared}
-    return frozenset(found)
-
-
-def _outputs(expressions: Iterable[Expression]) -> dict[str, set[str]]:
-    """Return the outputs of each aggregation and lookup that expressions use."""
-    used: dict[str, set[str]] = {}
-    for part in (part for entry in expressions for part in entry.walk()):
-        if isinstance(part, Attribute):
-            used.setdefault(part.aggregation, set()).add(part.name)
-    return used
-
-
-def _features_used(owner: Aggregation | Lookup, outputs: Collection[str]) -> set[str]:
-    """Return the features of an aggregation or a lookup that make some outputs."""
-    if isinstance(owner, Lookup):
-        return {name for name in owner.features if name in outputs}
-    return {feature for name, feature, _ in owner.outputs() if name in outputs}
-
-
-def _declared(source: Source, names: Iterable[str]) -> set[str]:
-    """Return the declared columns that some names need, and the times of their source."""
-    stack = [*names, *_names(source.available_at), source.event_time or ""]
-    found: set[str] = set()
-    while stack:
-        name = stack.pop()
-        if name in source.columns and name not in found:
-            found.add(name)
-            column = source.columns.get(name, UNDECLARED)
-            stack += _names(column.expr, column.available_at)
     return found
 
 

@@ -8,6 +8,7 @@ the last of them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,8 +75,11 @@ def _edits(
     text: str, node: yaml.Node, path: Path, gone: Collection[Path], written: Mapping[Path, str]
 ) -> Iterator[_Edit]:
     if isinstance(node, yaml.ScalarNode) and path in written:
+        # Of JSON, which is YAML, it makes JSON.
+        quoted = json.dumps(written[path], ensure_ascii=False)
+        made = quoted if node.style == '"' else yaml_text(written[path])
         block = "\n" if node.style in ("|", ">") else ""
-        yield _Edit(node.start_mark.index, node.end_mark.index, yaml_text(written[path]) + block)
+        yield _Edit(node.start_mark.index, node.end_mark.index, made + block)
     if not isinstance(node, yaml.CollectionNode) or not node.value:
         return
     entries = list(_entries(node, path))

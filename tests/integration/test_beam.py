@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 
 import featurekit as fk
+from featurekit.costs import costs_of
 from tests.engines import same
 
 ROWS = 3_000
@@ -114,6 +116,16 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[fk.Run, 
         fk.run(made, folder / "beam", engine="beam"),
         fk.run(made, folder / "local", tensorflow=False),
     )
+
+
+def test_on_beam_bytes_are_noted_and_no_seconds(runs: tuple[fk.Run, fk.Run]) -> None:
+    on_beam, local = (run.manifest["costs"] for run in runs)
+    assert on_beam == {"sources": local["sources"], "seconds": None}
+    assert all(of["bytes"] and of["columns"] for of in on_beam["sources"].values())
+    costs, embedded = map(costs_of, runs)
+    for name, cost in costs.items():
+        assert cost == replace(embedded[name], seconds=None)
+        assert embedded[name].seconds is not None
 
 
 def test_the_examples_are_those_of_the_embedded_engine_in_the_same_order(
@@ -299,6 +311,7 @@ def steps(features: int) -> int:
 _STEPS = """
 import os, sys, tempfile
 import apache_beam as beam, polars as pl
+from dataclasses import replace
 from pathlib import Path
 import featurekit as fk
 from featurekit.engines.beam.pipeline import Job, build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -284,6 +285,17 @@ def test_between_braces_an_entry_goes_with_one_comma() -> None:
     assert "columns: {at: timestamp, late: {expr: y > 1}," in check(MADE, TYPES, ["odd"])
     last = check(MADE, TYPES, ["total", "half"])
     assert "late: {expr: y > 1}}   # declared\n" in last
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_is_edited_as_it_is_laid_out(indent: int | None) -> None:
+    text = json.dumps(parse_spec(MADE).to_dict(), indent=indent) + "\n"
+    chance, names = random.Random(1), list(parse_spec(MADE).features)
+    for _ in range(20):
+        after = json.loads(check(text, TYPES, chance.sample(names, chance.randrange(1, 6))))
+        assert json.dumps(after, indent=indent) + "\n" == without_features(
+            text, set(names) - set(after["features"])
+        )
 
 
 def test_a_removed_feature_is_written_out_where_others_use_it() -> None:
