@@ -43,7 +43,7 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
 
     group = ablate.add_argument_group("models")
     option = group.add_argument
-    text = "linear, permutation or retrain; may be given again (default: all three)"
+    text = "linear, permutation or retrain; may be given again (default: linear and retrain)"
     option("--tier", choices=_TIERS, action="append", default=[], metavar="NAME", help=text)
     text = "what is trained: an estimator of scikit-learn's kind, or what makes one (default: "
     text += "gradient boosting by histograms)"
@@ -52,8 +52,8 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
     option("--metric", metavar="NAME", help=text)
     text = "the time for retraining, such as 90s, 10m or 2h; none for no limit (default: 10m)"
     option("--budget", metavar="TIME", default="10m", help=text)
-    text = "train and shuffle at most so many rows (default: 100000)"
-    option("--rows", metavar="N", type=int, default=100_000, help=text)
+    text = "train and shuffle at most so many rows (default: 50000)"
+    option("--rows", metavar="N", type=int, default=50_000, help=text)
     option("--folds", metavar="N", type=int, default=5, help="hold out N folds (default: 5)")
     text = "repeat retraining and shuffling with so many seeds (default: 3)"
     option("--seeds", metavar="N", type=int, default=3, help=text)
@@ -86,7 +86,7 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
 
 def run_ablate(arguments: argparse.Namespace) -> str:
     """Carry it out, and return what to print."""
-    from featurekit.ablation import TIERS, ablate
+    from featurekit.ablation import DEFAULT_TIERS, ablate
     from featurekit.artifact import check_file_target
     from featurekit.report.page import check_report_target
 
@@ -108,7 +108,7 @@ def run_ablate(arguments: argparse.Namespace) -> str:
             metric=arguments.metric, model=arguments.model,
             groups={name: text.split(",") for name, text in _named("--group", arguments.group)},
             created={name: _day(text) for name, text in _named("--created", arguments.created)},
-            tiers=arguments.tier or TIERS,
+            tiers=arguments.tier or DEFAULT_TIERS,
             budget=None if arguments.budget == "none" else arguments.budget,
             rows=arguments.rows, folds=arguments.folds, seeds=arguments.seeds,
             margin=arguments.margin, seed=arguments.seed, jobs=arguments.jobs, trials=trials,

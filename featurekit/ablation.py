@@ -26,7 +26,8 @@ __all__ = ["TIERS", "AblationReport", "ablate"]
 FORMAT = 1
 TIERS = ("linear", "permutation", "retrain")
 """Kinds of models that say what features are worth, the strongest last."""
-ROWS = 100_000
+DEFAULT_TIERS = ("linear", "retrain")
+ROWS = 50_000
 BUDGET = "10m"
 
 
@@ -38,11 +39,13 @@ class AblationReport:
         data: All of it as plain data: what `to_dict` gives, `--json` prints and a report shows.
         findings: What can be acted on, the most useful first.
         spec: The spec that the features are from, if they are.
+        columns: The columns of its examples' source.
     """
 
     data: Mapping[str, Any] = field(repr=False)
     findings: tuple[Finding, ...]
     spec: Spec | None = field(default=None, repr=False)
+    columns: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def verdict(self) -> str:
@@ -109,7 +112,7 @@ class AblationReport:
                     hint="leave it out: the spec is then written as the run holds it",
                 )  # fmt: skip
         source = self.spec if file is None else file
-        write_smaller(source, proposal["remove"], path, overwrite)
+        write_smaller(source, proposal["remove"], path, overwrite, self.columns)
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook, in a frame of its own."""
@@ -134,7 +137,7 @@ def ablate(
     model: Any = None,
     groups: Mapping[str, Sequence[str]] = MappingProxyType({}),
     created: Mapping[str, Any] = MappingProxyType({}),
-    tiers: Sequence[str] = TIERS,
+    tiers: Sequence[str] = DEFAULT_TIERS,
     budget: str | float | None = BUDGET,
     rows: int = ROWS,
     folds: int = 5,
@@ -175,8 +178,9 @@ def ablate(
             a run's spec.
         created: When features were made, by name, to tell legacy from what supersedes it; of a run
             the spec says so.
-        tiers: Which models to ask: `linear`, all rows and no training; `permutation`, the trained
-            model; `retrain`, the model trained again without each.
+        tiers: Which models to ask: `linear`, all rows and no training; `permutation`, your model
+            while features are shuffled; `retrain`, your model, trained again without each. By
+            default the first and the last.
         budget: Wall time for retraining, such as `10m` or seconds; `None` for as long as it takes.
         rows: So many rows at most are trained on and shuffled, a sample by entity or block of time.
         folds: How many folds are held out.
@@ -228,9 +232,9 @@ def ablate(
         rows=rows, folds=folds, seeds=seeds, margin=margin, seed=seed, jobs=jobs,
         trials=None if trials is None else Path(trials), engine=engine, beam=tuple(beam),
     )  # fmt: skip
-    found, data, spec = run_study(of, settings, progress)
+    found, data, spec, columns = run_study(of, settings, progress)
     content = {"format": FORMAT, "kind": "ablation", **data, "versions": versions()}
-    return AblationReport(content, found, spec)
+    return AblationReport(content, found, spec, columns)
 
 
 def _seconds(budget: str | float | None) -> float | None:

@@ -108,12 +108,20 @@ def _group_relations(
     limit: float,
     found: Sequence[Candidate],
 ) -> Iterator[Candidate]:
-    """Yield declared groups whose members are substitutes, and parts of groups that do nothing."""
+    """Yield declared groups whose members are substitutes, and parts of groups that do nothing.
+
+    Groups of the same features are one, and what is idle in several groups is told of the first. A
+    group of all features is none.
+    """
     bundles = [set(one.features) for one in found if one.kind is Kind.SUBSTITUTES]
+    told = {frozenset(range(len(surrogate.design.names)))}
     for group, members in groups.items():
         whole = frozenset(members)
+        if len(whole) < 2 or whole in told:
+            continue
+        told.add(whole)
         (effect,) = closed_effects(surrogate, [members])
-        if effect <= limit or len(whole) < 2:
+        if effect <= limit:
             continue
         alone = {place: float(pairs[place, place]) for place in members}
         if max(alone.values()) < limit and not any(some <= whole for some in bundles):
@@ -125,7 +133,8 @@ def _group_relations(
             if alone[place] < limit and effect - rest < limit
         ]  # fmt: skip
         riders = _together(surrogate, whole, idle, float(effect), limit)
-        if riders:
+        if riders and riders not in told:
+            told.add(riders)
             kept = whole - riders
             evidence: dict[str, Term] = {
                 "group": ((1, whole),),

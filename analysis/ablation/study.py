@@ -87,7 +87,7 @@ class Settings:
 
 def run_study(
     of: Any, settings: Settings, progress: Callable[[Progress], None] | None
-) -> tuple[tuple[Finding, ...], dict[str, Any], Spec | None]:
+) -> tuple[tuple[Finding, ...], dict[str, Any], Spec | None, tuple[str, ...]]:
     """Carry out an ablation.
 
     Args:
@@ -96,7 +96,8 @@ def run_study(
         progress: Told when a stage begins.
 
     Returns:
-        The findings; all that a report shows, as plain data; and the spec, if there is one.
+        The findings; all that a report shows, as plain data; the spec, if there is one;
+        and the columns of its examples' source.
 
     Raises:
         FeatureKitError: See `featurekit.ablate`.
@@ -116,7 +117,8 @@ def run_study(
             getattr(study, tier)()
         stages.begin("checking a smaller set of features")
         found, data = study.concluded()
-        return found, data, subject.spec
+        columns = () if subject.run is None else tuple(subject.run.manifest["columns"])
+        return found, data, subject.spec, columns
 
 
 _STAGES = {
@@ -419,7 +421,7 @@ def duration_words(seconds: float) -> str:
 
 def _diff(run: Run, remove: Sequence[str]) -> str:
     """Return what changes in the spec of a run without some features."""
-    smaller = smaller_spec(run.spec, remove)
+    smaller = smaller_spec(run.spec, remove, run.manifest["columns"])
     return spec_diff(run.spec.to_yaml(), smaller.to_yaml(), f"{run.spec.name}.yaml")
 
 
@@ -448,11 +450,12 @@ def _families(subject: Subject, settings: Settings, features: Sequence[str]) -> 
                     f"{name!r} is no feature", where=f"group {group!r}",
                     hint=closest(name, features),
                 )  # fmt: skip
-    declared = {**found.get("declared", {}), **{k: tuple(v) for k, v in settings.groups.items()}}
-    if declared:
-        found = {**found, "declared": declared}
+    given = {group: tuple(members) for group, members in settings.groups.items()}
+    found["declared"] = {**found.get("declared", {}), **given}
     kept: dict[str, dict[str, tuple[str, ...]]] = {}
-    for family, groups in found.items():
+    # What is idle in several groups is told of the first.
+    for family in ("declared", "aggregation", "source", "column"):
+        groups = found.get(family, {})
         left = {
             group: tuple(name for name in members if name in features)
             for group, members in groups.items()

@@ -100,10 +100,10 @@ def fit_surrogate(
         DataError: Some training rows have one label only.
     """
     grams = accumulate(blocks(rows, design))
-    if len(grams) < 2 + ordered or any(part.weight == 0.0 for part in grams.values()):
+    if len(grams) < 2 or any(part.weight == 0.0 for part in grams.values()):
         raise UsageError(
             f"{len(grams)} folds with weight are too few to hold one out",
-            hint=f"at least {2 + ordered}",
+            hint="at least 2",
         )
     tested = list(grams)[1:] if ordered else list(grams)
     training = {
