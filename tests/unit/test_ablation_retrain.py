@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeRegressor
 
-from featurekit.analysis.ablation import measurements
 from featurekit.analysis.ablation.estimators import Learner, read_learner
 from featurekit.analysis.ablation.fingerprints import fingerprint
 from featurekit.analysis.ablation.inference import Verdict, contributions
@@ -24,7 +24,7 @@ from featurekit.analysis.ablation.retrain import Retraining, retrain
 from featurekit.analysis.ablation.rounds import prior_of
 from featurekit.analysis.ablation.scores import Metric, read_metric
 from featurekit.analysis.ablation.store import open_store
-from featurekit.analysis.ablation.trials import make_study
+from featurekit.analysis.ablation.trials import Trial, make_study
 from featurekit.errors import UsageError
 from tests.populations import friedman, problem_of, two_and_noise
 
@@ -64,10 +64,10 @@ def test_trials_are_those_of_a_plain_loop(tmp_path: Path, ordered: bool) -> None
     sets: list[tuple[str, ...]] = [(), ("x1",), ("x2",), ("noise1",), ("noise1", "x2")]
     compared = 0
     for dropped, turn in itertools.product(sets, range(2)):
-        kept = [place for place, name in enumerate(names) if name not in dropped]
+        kept = np.array([place for place, name in enumerate(names) if name not in dropped])
         for number, fold in enumerate(tested):
             seed = 40 + turn * len(tested) + number
-            found = outcomes.pop((dropped, fold, seed), None)
+            found = outcomes.pop(Trial(dropped, fold, seed), None)
             if found is None:
                 assert turn == 1, "the first round has all sets"
                 continue
@@ -218,8 +218,8 @@ def test_a_budget_goes_where_a_cheaper_tier_is_unsure(
     prior = {frozenset({name}): known for name, known in clear.items()}
     # Each look at the clock takes a second; the full model and the constant take ten looks.
     ticks = itertools.count(1)
-    monkeypatch.setattr(measurements.time, "monotonic", lambda: float(next(ticks)))
-    settings = {"prior": prior, "store": tmp_path / "trials"}
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    settings: Any = {"prior": prior, "store": tmp_path / "trials"}
     cut = run(problem, Ridge(), budget=10 + 5 + 3.5, **settings)
     assert not cut.complete
     assert [one.name for one in cut.singles] == ["x2"]

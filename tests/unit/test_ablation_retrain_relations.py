@@ -100,7 +100,8 @@ def test_what_adds_up_is_no_complement() -> None:
 
 def test_pairs_are_confirmed_one_after_the_other() -> None:
     random = np.random.default_rng(11)
-    table, label = {}, 0.5 * random.normal(size=1500)
+    table: dict[str, np.ndarray] = {}
+    label = 0.5 * random.normal(size=1500)
     for place in range(3):
         a, b = random.integers(2, size=(2, 1500)).astype(float)
         table |= {f"a{place}": a, f"b{place}": b}

@@ -224,6 +224,7 @@ def test_numbers_come_back_bit_for_bit(tmp_path: Path) -> None:
     assert again.singles == found.singles
     with open_store(tmp_path / "trials", print_of(problem, Ridge(), "r2"), "", "") as store:
         one = store.read()[0].losses
-    assert (one.parts.dtype, one.sums.dtype, one.weights.dtype) == (np.int64, float, float)
+    kinds = [values.dtype.str for values in (one.parts, one.sums, one.weights)]
+    assert kinds == [np.dtype(np.int64).str, np.dtype(float).str, np.dtype(float).str]
     assert (tmp_path / "trials").stat().st_size < 500_000
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
