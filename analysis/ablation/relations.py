@@ -16,8 +16,10 @@ acceptance sampling", 1982).
 - **Duplicate**: columns that are the same up to scale.
 - **Substitutes**: every member's upper bound is below the margin, the lower bound of all together
   is above it.
-- **Complements**: the lower bound of effect(j) + effect(k) - effect(j and k) is above 0, and each
-  alone adds to a model without the other at most the margin, or a tenth of what both are worth.
+- **Complements**: the lower bound of effect(j) + effect(k) - effect(j and k) is above 0, that of
+  effect(j and k) above the margin (two columns of noise disturb a model less than twice one of
+  them, and are worth nothing), and each alone adds to a model without the other at most the margin,
+  or a tenth of what both are worth.
 - **Free riders**: a group's lower bound is above the margin; a part's upper bound is below it,
   beside the rest of the group and in its absence.
 
@@ -271,7 +273,7 @@ def conditions(
     if candidate.kind is Kind.COMPLEMENTS:
         most = max(margin, ADD_ONE * found["together"].effect)
         add_one = (below("first without second", most), below("second without first", most))
-        return above("interaction", 0.0), *add_one
+        return above("interaction", 0.0), above("together", margin), *add_one
     idle = (below("effect", margin), below("without the others", margin))
     return above("group", margin), *idle
 

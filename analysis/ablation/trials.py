@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,9 +78,13 @@ class Study:
 
 
 def make_study(problem: Problem, learner: Learner, metric: Metric) -> Study:
-    """Return what all trials on a problem have in common."""
+    """Return what all trials on a problem have in common.
+
+    An estimator that would train with several jobs (`n_jobs`) trains with one: trials run side by
+    side.
+    """
     inputs = read_inputs(problem.table, learner, problem.categorical)
-    return Study(problem, inputs, learner, metric)
+    return Study(problem, inputs, replace(learner, make=partial(_alone, learner.make)), metric)
 
 
 def run_trial(study: Study, trial: Trial) -> Outcome:
@@ -103,6 +108,15 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
         problem.weights_of(held),
     )  # fmt: skip
     return Outcome(trial, losses, time.perf_counter() - started)
+
+
+def _alone(make: Callable[[], Any]) -> Any:
+    estimator = make()
+    several = [
+        name for name, value in estimator.get_params(deep=True).items()
+        if (name == "n_jobs" or name.endswith("__n_jobs")) and value not in (None, 1)
+    ]  # fmt: skip
+    return estimator.set_params(**dict.fromkeys(several, 1)) if several else estimator
 
 
 @contextmanager
