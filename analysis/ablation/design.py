@@ -25,7 +25,7 @@ import polars as pl
 
 from featurekit.errors import DataError, UsageError, closest
 
-__all__ = ["LEAST_ROWS", "MAX_LEVELS", "Design", "Encoding", "fit_design"]
+__all__ = ["LEAST_ROWS", "MAX_LEVELS", "Design", "Encoding", "fit_design", "floats"]
 
 MAX_LEVELS = 32
 """So many values of a category have an indicator of their own, unless told otherwise. What a model
@@ -284,11 +284,12 @@ def _number(x: pl.Expr, of: Any) -> pl.Expr:
 def _elements(series: pl.Series) -> list[np.ndarray]:
     """Return a number, or each element of a vector, as floats or integers; missing ones are NaN."""
     if isinstance(series.dtype, pl.Array):
-        return [_floats(series.arr.get(place)) for place in range(series.dtype.size)]
-    return [_floats(series)]
+        return [floats(series.arr.get(place)) for place in range(series.dtype.size)]
+    return [floats(series)]
 
 
-def _floats(series: pl.Series) -> np.ndarray:
+def floats(series: pl.Series) -> np.ndarray:
+    """Return numbers, truth values or times as floats of shape [rows]; missing ones are NaN."""
     if series.dtype == pl.Boolean:
         series = series.cast(pl.UInt8)
     values = series.to_physical().to_numpy()

@@ -185,7 +185,8 @@ def ablate_linear(
         margin: What is negligible, as a share of the skill.
         relations: Whether to look for redundant, legacy and bundled features; needs `pairs`.
         pairs: Whether to compute all pairs.
-        residuals: Whether to keep what each row's held-out prediction is off by; takes a pass.
+        residuals: Whether to keep what each row's held-out prediction is off by; takes a pass. For
+            `interactions.py`, let a binary label have four Newton steps.
         seed: Of the hash that deals the folds.
 
     Returns:
