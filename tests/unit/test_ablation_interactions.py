@@ -165,6 +165,24 @@ def test_curves_of_many_rows_are_no_joint_effect(common: float) -> None:
     assert not scanned(named(x), label)
 
 
+def test_a_logistic_regression_that_has_converged_leaves_no_joint_effect() -> None:
+    named_pairs = {2: 0, 4: 0}
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        x = (random.normal(size=(4, 5000)) + random.normal(size=5000)) / np.sqrt(2)
+        label = random.random(5000) < 1 / (1 + np.exp(-2 * x[0] - 2 * x[1]))
+        for steps in named_pairs:
+            found = ablate_linear(
+                named(x), label, newton_steps=steps, residuals=True, relations=False, pairs=False
+            )
+            assert found.residuals is not None
+            named_pairs[steps] += bool(interaction_candidates(named(x), found.residuals))
+    # At a level of .05, more than two of eight are named once in 170 times.
+    assert named_pairs[4] <= 2
+    # What two steps leave is there, and is seen.
+    assert named_pairs[2] > named_pairs[4]
+
+
 def test_a_curve_of_a_sum_of_features_is_a_joint_effect_but_not_where_the_sum_is_a_feature() -> (
     None
 ):
