@@ -29,7 +29,7 @@ import polars as pl
 
 from featurekit.analysis.ablation.bins import MAX_FINE, bin_rows, fit_bins
 from featurekit.analysis.ablation.inference import LEVEL, adjust_holm
-from featurekit.analysis.ablation.inputs import Values, column
+from featurekit.analysis.ablation.inputs import Values, framed, read_weights
 from featurekit.analysis.ablation.tables import Tables, interaction_tests
 from featurekit.errors import UsageError, closest
 
@@ -119,7 +119,7 @@ def interaction_candidates(
     """
     if not 2 <= bins <= MAX_FINE:
         raise UsageError(f"{bins} bins; expected from 2 to {MAX_FINE}", where="bins")
-    frame = table.lazy() if isinstance(table, pl.DataFrame | pl.LazyFrame) else _framed(table)
+    frame = framed(table)
     names = _feature_names(frame, features, weights)
     count = int(frame.select(pl.len()).collect(engine="streaming").item())
     errors, heavy, chosen = _rows(frame, residuals, weights, count)
@@ -166,10 +166,6 @@ def _ranked(
     )
 
 
-def _framed(table: Mapping[str, Values]) -> pl.LazyFrame:
-    return pl.DataFrame(dict(table)).lazy()
-
-
 def _feature_names(
     frame: pl.LazyFrame, features: Sequence[str] | None, weights: str | Values | None
 ) -> list[str]:
@@ -202,9 +198,7 @@ def _rows(
     chosen = np.asarray(~np.isnan(errors).any(axis=1))
     if weights is None:
         return errors[chosen], None, chosen
-    heavy = column(frame, weights, "weights", count).cast(pl.Float64).to_numpy()
-    if not (np.isfinite(heavy).all() and (heavy >= 0.0).all()):
-        raise UsageError("weights must be finite and not negative", where="weights")
+    heavy = read_weights(frame, weights, count).to_numpy()
     chosen &= heavy > 0.0
     return errors[chosen], heavy[chosen] / heavy[chosen].mean(), chosen
 
