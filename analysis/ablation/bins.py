@@ -57,6 +57,7 @@ class Bins:
 def fit_bins(
     frame: pl.LazyFrame,
     features: Sequence[str],
+    chosen: np.ndarray,
     hashes: np.ndarray,
     *,
     fine: int,
@@ -68,8 +69,9 @@ def fit_bins(
     Args:
         frame: The rows.
         features: Names of columns with numbers, truth values, times, strings or categories.
-        hashes: Of what the rows hold, uint64 of shape [rows]; those with the smallest ones are the
-            sample, whatever the order of the rows.
+        chosen: Which rows take part, of shape [rows].
+        hashes: Of what these hold, uint64 of shape [chosen rows]; those with the smallest ones are
+            the sample, whatever the order of the rows.
         fine: How many fine bins values have at most, from 2 to `MAX_FINE`.
         bins: How many coarse ones, at most.
         categorical: Which features are categories although they are numbers.
@@ -77,9 +79,10 @@ def fit_bins(
     Returns:
         The bins by feature. Missing and infinite numbers have a bin of their own, in addition.
     """
-    chosen = np.ones(len(hashes), dtype=bool)
     if len(hashes) > SAMPLE:
-        chosen = hashes <= np.partition(hashes, SAMPLE - 1)[SAMPLE - 1]
+        drawn = chosen.copy()
+        drawn[chosen] = hashes <= np.partition(hashes, SAMPLE - 1)[SAMPLE - 1]
+        chosen = drawn
     sample = _rows(frame, features, chosen)
     words = {
         name for name in features

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
@@ -10,7 +12,9 @@ from featurekit.analysis.ablation.losses import Loss
 from featurekit.analysis.ablation.tasks import Label, Task
 from featurekit.errors import DataError, UsageError, closest
 
-__all__ = ["Values", "column", "read_label"]
+__all__ = [
+    "Values", "column", "framed", "read_label", "read_weights",
+]  # fmt: skip
 
 Values = np.ndarray | pl.Series
 """One value for each row."""
@@ -43,6 +47,27 @@ def column(frame: pl.LazyFrame, given: str | Values, what: str, rows: int) -> pl
             hint="leave these rows out",
         )  # fmt: skip
     return series
+
+
+def framed(table: pl.DataFrame | pl.LazyFrame | Mapping[str, Values]) -> pl.LazyFrame:
+    """Return the rows of a table, or of columns by their names."""
+    if isinstance(table, pl.DataFrame | pl.LazyFrame):
+        return table.lazy()
+    return pl.DataFrame(dict(table)).lazy()
+
+
+def read_weights(frame: pl.LazyFrame, given: str | Values, rows: int) -> pl.Series:
+    """Return the weights of the rows as float64.
+
+    Raises:
+        UsageError: There is no such column, the array has another length, or a weight is negative
+            or infinite.
+        DataError: A weight is missing.
+    """
+    weights = column(frame, given, "weights", rows).cast(pl.Float64)
+    if not (weights.is_finite() & (weights >= 0.0)).all():
+        raise UsageError("weights must be finite and not negative", where="weights")
+    return weights
 
 
 def read_label(series: pl.Series, task: Task | str | None) -> tuple[Label, Loss]:

@@ -11,7 +11,7 @@ classifications with unequal numbers in the different classes", 1934), with two 
   additive models", 1989). Else a curve in one of two correlated features would look like a joint
   effect, since wide bins of one feature tell where in its bin the other one lies.
 - Residuals of a binary label vary more where its probability is near a half. So cells are weighed
-  by variances which are themselves a sum of a row's and a column's part.
+  by variances of their own; see `tables.py`.
 
 Rows are taken to be independent of each other; where they are not, p-values are too small. What is
 found here is a candidate, which training again without the pair has to confirm. Each pair is looked
@@ -29,7 +29,7 @@ import polars as pl
 
 from featurekit.analysis.ablation.bins import MAX_FINE, bin_rows, fit_bins
 from featurekit.analysis.ablation.inference import LEVEL, adjust_holm
-from featurekit.analysis.ablation.inputs import Values, column
+from featurekit.analysis.ablation.inputs import Values, framed, read_weights
 from featurekit.analysis.ablation.tables import Tables, interaction_tests
 from featurekit.errors import UsageError, closest
 
@@ -56,7 +56,7 @@ class PairCandidate:
             explains alone; what noise would explain is taken off.
         f: The F statistic,
         freedom: and its degrees of freedom: of the interaction and of the residuals.
-        p_value: Adjusted by Holm's method over all pairs.
+        p_value: Adjusted by Holm's method over all pairs that can be tested.
         column: The column of the residuals that shows most, the place of a class; else 0.
         rows: How many rows the table has.
     """
@@ -103,7 +103,8 @@ def interaction_candidates(
 
     Returns:
         Candidates, those that explain the largest share first. The order of rows and columns does
-        not matter.
+        not matter. Where a logistic regression is off because it took too few Newton steps, that
+        is a joint effect, too: with a strong signal, take residuals after four of them.
 
     Raises:
         UsageError: A name is unknown, or an argument has the wrong shape or range.
@@ -113,12 +114,12 @@ def interaction_candidates(
         >>> random = np.random.default_rng(7)
         >>> x, y, z = random.normal(size=(3, 2000))
         >>> found = interaction_candidates({"x": x, "y": y, "z": z}, np.sign(x * y))
-        >>> [(one.features, round(one.share, 1)) for one in found]
-        [(('x', 'y'), 1.0)]
+        >>> [(one.features, one.share > 0.7) for one in found]  # bins blur it a little
+        [(('x', 'y'), True)]
     """
     if not 2 <= bins <= MAX_FINE:
         raise UsageError(f"{bins} bins; expected from 2 to {MAX_FINE}", where="bins")
-    frame = table.lazy() if isinstance(table, pl.DataFrame | pl.LazyFrame) else _framed(table)
+    frame = framed(table)
     names = _feature_names(frame, features, weights)
     count = int(frame.select(pl.len()).collect(engine="streaming").item())
     errors, heavy, chosen = _rows(frame, residuals, weights, count)
@@ -129,9 +130,7 @@ def interaction_candidates(
     factor = len(errors) // (LEAST_SHARE * len(names) * bins)
     fine = min(bins * max(factor, 1), MAX_FINE // bins * bins)
     hashes = pl.Series(errors[:, 0]).hash(seed).to_numpy()
-    every = np.zeros(count, dtype=np.uint64) + np.iinfo(np.uint64).max
-    every[chosen] = hashes
-    fitted = fit_bins(frame, names, every, fine=fine, bins=bins, categorical=categorical)
+    fitted = fit_bins(frame, names, chosen, hashes, fine=fine, bins=bins, categorical=categorical)
     codes = bin_rows(frame, fitted, chosen)
     errors, parameters = _without_main_effects(codes, errors, heavy)
     if not np.sum(errors**2) > 0.0:
@@ -147,8 +146,10 @@ def _ranked(
 ) -> tuple[PairCandidate, ...]:
     """Return the tested pairs with small p-values, by their shares."""
     found = interaction_tests(tables, parameters)
-    adjusted = adjust_holm(found.p_value)
-    some = np.flatnonzero(adjusted <= level)
+    tested = np.flatnonzero(found.freedom)
+    adjusted = np.ones(len(found.freedom))
+    adjusted[tested] = adjust_holm(found.p_value[tested])
+    some = tested[adjusted[tested] <= level]
     # Names are sorted, and so are pairs: they decide where shares are equal.
     order = some[np.argsort(-found.share[some], kind="stable")][:top]
     return tuple(
@@ -163,10 +164,6 @@ def _ranked(
         )
         for place in order
     )
-
-
-def _framed(table: Mapping[str, Values]) -> pl.LazyFrame:
-    return pl.DataFrame(dict(table)).lazy()
 
 
 def _feature_names(
@@ -198,12 +195,10 @@ def _rows(
     if np.isinf(errors).any():
         raise UsageError("a residual is infinite", where="residuals")
     errors = errors.reshape(count, -1)
-    chosen = ~np.isnan(errors).any(axis=1)
+    chosen = np.asarray(~np.isnan(errors).any(axis=1))
     if weights is None:
         return errors[chosen], None, chosen
-    heavy = column(frame, weights, "weights", count).cast(pl.Float64).to_numpy()
-    if not (np.isfinite(heavy).all() and (heavy >= 0.0).all()):
-        raise UsageError("weights must be finite and not negative", where="weights")
+    heavy = read_weights(frame, weights, count).to_numpy()
     chosen &= heavy > 0.0
     return errors[chosen], heavy[chosen] / heavy[chosen].mean(), chosen
 

@@ -27,7 +27,13 @@ from featurekit.analysis.ablation.inference import (
     contributions,
     margin_of,
 )
-from featurekit.analysis.ablation.inputs import Values, column, read_label
+from featurekit.analysis.ablation.inputs import (
+    Values,
+    column,
+    framed,
+    read_label,
+    read_weights,
+)
 from featurekit.analysis.ablation.losses import Loss
 from featurekit.analysis.ablation.relations import (
     Bound,
@@ -201,7 +207,8 @@ def ablate_linear(
         margin: What is negligible, as a share of the skill.
         relations: Whether to look for redundant, legacy and bundled features; needs `pairs`.
         pairs: Whether to compute all pairs.
-        residuals: Whether to keep what each row's held-out prediction is off by; takes a pass.
+        residuals: Whether to keep what each row's held-out prediction is off by; takes a pass. For
+            `interactions.py`, let a binary label have four Newton steps.
         seed: Of the hash that deals the folds.
 
     Returns:
@@ -233,16 +240,14 @@ def ablate_linear(
             "dealt folds do not follow each other in time", where="folds",
             hint="ordered needs the fold of every row",
         )  # fmt: skip
-    frame = table.lazy() if isinstance(table, pl.DataFrame | pl.LazyFrame) else _framed(table)
+    frame = framed(table)
     named = {name for name in (label, folds, weights, clusters) if isinstance(name, str)}
     names = [name for name in frame.collect_schema().names() if name not in named]
     names = list(features) if features is not None else names
     _check_names(names, named)
     count = int(frame.select(pl.len()).collect(engine="streaming").item())
     given, loss = read_label(column(frame, label, "label", count), task)
-    heavy = None if weights is None else column(frame, weights, "weights", count)
-    if heavy is not None:
-        heavy = heavy.cast(pl.Float64)
+    heavy = None if weights is None else read_weights(frame, weights, count)
     together = None if clusters is None else column(frame, clusters, "clusters", count)
     design = fit_design(frame, names, categorical, max_levels)
     rows = Rows(
@@ -250,7 +255,7 @@ def ablate_linear(
         # The distance from the mean gives the same results, and stays exact near 1e9.
         given.values - given.values.mean() if given.task is Task.REGRESSION else given.values,
         deal_folds(frame, names, folds, together, given.values, heavy, seed),
-        _weights(heavy),
+        None if heavy is None else heavy.to_numpy(),
         None if together is None else ranks(together) % MAX_CLUSTERS,
         len(given.classes) if given.task is Task.MULTICLASS else 0,
     )
@@ -316,19 +321,6 @@ def _joint(
         tuple(names[place] for place in every), together,
         tuple(names[place] for place in taken), removable,
     )  # fmt: skip
-
-
-def _framed(table: Mapping[str, Values]) -> pl.LazyFrame:
-    return pl.DataFrame(dict(table)).lazy()
-
-
-def _weights(series: pl.Series | None) -> np.ndarray | None:
-    if series is None:
-        return None
-    values = series.to_numpy()
-    if not (np.isfinite(values).all() and (values >= 0.0).all()):
-        raise UsageError("weights must be finite and not negative")
-    return values
 
 
 def _check_names(names: Sequence[str], named: Collection[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from featurekit.errors import require
 
-__all__ = ["Tables", "Tests", "interaction_tests"]
+__all__ = ["PairTests", "Tables", "interaction_tests"]
 
 LEAST_ROWS = 20
 """A cell with fewer rows takes no part: its mean is not nearly normal."""
@@ -44,8 +44,8 @@ class Tables:
 
 
 @dataclass(frozen=True, eq=False)
-class Tests:
-    """Tests of the interaction of pairs, arrays of shape [pairs]; where there is no test, p is 1.
+class PairTests:
+    """Tests of the interaction of pairs, arrays of shape [pairs].
 
     Args:
         first: The place of one feature,
@@ -53,7 +53,7 @@ class Tests:
         column: Of the errors, the column with the smallest p-value.
         share: The share of its variance that is explained, without what noise explains.
         f: The F statistic.
-        freedom: Degrees of freedom of the interaction,
+        freedom: Degrees of freedom of the interaction; 0 where there is no test,
         rest: and of what is left.
         p_value: Multiplied by the number of columns.
         rows: How many rows the table has.
@@ -70,7 +70,7 @@ class Tests:
     rows: np.ndarray
 
 
-def interaction_tests(tables: Tables, parameters: int) -> Tests:
+def interaction_tests(tables: Tables, parameters: int) -> PairTests:
     """Test every pair of features, one feature with all that follow at a time.
 
     Args:
@@ -84,10 +84,10 @@ def interaction_tests(tables: Tables, parameters: int) -> Tests:
     parts = [
         _tested(tables, prior_rows, first, parameters) for first in range(len(tables.codes) - 1)
     ]
-    return Tests(
+    return PairTests(
         **{
             field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(Tests)
+            for field in fields(PairTests)
         }
     )
 
@@ -100,7 +100,7 @@ def _prior_rows(errors: np.ndarray) -> np.ndarray:
     return found
 
 
-def _tested(tables: Tables, prior_rows: np.ndarray, first: int, parameters: int) -> Tests:
+def _tested(tables: Tables, prior_rows: np.ndarray, first: int, parameters: int) -> PairTests:
     """Test the pairs of a feature with all that follow."""
     counts, weights, sums, squares = _sums(tables, first)
     kept = counts >= LEAST_ROWS
@@ -110,11 +110,40 @@ def _tested(tables: Tables, prior_rows: np.ndarray, first: int, parameters: int)
     fit = _Additive(counts)
     freedom = np.count_nonzero(counts, axis=(1, 2)) - lines - fit.rank
     rest = rows - np.maximum(parameters, lines + fit.rank) - freedom
+    sums, squares = sums * kept, squares * kept
     explained = [
-        _explained(fit, counts, weights, total, square * kept, prior)
-        for total, square, prior in zip(sums, squares, prior_rows, strict=True)
+        _explained(fit, counts, weights, some, square, prior)
+        for some, square, prior in zip(sums, squares, prior_rows, strict=True)
     ]
-    return _judged(np.array(explained), first, freedom, rest, rows)
+    shares = _shares(tables, weights, sums, freedom)
+    return _judged(np.array(explained), shares, first, freedom, rest, rows)
+
+
+def _shares(
+    tables: Tables, weights: np.ndarray, sums: np.ndarray, freedom: np.ndarray
+) -> np.ndarray:
+    """Return the share of the variance of each column that each pair explains.
+
+    What noise would explain is taken off: as much for a degree of freedom as is left for a row.
+
+    Args:
+        tables: The rows.
+        weights: Of the cells, of shape [pairs, bins, bins].
+        sums: Of weighted errors, of shape [columns, pairs, bins, bins].
+        freedom: Of the interaction, of shape [pairs].
+
+    Returns:
+        Float64 of shape [columns, pairs].
+    """
+    means = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0.0)
+    fit = _Additive(weights)
+    additive = np.array([fit.fitted(some.sum(axis=2), some.sum(axis=1)) for some in sums])
+    explained = np.sum(weights * (means - additive) ** 2, axis=(2, 3))
+    whole = np.sum(tables.weighted * tables.errors, axis=0)[:, None]
+    unequal = 1.0 if tables.weights is None else float(np.mean(tables.weights**2))
+    noise = unequal * freedom * (whole - explained) / np.maximum(len(tables.errors) - freedom, 1)
+    shares: np.ndarray = np.maximum(explained - noise, 0.0) / np.maximum(whole, 1e-300)
+    return shares
 
 
 def _explained(
@@ -158,12 +187,18 @@ def _explained(
 
 
 def _judged(
-    explained: np.ndarray, first: int, freedom: np.ndarray, rest: np.ndarray, rows: np.ndarray
-) -> Tests:
+    explained: np.ndarray,
+    shares: np.ndarray,
+    first: int,
+    freedom: np.ndarray,
+    rest: np.ndarray,
+    rows: np.ndarray,
+) -> PairTests:
     """Return the tests, given what each column of the errors shows.
 
     Args:
         explained: Sums of squares in units of the variance, of shape [columns, pairs].
+        shares: Of the variance of the columns, of the same shape.
         first: The place of the first feature of the pairs.
         freedom: Degrees of freedom of the interaction, of shape [pairs].
         rest: Those of what is left.
@@ -180,8 +215,8 @@ def _judged(
     left = np.maximum(rows - square, 1e-9 * np.maximum(rows, 1))
     f = np.where(tested, square * rest / (np.maximum(freedom, 1) * left), 0.0)
     tail = scipy.special.fdtrc(np.maximum(freedom, 1), np.maximum(rest, 1), f)
-    share = np.where(tested, np.maximum(square - freedom, 0.0) / np.maximum(rows, 1), 0.0)
-    return Tests(
+    share = np.where(tested, shares[column, pairs], 0.0)
+    return PairTests(
         np.full(len(pairs), first), first + 1 + pairs, column, share, f, freedom, rest,
         np.where(tested, np.minimum(len(explained) * tail, 1.0), 1.0), rows,
     )  # fmt: skip
@@ -205,14 +240,14 @@ def _sums(tables: Tables, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     for part in _chunks(tables.codes.shape[1]):
         mine = tables.codes[first, part].astype(np.intp) * levels
         for place, codes in enumerate(others):
-            cells = mine + codes[part]
-            counts[place] += np.bincount(cells, minlength=levels**2)
+            places = mine + codes[part]
+            counts[place] += np.bincount(places, minlength=levels**2)
             for value, total in zip(values, sums, strict=True):
-                total[place] += np.bincount(cells, value[part], minlength=levels**2)
-    counts = counts.reshape(len(others), levels, levels)
-    sums = sums.reshape(len(values), len(others), levels, levels)
-    weights = counts if tables.weights is None else sums[-1]
-    return counts, weights, sums[: len(errors)], sums[len(errors) : 2 * len(errors)]
+                total[place] += np.bincount(places, value[part], minlength=levels**2)
+    rows = counts.reshape(-1, levels, levels)
+    cells = sums.reshape(len(values), -1, levels, levels)
+    weights = rows if tables.weights is None else cells[-1]
+    return rows, weights, cells[: len(errors)], cells[len(errors) : 2 * len(errors)]
 
 
 def _chunks(rows: int) -> Iterator[slice]:

@@ -48,7 +48,7 @@ def classified(count: int = 700, classes: int = 4) -> pl.DataFrame:
     return frame.with_columns(code.replace_strict(range(4), words, return_dtype=pl.String))
 
 
-def codes_of(frame: pl.DataFrame) -> np.ndarray:
+def codes_of(frame: pl.DataFrame) -> Any:
     return np.unique(frame["label"].to_numpy(), return_inverse=True)[1]
 
 
@@ -73,7 +73,7 @@ def held_out_errors(
     folds = frame["fold"].to_numpy()
     weights = frame["weight"].to_numpy() if weighted else np.ones(len(codes))
     kept = np.setdiff1d(np.arange(design.width), design.columns_of(left_out))
-    errors = np.empty_like(indicators)
+    errors: np.ndarray = np.empty_like(indicators)
     for fold in np.unique(folds):
         train = folds != fold
         x = columns_by_hand(frame, train, weights)[:, kept]
