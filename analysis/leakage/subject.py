@@ -44,6 +44,7 @@ class Subject:
         says: What a spec says of the label and of the split, for people.
         spec: The spec that the features are from, if they are.
         static: What the spec shows of each feature, as a manifest holds it.
+        in_time: Whether the split is by time, where a spec says it; see `scan`.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Subject:
     says: Mapping[str, str] = field(default_factory=dict)
     spec: Spec | None = field(default=None, repr=False)
     static: Mapping[str, Any] | None = field(default=None, repr=False)
+    in_time: bool | None = None
 
 
 @contextmanager
@@ -197,8 +199,19 @@ def _of_run(
     return Subject(
         kind, where, pl.concat(splits), LABEL, SPLIT if len(splits) > 1 else None, entity, time,
         tuple(dict.fromkeys([*idle, *exclude])), len(set(done.features) - set(exclude)), says,
-        spec, done.manifest.get("leakage"),
+        spec, done.manifest.get("leakage"), _in_time(spec),
     )  # fmt: skip
+
+
+def _in_time(spec: Spec) -> bool | None:
+    """Say whether the split is by time; `False` where it is by what is written with each row."""
+    split = spec.examples.split
+    if split is None or split.column is not None:
+        return None
+    if split.by is not None:
+        return True
+    # Of other columns nobody could say which rows they keep together.
+    return False if set(split.hash) <= set(spec.examples.keys) else None
 
 
 def _entity(spec: Spec) -> str | None:

@@ -232,7 +232,9 @@ def test_notes_are_named_in_one_line(capsys: Captured) -> None:
     assert code == 0
     assert out.splitlines()[0] == "notes.csv: no leak found in 7 features of 400 rows"
     shown = "split_shift shift_0, shift_1, shift_2 and 4 more"
-    assert out.splitlines()[-1] == f"7 notes in --json and --out: {shown}"
+    last = out.splitlines()[-1]
+    assert last.startswith("8 notes in --json and --out: adversarial_split shift_")
+    assert last.endswith(f" and 2 more; {shown}")
 
 
 @pytest.mark.usefixtures("folder")
