@@ -145,7 +145,7 @@ def find_leave_one_out(
                     continue
                 out[name] = found(
                     "leave_one_out", Severity.CRITICAL, (name,),
-                    f"within the values of {category!r}, {name!r} tells the label: AUC "
+                    f"Within the values of {category!r}, {name!r} tells the label: AUC "
                     f"{strength:.3f}{', reversed' if area < 0.5 else ''}, over all rows "
                     f"{alone:.3f}. An encoding that leaves out the row itself does this.",
                     Effect("AUC", strength), category=category, pairs_of=[positive, negative],

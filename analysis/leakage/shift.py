@@ -83,7 +83,7 @@ def find_shift(
     order = np.argsort(-told, kind="stable")[:_TOLD]
     most = [names[place] for place in order if told[place] >= told.max() * _PART]
     message = (
-        f"all features together tell held-out rows from training rows: AUC {area:.3f}, cross-"
+        f"All features together tell held-out rows from training rows: AUC {area:.3f}, cross-"
         f"fitted; most of it by {', '.join(map(repr, most))}"
     )
     if in_time:

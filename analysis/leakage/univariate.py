@@ -249,10 +249,10 @@ def strong_finding(
     missing = numbers.way.startswith("missing")
     what = {
         "rank": f"{name!r} alone orders the rows by the label",
-        "category": f"the values of {name!r} alone tell the label, in no order",
+        "category": f"The values of {name!r} alone tell the label, in no order",
     }.get(numbers.way, f"{name!r} alone explains the label")
     if missing:
-        what = f"where {name!r} is missing tells the label"
+        what = f"Where {name!r} is missing tells the label"
     of = ""
     if target.classes is not None and len(target.classes) > 2:
         of = f" (class {target.classes[numbers.question]!r} against the rest)"

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from featurekit.analysis.leakage.scan import Scan, scan
-from tests.leaks import rows_table, series_table, walks_table
+from tests.leaks import in_sentences, rows_table, series_table, walks_table
 
 EXPECTED = {
     "leak_proxy": {"proxy"}, "leak_proxy_reversed": {"proxy"},
@@ -43,6 +43,8 @@ TABLES: list[tuple[Callable[[int], Any], dict[str, Any]]] = [
 def flagged(result: Scan) -> dict[str, set[str]]:
     """Return the kinds of the findings of each feature, notes left out; "" for the table."""
     out: dict[str, set[str]] = {}
+    for finding in result.findings:
+        in_sentences(finding.message, finding.advice)
     for finding in result.flagged:
         for name in finding.features or ("",):
             out.setdefault(name, set()).add(finding.kind)
