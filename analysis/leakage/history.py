@@ -23,7 +23,7 @@ from featurekit.analysis.leakage.kinds import Thresholds, found
 from featurekit.analysis.leakage.sampling import ROWS, Sample, choose, moment, spread_over_time
 from featurekit.analysis.leakage.strength import noise_p_value
 from featurekit.analysis.leakage.table import Rows, collect
-from featurekit.analysis.leakage.univariate import Measured
+from featurekit.analysis.leakage.univariate import THERE, Measured
 
 __all__ = [
     "History", "confirmed", "find_future", "find_own_label", "open_history", "sample_of",
@@ -166,8 +166,9 @@ def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bo
             mine = (column.to_physical().cast(pl.Float64) - float(value)).abs() <= abs(
                 float(value)
             ) * 1e-11
-    elif value == "missing":
+    elif value in ("missing", THERE):
         mine = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
+        mine = mine if value == "missing" else ~mine
     else:
         mine = column == float(value)
     code, before = pl.col(CODE), pl.col(BEFORE)

@@ -205,7 +205,11 @@ def conclude(
     history = None
     if rows.time is not None and beside is not None:
         history = open_history(rows, rows.features, beside, seed)
-    findings += _along_time(rows, history, strong, pure, measured, thresholds)
+    rare = replace(thresholds, value_share=0.0)
+    pure_too = pure_values(
+        {name: histograms.columns[name] for name in strong}, histograms.totals, target, rare
+    )
+    findings += _along_time(rows, history, strong, pure, pure_too, measured, thresholds)
     findings += _identifiers(parts, inside, suspects, rows)
     # What leaks alone makes a good pair with much else.
     alone = {name for finding in findings for name in finding.features if finding.kind in _ALONE}
@@ -243,9 +247,13 @@ def histograms_of(batches: Iterable[tuple[pl.DataFrame, Labels]]) -> Histograms:
 
 def _along_time(
     rows: Rows, history: History | None, strong: Mapping[str, Severity], pure: Sequence[Finding],
-    measured: Mapping[str, Measured], thresholds: Thresholds,
+    pure_too: Sequence[Finding], measured: Mapping[str, Measured], thresholds: Thresholds,
 ) -> list[Finding]:  # fmt: skip
-    """Return the findings for suspects, judged along time where the time is known."""
+    """Return the findings for suspects, judged along time where the time is known.
+
+    A value that turns with its class is none that merely persists, however rare it is: that the
+    feature is strong, all rows say, and along time it may look weaker than it is.
+    """
     target = rows.target
     if history is None:
         return [*pure, *(strong_finding(name, measured[name], severity, target)
@@ -260,6 +268,10 @@ def _along_time(
     ]  # fmt: skip
     for name, severity in strong.items():
         within, still = confirmed(history, name, measured[name], thresholds)
+        mine = [finding for finding in pure_too if finding.features == (name,)]
+        turns = next((each for each in mine if still_pure(history, each, thresholds)), None)
+        if still is None and turns is not None:
+            still = Severity.WARNING
         settled = min(severity, still) if still is not None else Severity.NOTE
         finding = strong_finding(name, measured[name], settled, target, within_time=within)
         text = (
@@ -269,6 +281,8 @@ def _along_time(
         )
         if still is None:
             text += "; that both persist explains the rest"
+        elif turns is not None and within < thresholds.warning:
+            text += f"; but {turns.evidence['value']!r} turns with its class"
         out.append(replace(finding, message=f"{finding.message} {text}."))
     schema = rows.schema()
     flagged = {

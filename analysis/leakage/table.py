@@ -15,7 +15,7 @@ from featurekit.analysis.leakage.columns import named
 from featurekit.analysis.leakage.histograms import Labels
 from featurekit.analysis.leakage.times import as_time
 from featurekit.errors import DataError, UsageError, closest
-from featurekit.sources import open_table, polars_errors
+from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import Source
 
 __all__ = [
@@ -207,9 +207,7 @@ def open_rows(
         UsageError: A column is not there.
         DataError: The table cannot be read, or the label says nothing.
     """
-    path = isinstance(table, (str, Path))
-    source = Source(path=table) if path else Source(data=table)
-    opened = open_table("table", source, Path.cwd())
+    opened = _opened(table)
     frame, schema = opened.frame, dict(opened.schema)
     roles = {"label": label, "split": split, "entity": entity, "time": time}
     given = [(role, name) for role, name in roles.items() if name is not None]
@@ -233,6 +231,23 @@ def open_rows(
     features = tuple(name for name in frame.collect_schema() if name not in kept)
     height = None if opened.csv or isinstance(table, pl.LazyFrame) else opened.height
     return Rows(every, known, features, target, entity, time, tuple(skipped), height)
+
+
+def _opened(table: Any) -> Table:
+    path = isinstance(table, (str, Path))
+    source = Source(path=table) if path else Source(data=table)
+    try:
+        return open_table("table", source, Path.cwd())
+    except DataError as error:
+        asked, _, mark = error.hint.partition("separator: ")
+        if not asked or not mark:
+            raise
+        # There is no source here that could declare it.
+        hint = (
+            "write it with commas or as Parquet; in Python, scan what "
+            f"polars.read_csv(..., separator={mark}) returns"
+        )
+        raise DataError(error.message, where=error.where, hint=hint) from error
 
 
 def readable(

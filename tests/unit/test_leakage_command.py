@@ -221,6 +221,21 @@ def test_many_findings_are_counted_where_they_are_not_printed(capsys: Captured) 
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_of_other_separators_is_refused_with_a_hint_that_works(
+    mark: str, capsys: Captured
+) -> None:
+    table().write_csv("marks.csv", separator=mark)
+    code, _, err = told(capsys, "marks.csv", "--label", "late")
+    assert code == 3
+    assert "the header is one column" in err
+    assert f"scan what polars.read_csv(..., separator={mark!r}) returns" in err
+    read = pl.read_csv("marks.csv", separator=mark)
+    assert fk.scan_leakage(read, label="late").scan.rows == ROWS
+    assert "source" not in err
+
+
+@pytest.mark.usefixtures("folder")
 def test_notes_are_named_in_one_line(capsys: Captured) -> None:
     random = np.random.default_rng(2)
     some = table().select("late", held_out=pl.col("part") == "test")
