@@ -162,7 +162,8 @@ def scan_leakage(
             progress(Progress(stages, stages + 1, f"looking for leaks in {subject.name}"))
         found = scan(
             subject.table, label=subject.label, split=subject.split, entity=subject.entity,
-            time=subject.time, exclude=subject.exclude, seed=seed, thresholds=thresholds,
+            time=subject.time, exclude=subject.exclude, in_time=subject.in_time, seed=seed,
+            thresholds=thresholds,
         )  # fmt: skip
     replayed = None
     if replay is not None:

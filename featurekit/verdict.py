@@ -24,13 +24,13 @@ __all__ = ["Threat", "Verdict", "Verdicts", "judge"]
 
 _WORST = (Proof.LEAK, Proof.UNPROVEN, Proof.PROVEN)
 _TOGETHER = {
-    "unknown_availability": "nothing says when {columns} of {source!r} become known. Declare "
-    "available_at of {source!r}, or available_at (or available: true) of its columns",
-    "no_prediction_time": "nothing says when predictions are made, so {columns} may be known too "
-    "late. Declare examples: {{predict_at: ...}}",
+    "unknown_availability": "Nothing says when {columns} of {source!r} become known. Declare "
+    "available_at of {source!r}, or available_at (or available: true) of its columns.",
+    "no_prediction_time": "Nothing says when predictions are made, so {columns} may be known too "
+    "late. Declare examples: {{predict_at: ...}}.",
     "lookup_without_time": "{columns} are looked up in {source!r} as that stands today, and "
     "nothing says since when. Declare event_time of {source!r}, or available: true for columns "
-    "that never change",
+    "that never change.",
 }
 """What is said of several columns of a source at once."""
 
@@ -167,7 +167,7 @@ class Verdicts:
                     f"{verdict.waiver.reason} ({verdict.proof}: {verdict.uses[0].reason})"
                 )
         for threat in self.threats:
-            yield f"{threat.severity}  {_some(threat.features)}: {threat.message}. {threat.advice}"
+            yield f"{threat.severity}  {_some(threat.features)}: {threat.message} {threat.advice}"
 
 
 def judge(resolved: Resolved, today: date | None = None) -> Verdicts:
@@ -235,9 +235,9 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
             keys = ", ".join(split.hash)
             yield Threat(
                 "entity_overlap", tuple(apart),
-                f"the split by {keys} leaves rows of one entity on both sides, and past labels of "
-                "an entity have a part in the feature, so rows to train on see labels of others",
-                "Split by time, or by the entity", "critical",
+                f"The split by {keys} leaves rows of one entity on both sides, and past labels of "
+                "an entity have a part in the feature, so rows to train on see labels of others.",
+                "Split by time, or by the entity.", "critical",
             )  # fmt: skip
     if split is not None and split.by is not None and label is not None:
         late = _unknown_by(resolved, split.by, split.embargo)
@@ -246,16 +246,16 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
             yield Threat(
                 "missing_embargo", tuple(verdict.feature for verdict in seeing),
                 f"{late}, so labels of the last rows to train on are not known yet when "
-                "evaluation begins",
+                "evaluation begins.",
                 "Declare embargo in the split: so long before eval_from and test_from, rows are "
-                "left out",
+                "left out.",
             )  # fmt: skip
     if split is None and any(verdict.fitted_on for verdict in verdicts.values()):
         yield Threat(
             "nothing_held_out",
             tuple(name for name, verdict in verdicts.items() if verdict.fitted_on),
-            "examples declare no split, so statistics are fitted on all rows",
-            "Declare a split before a model is compared on rows that it was trained on",
+            "The examples declare no split, so statistics are fitted on all rows.",
+            "Declare a split before a model is compared on rows that it was trained on.",
         )
     for name, source in spec.sources.items():
         if source.written_by is not None and source.written_by == spec.name:
@@ -263,8 +263,8 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
             if users:
                 yield Threat(
                     "feedback", tuple(users),
-                    f"{name!r} holds what this model said before, and the model learns from it",
-                    "Keep a share of examples that the model had no part in, and train on those",
+                    f"{name!r} holds what this model said before, and the model learns from it.",
+                    "Keep a share of examples that the model had no part in, and train on those.",
                 )  # fmt: skip
 
 
@@ -290,17 +290,21 @@ def _unknown_by(resolved: Resolved, by: str, embargo: str | None) -> str | None:
     if not late:
         return None
     short = f", and the embargo is {embargo}" if embargo is not None else ""
-    return f"the label is known at {' and '.join(sorted(map(str, set(late))))}{short}"
+    return f"The label is known at {' and '.join(sorted(map(str, set(late))))}{short}"
 
 
 def _told(uses: Sequence[Use]) -> str:
-    """Return the reason and the advice of several uses of one kind."""
+    """Return the reason and the advice of several uses of one kind, as sentences."""
     first = uses[0]
     columns = tuple(dict.fromkeys(use.column for use in uses))
     if len(columns) == 1 or first.kind not in _TOGETHER:
-        advice = f"{first.advice[:1].upper()}{first.advice[1:]}"
-        return f"{first.reason.partition(' (through ')[0]}. {advice}"
+        return f"{_sentence(first.reason.partition(' (through ')[0])} {_sentence(first.advice)}"
     return _TOGETHER[first.kind].format(columns=_some(columns), source=first.source)
+
+
+def _sentence(text: str) -> str:
+    """Return a clause as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _some(names: Sequence[str]) -> str:

@@ -15,6 +15,18 @@ Floats = npt.NDArray[np.float64]
 ROWS = 4_000
 
 
+def in_sentences(*texts: str) -> None:
+    """Check that texts are sentences, which begin with a capital or a name and end with a stop.
+
+    Raises:
+        AssertionError: One is none.
+    """
+    for text in texts:
+        assert not text[0].islower() or text.startswith(("leak_", "clean_")), text
+        assert text.endswith("."), text
+        assert ".." not in text, text
+
+
 def mean_by(codes: npt.NDArray[np.int64], y: Floats, used: npt.NDArray[np.bool_]) -> Floats:
     """Return the mean label of each row's category over the rows in use (or of all of them)."""
     total = np.bincount(codes, y * used, minlength=codes.max() + 1)

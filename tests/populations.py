@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from featurekit.analysis.ablation.dealing import row_hashes
 from featurekit.analysis.ablation.problem import Problem, deal_parts
 from featurekit.analysis.ablation.tasks import read_label
 
@@ -21,7 +22,8 @@ def problem_of(
     frame = pl.DataFrame(table)
     target = read_label(pl.Series(label))
     folds = np.arange(frame.height) % 5
-    parts = deal_parts(frame, target.values, None, 0)
+    hashes = row_hashes(frame.lazy(), frame.columns, {"label": pl.Series(label)}, 0)
+    parts = deal_parts(None, hashes)
     return Problem(frame, target, settings.pop("folds", folds), parts, **settings)
 
 

@@ -155,13 +155,12 @@ def retrain(
         >>> import numpy as np
         >>> import polars as pl
         >>> from featurekit.analysis.ablation.estimators import read_learner
-        >>> from featurekit.analysis.ablation.problem import deal_parts
         >>> from featurekit.analysis.ablation.scores import read_metric
         >>> from featurekit.analysis.ablation.tasks import read_label
         >>> random = np.random.default_rng(7)
         >>> table = pl.DataFrame({"x": random.normal(size=2000), "z": random.normal(size=2000)})
         >>> label = read_label(table["x"] + random.normal(size=2000))
-        >>> parts = deal_parts(table, label.values, None, 0)
+        >>> parts = np.arange(2000) % 500
         >>> problem = Problem(table, label, np.arange(2000) % 5, parts)
         >>> model = read_learner("sklearn.linear_model:Ridge", label.task)
         >>> found = retrain(problem, model, read_metric(None, label.task), jobs=1)

@@ -1,4 +1,4 @@
-"""Features that were fitted on rows they must not have seen: encodings and scalings.
+"""Encodings that were fitted on labels they must not have seen.
 
 An encoding of a category by its mean label can be recognised without knowing the category: rows
 that share a value of the feature have exactly the mean label that the value says. The same for
@@ -14,13 +14,14 @@ import numpy.typing as npt
 import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
+from featurekit.analysis.leakage.columns import named
 from featurekit.analysis.leakage.histograms import Bins, Histograms
 from featurekit.analysis.leakage.kinds import Thresholds, found
 from featurekit.analysis.leakage.strength import noise_p_value
 from featurekit.analysis.leakage.table import Rows, Target, collect
 from featurekit.analysis.leakage.univariate import Measured
 
-__all__ = ["find_encodings", "find_leave_one_out", "find_scalings", "stratified_auc"]
+__all__ = ["find_encodings", "find_leave_one_out", "stratified_auc"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -144,7 +145,7 @@ def find_leave_one_out(
                     continue
                 out[name] = found(
                     "leave_one_out", Severity.CRITICAL, (name,),
-                    f"within the values of {category!r}, {name!r} tells the label: AUC "
+                    f"Within the values of {category!r}, {name!r} tells the label: AUC "
                     f"{strength:.3f}{', reversed' if area < 0.5 else ''}, over all rows "
                     f"{alone:.3f}. An encoding that leaves out the row itself does this.",
                     Effect("AUC", strength), category=category, pairs_of=[positive, negative],
@@ -171,11 +172,14 @@ def _category_rows(
     """Return some rows: of small categories whole ones, else single rows."""
     bins = histograms.columns.get(category)
     small = bins is None or not bins.exact or total / len(bins.keys) < 200
-    frame = rows.frame.select({category, *numbers, rows.target.label})
+    wanted = sorted({category, *numbers, rows.target.label})
+    frame = rows.frame.filter(named(category).is_not_null()).select(named(*wanted))
     if total > _ROWS:
-        by = pl.col(category) if small else pl.struct(sorted({category, *numbers[:8]}))
+        by = named(category)
+        if not small:
+            by = pl.struct(named(name) for name in sorted({category, *numbers[:8]}))
         frame = frame.filter(by.hash(seed) < int(_ROWS / total * 2**64))
-    return collect(frame.drop_nulls(category))
+    return collect(frame)
 
 
 def stratified_auc(
@@ -196,10 +200,10 @@ def stratified_auc(
     Source: van Elteren, "On the Combination of Independent Two-Sample Tests of Wilcoxon", 1960.
     """
     out = {}
-    codes = table.select(pl.struct(strata).rank("dense")).to_series().to_numpy()
+    codes = table.select(pl.struct(named(*strata)).rank("dense")).to_series().to_numpy()
     ones = positive.to_numpy().astype(np.float64)
     for name in names:
-        x = table[name].cast(pl.Float64).to_numpy()
+        x = table[name].alias("x").cast(pl.Float64).to_numpy()
         kept = ~np.isnan(x)
         order = np.lexsort((x[kept], codes[kept]))
         if not len(order):
@@ -229,68 +233,3 @@ def stratified_auc(
         half = size + float(np.sqrt(size * size + size))
         out[name] = (area, half, half)
     return out
-
-
-def find_scalings(rows: Rows, histograms: Histograms) -> list[Finding]:
-    """Return the features that have mean 0 and variance 1, or the range 0 to 1, over all rows only.
-
-    Of the training rows they do not: so the scaling was fitted on held-out rows, too.
-    """
-    if rows.target.split is None:
-        return []
-    schema = rows.schema()
-    names = [
-        name for name, bins in sorted(histograms.columns.items())
-        if schema[name].is_float() and len(bins.keys) > _LEAST and _may_be_scaled(bins)
-    ]  # fmt: skip
-    if not names:
-        return []
-    train = ~rows.target.held_out
-    asked = []
-    for place, name in enumerate(names):
-        x = pl.when(pl.col(name).is_finite()).then(pl.col(name)).cast(pl.Float64)
-        mine = pl.when(train).then(x)
-        values = (
-            x.count(), x.mean(), x.var(ddof=0), mine.mean(), mine.var(ddof=0), x.min(), x.max(),
-            mine.min(), mine.max(), (x == 0).sum(), (x == 1).sum(),
-        )  # fmt: skip
-        asked += [value.alias(f"{place}.{column}") for column, value in enumerate(values)]
-    row = collect(rows.frame.select(asked)).row(0)
-    out = []
-    for place, name in enumerate(names):
-        n, mean, variance, own_mean, own_variance, low, high, own_low, own_high, zeros, ones = row[
-            place * 11 : place * 11 + 11
-        ]
-        if n < 3 or own_variance is None:
-            continue
-        exact = 2e-5 if schema[name] == pl.Float32 else 1e-6
-        unit = min(abs(variance - 1), abs(variance * n / (n - 1) - 1))
-        off = max(abs(own_mean), abs(own_variance - 1))
-        if abs(mean) < exact and unit < exact and off > 10 * max(exact, 1 / n):
-            out.append(_scaling(name, "mean 0 and variance 1", mean=own_mean, var=own_variance))
-        elif (low, high) == (0.0, 1.0) and zeros <= 2 and ones <= 2 and (own_low, own_high) != (
-            low, high,
-        ):  # fmt: skip
-            out.append(_scaling(name, "the range 0 to 1", low=own_low, high=own_high))
-    return out
-
-
-def _may_be_scaled(bins: Bins) -> bool:
-    values, counts = bins.values(), bins.sums[:, :, 0].sum(axis=1)
-    if bins.sums.shape[2] != 3:
-        counts = bins.sums.sum(axis=(1, 2))
-    mean = float(values @ counts / counts.sum())
-    deviation = float(np.sqrt((values - mean) ** 2 @ counts / counts.sum()))
-    standard = abs(mean) < _NEARLY and abs(deviation - 1) < _NEARLY
-    return standard or (abs(values[0]) < _NEARLY and abs(values[-1] - 1) < _NEARLY)
-
-
-def _scaling(name: str, what: str, **own: float) -> Finding:
-    # What rounding leaves depends on the order of rows.
-    own = {key: float(f"{value:.9g}") for key, value in own.items()}
-    numbers = ", ".join(f"{key} {value:.4g}" for key, value in own.items())
-    return found(
-        "scaler", Severity.WARNING, (name,),
-        f"{name!r} has {what} over all rows, and not over the training rows ({numbers}): it was "
-        "scaled by held-out rows, too.", None, **own,
-    )  # fmt: skip

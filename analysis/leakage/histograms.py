@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["INFINITE", "LIMIT", "MISSING", "NAN", "Bins", "Histograms", "Labels"]
+__all__ = ["INFINITE", "LIMIT", "MISSING", "NAN", "Bins", "Histograms", "Labels", "bin_column"]
 
 LIMIT = 8192
 """A column keeps at most so many bins."""
@@ -200,6 +200,8 @@ def bin_column(series: pl.Series, labels: Labels, level: int = 0) -> Bins:
         labels: Their labels.
         level: What is known already of the level, which the result never goes below.
     """
+    # Under its own name Polars would read it as a pattern of names, where it looks like one.
+    series = series.alias("x")
     special = np.zeros((4, labels.part_count, labels.width))
     if series.null_count():
         present = series.is_not_null().to_numpy()

@@ -16,20 +16,22 @@ import numpy.typing as npt
 import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
+from featurekit.analysis.leakage.columns import named
 from featurekit.analysis.leakage.fitted import stratified_auc
+from featurekit.analysis.leakage.histograms import Bins
 from featurekit.analysis.leakage.kinds import Thresholds, found
+from featurekit.analysis.leakage.sampling import ROWS, Sample, choose, moment, spread_over_time
 from featurekit.analysis.leakage.strength import noise_p_value
 from featurekit.analysis.leakage.table import Rows, collect
-from featurekit.analysis.leakage.univariate import Measured
+from featurekit.analysis.leakage.univariate import THERE, Measured
 
-__all__ = ["History", "confirmed", "find_future", "find_own_label", "open_history", "still_pure"]
+__all__ = [
+    "History", "confirmed", "find_future", "find_own_label", "open_history", "sample_of",
+    "still_pure",
+]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
 
-_ROWS = 50_000
-_SLICES = 8
-_SERIES = 50
-"""With fewer chosen entities than that, stretches of time are taken instead."""
 _BLOCK_ROWS, _BLOCKS = 200, 20
 _LAGS = 30
 _FITTED = 10_000
@@ -55,6 +57,10 @@ class History:
     whole: bool
     questions: tuple[int, ...]
 
+    def column(self, name: str) -> pl.Series:
+        """Return a column, under a name that Polars does not read as a pattern of names."""
+        return self.table[name].alias("x")
+
     def targets(self) -> Iterator[pl.Series]:
         """Yield the label as numbers: classes by their place, then each of them as 0 and 1."""
         code = self.table[CODE]
@@ -64,46 +70,52 @@ class History:
             yield (code == question).cast(pl.Float64)
 
 
-def open_history(rows: Rows, names: Iterable[str], total: int, seed: int) -> History:
+def sample_of(rows: Rows, total: int) -> Sample:
+    """Decide which rows of a table, whose time is known, to read in the order of time.
+
+    Args:
+        rows: The table.
+        total: How many rows it has.
+    """
+    assert rows.time is not None
+    if total <= ROWS:
+        return Sample()
+    entities = 0
+    if rows.entity is not None:
+        entities = collect(rows.frame.select(named(rows.entity).approx_n_unique())).item()
+    times: Bins | None = None
+    for batch, _ in rows.batches([moment(rows.time)]):
+        part = spread_over_time(batch.to_series())
+        times = part if times is None else times.merge(part)
+    return choose(total, rows.entity, entities, rows.time, times)
+
+
+def open_history(rows: Rows, names: Iterable[str], sample: Sample, seed: int) -> History:
     """Read some rows in the order of time: all rows of some entities, or some stretches of time.
 
     Args:
         rows: A table whose time is known.
         names: The features to read.
-        total: How many rows the table has.
+        sample: Which rows.
         seed: Chooses the entities.
     """
     assert rows.time is not None
-    time, label = pl.col(rows.time), rows.target.label
-    frame = rows.frame.filter(time.is_not_null())
+    time = named(rows.time)
     keys = [] if rows.entity is None else [rows.entity]
-    wanted = sorted({*keys, rows.time, label, *names})
-    moment = time.to_physical().cast(pl.Float64)
-    part = _ROWS / max(total, 1)
-    slices = pl.lit(0)
-    whole = True
-    if part < 1:
-        entities = 0
-        if keys:
-            entities = collect(frame.select(pl.col(keys).approx_n_unique())).item()
-        if entities * part >= _SERIES:
-            frame = frame.filter(pl.col(keys[0]).hash(seed) < int(part * 2**64))
-        else:
-            first, last = collect(frame.select(low=moment.min(), high=moment.max())).row(0)
-            place = (moment - first) / ((last - first) or 1.0) * _SLICES
-            slices, whole = place.floor(), False
-            frame = frame.filter(place - place.floor() < part)
-    table = collect(frame.select(*wanted, slices.cast(pl.Int64).alias(SERIES)))
-    table = table.sort([*keys, rows.time, *(name for name in wanted if name != rows.time)])
+    wanted = sorted({*keys, rows.time, rows.target.label, *names})
+    frame = rows.frame.filter(time.is_not_null() & sample.kept(seed))
+    table = collect(frame.select(named(*wanted), sample.series().alias(SERIES)))
+    first = [*keys, rows.time]
+    table = table.sort(named(*first, *(name for name in wanted if name not in first)))
     blocks = max(1, min(_BLOCKS, table.height // _BLOCK_ROWS))
     rank = time.rank("ordinal") - 1
     table = table.with_columns(
-        pl.struct(SERIES, *keys).rank("dense").alias(SERIES) if keys else pl.col(SERIES),
+        pl.struct(SERIES, *(named(key) for key in keys)).rank("dense").alias(SERIES),
         (rank * blocks // pl.len()).alias(BLOCK),
         rows.target.codes.cast(pl.Float64).alias(CODE),
     ).with_columns(pl.col(CODE).shift(1).over(SERIES).alias(BEFORE))
     questions = () if rows.target.classes is None else tuple(rows.target.questions)
-    return History(table, whole, questions)
+    return History(table, sample.whole, questions)
 
 
 def confirmed(
@@ -145,7 +157,7 @@ def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bo
         finding: Names the value.
         thresholds: From where on to speak up.
     """
-    column, seen = history.table[finding.features[0]], finding.evidence
+    column, seen = history.column(finding.features[0]), finding.evidence
     value = str(seen["value"])
     if not seen["special"]:
         if column.dtype == pl.String or isinstance(column.dtype, (pl.Categorical, pl.Enum)):
@@ -154,8 +166,9 @@ def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bo
             mine = (column.to_physical().cast(pl.Float64) - float(value)).abs() <= abs(
                 float(value)
             ) * 1e-11
-    elif value == "missing":
+    elif value in ("missing", THERE):
         mine = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
+        mine = mine if value == "missing" else ~mine
     else:
         mine = column == float(value)
     code, before = pl.col(CODE), pl.col(BEFORE)
@@ -167,7 +180,7 @@ def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bo
 
 def _value(history: History, name: str, numbers: Measured) -> pl.Series:
     """Return what a suspect says, as one number for each row."""
-    table, column = history.table, history.table[name]
+    table, column = history.table, history.column(name)
     if numbers.way.startswith("missing"):
         gone = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
         return gone.cast(pl.Float64)
@@ -240,8 +253,8 @@ def find_future(history: History, names: list[str], thresholds: Thresholds) -> l
     seen: dict[str, float] = {}
     if not history.questions:
         for name in names:
-            ahead = _innovation(history, history.table[name].cast(pl.Float64), -1)
-            if ahead >= max(thresholds.warning, _innovation(history, history.table[name])):
+            ahead = _innovation(history, history.column(name), -1)
+            if ahead >= max(thresholds.warning, _innovation(history, history.column(name))):
                 seen[name] = ahead
     for question in history.questions[:_CLASSES]:
         after = stratified_auc(table, names, [BLOCK, CODE], table["\0next"] == question)
@@ -287,7 +300,7 @@ def find_own_label(history: History, names: list[str], lengths: int = _LAGS) -> 
         return []
     seen: dict[str, tuple[float, float]] = {}
     for target in list(history.targets())[:_CLASSES]:
-        table = history.table.select(SERIES, *names, target.alias("\0y")).with_columns(
+        table = history.table.select(SERIES, named(*names), target.alias("\0y")).with_columns(
             pl.int_range(1, pl.len() + 1).over(SERIES).alias("\0k"),
             *(
                 pl.col("\0y").shift(lag).over(SERIES).alias(f"\0{lag}")
@@ -296,7 +309,7 @@ def find_own_label(history: History, names: list[str], lengths: int = _LAGS) -> 
         )
         past = [f"\0{lag}" for lag in range(1, lags + 1)]
         for name in names:
-            x = pl.col(name).cast(pl.Float64)
+            x = named(name).cast(pl.Float64)
             made = table.select(
                 x.alias("x"), x.shift(1).over(SERIES).alias("x1"), "\0y", "\0k", *past
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from featurekit.analysis.leakage.columns import named
 from featurekit.analysis.leakage.histograms import Histograms
 from featurekit.analysis.leakage.table import Rows
 
@@ -35,7 +36,7 @@ def parts_of(rows: Rows, histograms: Histograms) -> dict[str, tuple[str, pl.Expr
         if bins.exact and histograms.rows / max(1, len(bins.keys)) >= _REPEATS:
             continue
         made: dict[str, pl.Expr] = {}
-        x = pl.col(name)
+        x = named(name)
         if schema[name].is_integer():
             made = {"the last digit": x % 10, "the last two digits": x % 100}
         elif bins.words is not None:

@@ -36,6 +36,10 @@ ADVICE = {
     "duplicate_rows": "Remove duplicates before splitting, or split by a hash of what they share.",
     "entity_overlap": "Split by entity (a hash of it), or by time with statistics that stop there.",
     "scaler": "Fit the scaling on the training rows alone, and apply it to all.",
+    "adversarial_split": "Where the split is by time, features that drift do this, and so it is "
+    "expected; where it keeps entities together, so do features that tell entities apart. "
+    "Otherwise look at how rows were put into splits, and at features that were computed for each "
+    "split apart.",
     "split_shift": "Where the split is by time, features that drift do this. Otherwise look at "
     "how rows were put into splits, and at features that were computed for each split apart.",
 }
@@ -65,6 +69,8 @@ class Thresholds:
         duplicates: The share of held-out rows that repeat training rows, from which it is a
             warning; below, a note.
         pairs: So many of the strongest features are tried in pairs.
+        shift: The area of telling held-out rows from training rows by all features, from which it
+            is a warning where the split is known to be by chance; else it is a note.
     """
 
     warning: float = 0.90
@@ -76,6 +82,7 @@ class Thresholds:
     lift: float = 0.25
     duplicates: float = 0.005
     pairs: int = 50
+    shift: float = 0.75
 
     def severity(self, strength: float) -> Severity | None:
         """Return how much such a strength weighs, or `None`.

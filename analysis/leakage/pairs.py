@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
+from featurekit.analysis.leakage.columns import named
 from featurekit.analysis.leakage.kinds import CAVEAT, Thresholds, found
 from featurekit.analysis.leakage.strength import auc, noise_p_value
 from featurekit.analysis.leakage.table import Rows, Target, collect
@@ -60,11 +61,11 @@ def sample(rows: Rows, columns: Sequence[str], total: int, wanted: int, seed: in
 
     Neither the order of rows nor that of columns changes which rows these are.
     """
-    by = pl.struct([*sorted(columns)[:_BY], rows.target.label]).hash(seed)
-    some = rows.frame.select(*columns, pl.col(rows.target.label), by.alias("\0hash"))
+    by = pl.struct(named(name) for name in [*sorted(columns)[:_BY], rows.target.label]).hash(seed)
+    some = rows.frame.select(named(*columns), named(rows.target.label), by.alias("\0hash"))
     if total > wanted:
         some = some.filter(pl.col("\0hash") < int(wanted / total * 2**64))
-    return collect(some).sort("\0hash", *columns).drop("\0hash")
+    return collect(some).sort("\0hash", named(*columns)).drop("\0hash")
 
 
 def find_pairs(
@@ -87,7 +88,7 @@ def find_pairs(
     table = sample(rows, names, total, _JUDGED, seed)
     target = rows.target
     label = table.select(target.codes.alias("x")).to_series().to_numpy()
-    values = table.select(pl.col(names).cast(pl.Float64)).to_numpy().T
+    values = table.select(named(*names).cast(pl.Float64)).to_numpy().T
     few = slice(0, _SCREENED)
     first = _strengths(values[:, few], label[few], target)
     tried = sorted(

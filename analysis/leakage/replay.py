@@ -8,7 +8,7 @@ the reason; see `featurekit.analysis.leakage.replay_function` for features of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -229,11 +229,11 @@ class _Compared:
     def feature(self, name: str, keys: pl.DataFrame) -> FeatureReplay:
         """Return the verdict of a feature."""
         cells = self.graph.reads[name]
-        undeclared = tuple(
-            dict.fromkeys(cell.text for cell in cells if cell.known is Known.UNDECLARED)
-        )
+        undeclared, undated = _unsaid(cells)
         differs = self.differs[name, Mode.DELETE] | self.differs[name, Mode.POISON]
-        verdict: Verdict = "untested" if undeclared or not len(differs) else "clean"
+        verdict: Verdict = "undated" if undated else "clean"
+        if undeclared or not len(differs):
+            verdict = "untested"
         first: Mismatch | None = None
         blamed: tuple[Cell, ...] = ()
         if differs.any():
@@ -251,6 +251,7 @@ class _Compared:
             name, verdict, len(differs), int(differs.sum()), int(self.changed[name].sum()),
             int(self.even.sum()), int((differs & self.even).sum()), first,
             tuple(cell.text for cell in blamed), tuple(cell.said for cell in blamed), undeclared,
+            undated,
         )  # fmt: skip
 
     def blamed(self, name: str, differs: Flags) -> tuple[Cell, ...]:
@@ -269,6 +270,18 @@ class _Compared:
             alone[cells[number // len(Mode)]] |= bool(self.differing(name, at, answer[name]).any())
         found = [cell for cell in cells if alone[cell]]
         return tuple(cell for cell in found if cell.column) or tuple(found) or tuple(cells)
+
+
+def _unsaid(cells: Sequence[Cell]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what nobody says the time of, and the tables of which nobody needs to.
+
+    Where all that is read of a table is declared to be always available, so are its rows.
+    """
+    unsaid = [cell for cell in cells if cell.known is Known.UNDECLARED]
+    timed = {cell.source for cell in cells if cell.column and cell.known is not Known.ALWAYS}
+    fine = [cell for cell in unsaid if not cell.column and cell.source not in timed]
+    undeclared = dict.fromkeys(cell.text for cell in unsaid if cell not in fine)
+    return tuple(undeclared), tuple(dict.fromkeys(cell.source for cell in fine))
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from featurekit.analysis.leakage.replay_compare import rate_bound
 
 __all__ = ["KINDS", "FeatureReplay", "Mismatch", "Replay", "StatisticsReplay", "Verdict"]
 
-Verdict = Literal["clean", "leak", "untested"]
+Verdict = Literal["clean", "leak", "undated", "untested"]
 
 KINDS = ("leak_by_replay", "statistics_by_replay", "untested_by_replay")
 """The kinds of findings, in the order of the damage that they do."""
@@ -62,7 +62,9 @@ class FeatureReplay:
     Args:
         feature: Its name.
         verdict: `leak` when a cell was different without the future; `untested` when none was and
-            something that it reads has no declared availability; else `clean`.
+            something that it reads has no declared availability; `undated` when that is only since
+            when a table has its rows, and all that is read of it is declared `available: true`, so
+            that there is nothing to withhold; else `clean`.
         cells: So many examples were compared.
         mismatches: In so many of them the cell was different.
         changed: In so many of them something that the feature reads was not known yet, so that the
@@ -75,6 +77,7 @@ class FeatureReplay:
             `source (rows)` where that there is a row makes it.
         reasons: What is declared of each of them, such as "known at actual_dep".
         undeclared: What it reads of which nobody says when it is known, as `source.column`.
+        undated: The tables of which nobody says since when their rows are there, and need not.
     """
 
     feature: str
@@ -88,6 +91,7 @@ class FeatureReplay:
     responsible: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     undeclared: tuple[str, ...] = ()
+    undated: tuple[str, ...] = ()
 
     @property
     def bound(self) -> float:
@@ -102,19 +106,19 @@ class FeatureReplay:
         """The finding, if there is something to say."""
         if self.verdict == "leak":
             return self._leak()
-        if self.verdict == "clean":
+        if self.verdict in ("clean", "undated"):
             return None
         shown = ", ".join(self.undeclared) or "what it reads"
         message = (
-            f"{self.feature!r} is not proven: nobody says when {shown} became known"
+            f"{self.feature!r} is not proven: nobody says when {shown} became known."
             if self.undeclared
-            else f"{self.feature!r} could not be compared: no example has a time of prediction"
+            else f"{self.feature!r} could not be compared: no example has a time of prediction."
         )
         return Finding(
             (self.feature,), "untested_by_replay", Severity.NOTE, message,
             evidence={"cells": self.cells, "undeclared": list(self.undeclared)},
-            advice="declare available_at for the source or its columns, or event_time for rows of "
-            "the past",
+            advice="Declare available_at for the source or its columns, or event_time for rows of "
+            "the past.",
         )  # fmt: skip
 
     def _leak(self) -> Finding:
@@ -128,6 +132,7 @@ class FeatureReplay:
         )
         if said:
             message += f", because of {', '.join(said)}"
+        message += "."
         share = self.drawn_mismatches / self.drawn if self.drawn else 0.0
         return Finding(
             (self.feature,), "leak_by_replay", Severity.CRITICAL, message,
@@ -147,7 +152,7 @@ class FeatureReplay:
             "drawn_mismatches": self.drawn_mismatches, "bound": self.bound,
             "first": None if self.first is None else self.first.to_dict(),
             "responsible": list(self.responsible), "reasons": list(self.reasons),
-            "undeclared": list(self.undeclared),
+            "undeclared": list(self.undeclared), "undated": list(self.undated),
         }  # fmt: skip
 
 
@@ -155,13 +160,13 @@ def _advice(responsible: tuple[str, ...]) -> str:
     columns = [text for text in responsible if not text.endswith(" (rows)")]
     if columns:
         return (
-            f"leave {', '.join(columns)} out, or use past rows alone: those that were known before "
-            "the prediction; if it is known earlier than declared, correct available_at"
+            f"Leave {', '.join(columns)} out, or use past rows alone: those that were known before "
+            "the prediction. If it is known earlier than declared, correct available_at."
         )
     if responsible:
         of = ", ".join(text.removesuffix(" (rows)") for text in responsible)
-        return f"look only at rows of {of} that were there before the prediction"
-    return "use only what was known before the prediction"
+        return f"Look only at rows of {of} that were there before the prediction."
+    return "Use only what was known before the prediction."
 
 
 @dataclass(frozen=True)
@@ -188,9 +193,9 @@ class StatisticsReplay:
         return tuple(
             Finding(
                 features, "statistics_by_replay", Severity.CRITICAL,
-                f"{statistic} is another when rows outside of the train split are poisoned",
+                f"{statistic} is another when rows outside of the train split are poisoned.",
                 evidence={"statistic": statistic, "rows": self.rows},
-                advice="fit it on the train rows alone",
+                advice="Fit it on the train rows alone.",
             )
             for statistic, features in self.changed.items()
         )  # fmt: skip

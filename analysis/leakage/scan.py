@@ -9,18 +9,24 @@ from typing import Any
 import polars as pl
 
 from featurekit.analysis.findings import Finding, Severity, by_severity
-from featurekit.analysis.leakage.fitted import find_encodings, find_leave_one_out, find_scalings
+from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.leakage.fitted import find_encodings, find_leave_one_out
 from featurekit.analysis.leakage.histograms import Histograms, Labels
 from featurekit.analysis.leakage.history import (
+    History,
     confirmed,
     find_future,
     find_own_label,
     open_history,
+    sample_of,
     still_pure,
 )
 from featurekit.analysis.leakage.identifiers import parts_of
 from featurekit.analysis.leakage.kinds import ADVICE, CAVEAT, KINDS, Thresholds
 from featurekit.analysis.leakage.pairs import find_pairs, strongest
+from featurekit.analysis.leakage.sampling import Sample
+from featurekit.analysis.leakage.scaled import Spreads, find_scalings, maybe_scaled, spreads
+from featurekit.analysis.leakage.shift import find_shift
 from featurekit.analysis.leakage.splits import (
     Shared,
     duplicates_finding,
@@ -57,6 +63,8 @@ class Scan:
         label: The column of the label.
         skipped: Columns of types that are not looked at.
         seed: The seed of all that is drawn.
+        side_by_side: Which rows were looked at side by side, in words; `None` where single rows
+            were enough.
     """
 
     findings: tuple[Finding, ...]
@@ -65,6 +73,7 @@ class Scan:
     label: str
     skipped: tuple[str, ...] = ()
     seed: int = 0
+    side_by_side: str | None = None
 
     @property
     def flagged(self) -> tuple[Finding, ...]:
@@ -80,6 +89,7 @@ class Scan:
             "features": {name: numbers.to_dict() for name, numbers in self.features.items()},
             "skipped": list(self.skipped),
             "seed": self.seed,
+            "side_by_side": self.side_by_side,
             "caveat": CAVEAT,
         }
 
@@ -92,6 +102,7 @@ def scan(
     entity: str | None = None,
     time: str | None = None,
     exclude: Sequence[str] = (),
+    in_time: bool | None = None,
     seed: int = 0,
     thresholds: Thresholds | None = None,
 ) -> Scan:
@@ -111,6 +122,8 @@ def scan(
         time: The column of the time of the prediction. With it, series that persist are told from
             leaks, and labels of the future and of the own row are looked for.
         exclude: Columns that are no features.
+        in_time: Whether the split is by time, where no column tells; `False` says that rows, or
+            the entities, went into its parts by chance.
         seed: The seed of all that is drawn.
         thresholds: From where on to speak up.
 
@@ -132,13 +145,20 @@ def scan(
     """
     rows = open_rows(table, label=label, split=split, entity=entity, time=time, exclude=exclude)
     histograms = histograms_of(rows.batches())
-    shared = _shared(rows, histograms.rows) if rows.target.split is not None else {}
-    return conclude(rows, histograms, shared, thresholds or Thresholds(), seed)
+    shared: dict[str, Shared] = {}
+    spread: Spreads | None = None
+    if rows.target.split is not None:
+        shared = _shared(rows, histograms)
+        spread = spreads(rows.frame, maybe_scaled(histograms, rows.schema()), rows.target)
+    beside = None if rows.time is None else sample_of(rows, histograms.rows)
+    limits = thresholds or Thresholds()
+    return conclude(rows, histograms, shared, spread, beside, limits, seed, in_time)
 
 
 def conclude(
-    rows: Rows, histograms: Histograms, shared: Mapping[str, Shared], thresholds: Thresholds,
-    seed: int, sampled: bool = False,
+    rows: Rows, histograms: Histograms, shared: Mapping[str, Shared], spread: Spreads | None,
+    beside: Sample | None, thresholds: Thresholds, seed: int, in_time: bool | None = None,
+    sampled: int | None = None,
 ) -> Scan:  # fmt: skip
     """Judge a table by what was counted in it.
 
@@ -146,12 +166,19 @@ def conclude(
         rows: The table, or some of its rows.
         histograms: The labels over the values of all its rows.
         shared: What the parts of the split share: "rows" and, where it is known, "entities".
+        spread: How the numbers of what may be scaled are spread, where there is a split.
+        beside: Which rows to look at side by side; `None` where nothing goes along time.
         thresholds: From where on to speak up.
         seed: The seed of all that is drawn.
-        sampled: Whether `rows` are only some.
+        in_time: Whether the split is by time, where no column tells.
+        sampled: How many `rows` are, if they are only some.
     """
     target = rows.target
-    here = min(histograms.rows, rows.height or histograms.rows) if sampled else histograms.rows
+    here = histograms.rows if sampled is None else sampled
+    if split_in_time(rows):
+        in_time = True
+    elif rows.time is not None and rows.entity is not None:
+        in_time = False
     parts = parts_of(rows, histograms)
     measured = {
         name: measure(name, histograms.columns[name], target, seed) for name in rows.features
@@ -165,8 +192,8 @@ def conclude(
     pure = pure_values(single, histograms.totals, target, thresholds)
     findings = find_encodings(histograms, target)
     findings += find_leave_one_out(rows, histograms, measured, here, thresholds, seed)
-    if not sampled:
-        findings += find_scalings(rows, histograms)
+    if spread is not None:
+        findings += find_scalings(spread, histograms, rows.schema())
     fitted = {
         name for finding in findings for name in finding.features
         if finding.kind in ("leave_one_out", "target_encoding")
@@ -175,7 +202,14 @@ def conclude(
         name: severity for name, severity in suspects.items()
         if name in measured and name not in fitted
     }  # fmt: skip
-    findings += _along_time(rows, strong, pure, measured, here, thresholds, seed)
+    history = None
+    if rows.time is not None and beside is not None:
+        history = open_history(rows, rows.features, beside, seed)
+    rare = replace(thresholds, value_share=0.0)
+    pure_too = pure_values(
+        {name: histograms.columns[name] for name in strong}, histograms.totals, target, rare
+    )
+    findings += _along_time(rows, history, strong, pure, pure_too, measured, thresholds)
     findings += _identifiers(parts, inside, suspects, rows)
     # What leaks alone makes a good pair with much else.
     alone = {name for finding in findings for name in finding.features if finding.kind in _ALONE}
@@ -183,12 +217,15 @@ def conclude(
     findings += find_pairs(rows, names, here, thresholds, seed)
     findings += duplicates_finding(shared["rows"], thresholds) if "rows" in shared else []
     if "entities" in shared and rows.entity is not None:
-        findings += entity_finding(shared["entities"], rows.entity, split_in_time(rows))
-    findings += shifted(measured, thresholds)
+        findings += entity_finding(shared["entities"], rows.entity, bool(in_time))
     order = sorted(measured, key=lambda name: (-measured[name].strength, name))
+    findings += find_shift(rows, order, here, in_time, thresholds, seed)
+    findings += shifted(measured, thresholds)
+    height = history.table.height if history is not None else sampled
     return Scan(
         by_severity(findings, KINDS), {name: measured[name] for name in order}, histograms.rows,
         target.label, rows.skipped, seed,
+        None if beside is None or height is None else beside.told(height, histograms.rows),
     )  # fmt: skip
 
 
@@ -209,15 +246,18 @@ def histograms_of(batches: Iterable[tuple[pl.DataFrame, Labels]]) -> Histograms:
 
 
 def _along_time(
-    rows: Rows, strong: Mapping[str, Severity], pure: Sequence[Finding],
-    measured: Mapping[str, Measured], total: int, thresholds: Thresholds, seed: int,
+    rows: Rows, history: History | None, strong: Mapping[str, Severity], pure: Sequence[Finding],
+    pure_too: Sequence[Finding], measured: Mapping[str, Measured], thresholds: Thresholds,
 ) -> list[Finding]:  # fmt: skip
-    """Return the findings for suspects, judged along time where the time is known."""
+    """Return the findings for suspects, judged along time where the time is known.
+
+    A value that turns with its class is none that merely persists, however rare it is: that the
+    feature is strong, all rows say, and along time it may look weaker than it is.
+    """
     target = rows.target
-    if rows.time is None:
+    if history is None:
         return [*pure, *(strong_finding(name, measured[name], severity, target)
                          for name, severity in strong.items())]  # fmt: skip
-    history = open_history(rows, rows.features, total, seed)
     out = [
         finding if still_pure(history, finding, thresholds)
         else replace(
@@ -228,6 +268,10 @@ def _along_time(
     ]  # fmt: skip
     for name, severity in strong.items():
         within, still = confirmed(history, name, measured[name], thresholds)
+        mine = [finding for finding in pure_too if finding.features == (name,)]
+        turns = next((each for each in mine if still_pure(history, each, thresholds)), None)
+        if still is None and turns is not None:
+            still = Severity.WARNING
         settled = min(severity, still) if still is not None else Severity.NOTE
         finding = strong_finding(name, measured[name], settled, target, within_time=within)
         text = (
@@ -237,6 +281,8 @@ def _along_time(
         )
         if still is None:
             text += "; that both persist explains the rest"
+        elif turns is not None and within < thresholds.warning:
+            text += f"; but {turns.evidence['value']!r} turns with its class"
         out.append(replace(finding, message=f"{finding.message} {text}."))
     schema = rows.schema()
     flagged = {
@@ -268,12 +314,13 @@ def _identifiers(
     return out
 
 
-def _shared(rows: Rows, total: int) -> dict[str, Shared]:
+def _shared(rows: Rows, histograms: Histograms) -> dict[str, Shared]:
     """Count what held-out rows share with training rows."""
     # Its label belongs to a row: who remembers the row remembers it.
-    keys = hashes([*row_columns(rows, total), rows.target.label])
+    total = histograms.rows
+    keys = hashes([*row_columns(rows, histograms), rows.target.label])
     out = {"rows": overlap(rows, keys, total, by_row=True)}
     if rows.entity is not None:
-        named = replace(rows, known=rows.known & pl.col(rows.entity).is_not_null())
-        out["entities"] = overlap(named, hashes([rows.entity]), total, by_row=False)
+        whose = replace(rows, known=rows.known & named(rows.entity).is_not_null())
+        out["entities"] = overlap(whose, hashes([rows.entity]), total, by_row=False)
     return out

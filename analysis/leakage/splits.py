@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
+from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.leakage.histograms import Histograms
 from featurekit.analysis.leakage.kinds import Thresholds, found
+from featurekit.analysis.leakage.sampling import Distinct
 from featurekit.analysis.leakage.table import Rows, collect
 from featurekit.analysis.leakage.univariate import Measured
 from featurekit.sources import polars_errors
 
 __all__ = [
-    "HELD_OUT", "Shared", "counted", "duplicates_finding", "entity_finding", "hashes", "overlap",
-    "row_columns", "shifted", "split_in_time",
+    "HELD_OUT", "Shared", "counted", "duplicates_finding", "entity_finding", "hashes", "names_row",
+    "overlap", "row_columns", "shifted", "split_in_time", "without",
 ]  # fmt: skip
 
 HELD_OUT = "\0held_out"
@@ -54,18 +57,35 @@ class Shared(NamedTuple):
         return self.shared / self.held_out if self.held_out else 0.0
 
 
-def row_columns(rows: Rows, total: int) -> list[str]:
-    """Return the features by which rows are compared: those that do not merely name the row."""
-    schema = rows.schema()
-    names = [
+def row_columns(rows: Rows, histograms: Histograms) -> list[str]:
+    """Return the features by which rows are compared: those that do not merely name the row.
+
+    Args:
+        rows: The table.
+        histograms: Those of all its rows, which know the distinct values of most columns.
+    """
+    schema, columns = rows.schema(), histograms.columns
+    may_name = [
         name for name in rows.features if schema[name].is_integer() or schema[name] == pl.String
     ]
-    if not names:
-        return list(rows.features)
-    counted = collect(rows.frame.select(pl.col(name).approx_n_unique() for name in names))
-    row_names = {name for name in names if counted[name].item() >= _NAMES_ROW * total}
-    kept = [name for name in rows.features if name not in row_names]
-    return kept or list(rows.features)
+    counts = {name: float(len(columns[name].keys)) for name in may_name if columns[name].exact}
+    many = [name for name in may_name if name not in counts]
+    distinct = dict.fromkeys(many, Distinct.none())
+    for batch, _ in rows.batches([named(name) for name in many]) if many else ():
+        distinct = {name: distinct[name].merge(Distinct.of(batch[name])) for name in many}
+    counts |= {name: made.count for name, made in distinct.items()}
+    row_names = {name for name, count in counts.items() if names_row(count, histograms.rows)}
+    return without(rows.features, row_names)
+
+
+def names_row(distinct: float, total: int) -> bool:
+    """Return whether a column of so many distinct values merely names the row."""
+    return distinct >= _NAMES_ROW * total
+
+
+def without(features: Sequence[str], row_names: Collection[str]) -> list[str]:
+    """Return the features by which rows are compared; all, if all of them name the row."""
+    return [name for name in features if name not in row_names] or list(features)
 
 
 def hashes(columns: Sequence[str]) -> list[pl.Expr]:
@@ -76,7 +96,7 @@ def hashes(columns: Sequence[str]) -> list[pl.Expr]:
     """
     return [
         pl.sum_horizontal(
-            pl.col(name).hash(int.from_bytes(hashlib.sha256(f"{half}{name}".encode()).digest()[:8]))
+            named(name).hash(int.from_bytes(hashlib.sha256(f"{half}{name}".encode()).digest()[:8]))
             for name in columns
         ).alias(half)
         for half in ("high", "low")
@@ -120,15 +140,15 @@ def counted(keyed: pl.LazyFrame, by_row: bool) -> Shared:
         counts = (held.sum(), held.filter(both).sum(), pl.col("rows").sum(), pl.len())
     else:
         counts = ((held > 0).sum(), both.sum(), pl.len(), pl.len())
-    named = [count.alias(name) for count, name in zip(counts, Shared._fields, strict=True)]
-    return Shared(*(int(value) for value in collect(groups.select(named)).row(0)))
+    asked = [count.alias(name) for count, name in zip(counts, Shared._fields, strict=True)]
+    return Shared(*(int(value) for value in collect(groups.select(asked)).row(0)))
 
 
 def split_in_time(rows: Rows) -> bool:
     """Return whether all held-out rows are later than all training rows."""
     if rows.time is None or rows.target.split is None:
         return False
-    time, out = pl.col(rows.time), rows.target.held_out
+    time, out = named(rows.time), rows.target.held_out
     ends = collect(
         rows.frame.select(last=time.filter(~out).max(), first=time.filter(out).min())
     ).row(0)

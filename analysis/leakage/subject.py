@@ -46,6 +46,7 @@ class Subject:
         static: What the spec shows of each feature, as a manifest holds it.
         run: The run that the features are from, if they are. Of a spec it is there as long as the
             subject is open.
+        in_time: Whether the split is by time, where a spec says it; see `scan`.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Subject:
     spec: Spec | None = field(default=None, repr=False)
     static: Mapping[str, Any] | None = field(default=None, repr=False)
     run: Run | None = field(default=None, repr=False)
+    in_time: bool | None = None
 
 
 @contextmanager
@@ -200,8 +202,19 @@ def _of_run(
     return Subject(
         kind, where, pl.concat(splits), LABEL, SPLIT if len(splits) > 1 else None, entity, time,
         tuple(dict.fromkeys([*idle, *exclude])), len(set(done.features) - set(exclude)), says,
-        spec, done.manifest.get("leakage"), done,
+        spec, done.manifest.get("leakage"), done, _in_time(spec),
     )  # fmt: skip
+
+
+def _in_time(spec: Spec) -> bool | None:
+    """Say whether the split is by time; `False` where it is by what is written with each row."""
+    split = spec.examples.split
+    if split is None or split.column is not None:
+        return None
+    if split.by is not None:
+        return True
+    # Of other columns nobody could say which rows they keep together.
+    return False if set(split.hash) <= set(spec.examples.keys) else None
 
 
 def _entity(spec: Spec) -> str | None:

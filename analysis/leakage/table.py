@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 import numpy as np
 import polars as pl
 
+from featurekit.analysis.leakage.columns import named
 from featurekit.analysis.leakage.histograms import Labels
 from featurekit.analysis.leakage.times import as_time
 from featurekit.errors import DataError, UsageError, closest
-from featurekit.sources import open_table, polars_errors
+from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import Source
 
 __all__ = [
@@ -62,7 +63,7 @@ class Target:
     @property
     def codes(self) -> pl.Expr:
         """The place of a row's class; of a quantity, the quantity itself in units of its range."""
-        label = pl.col(self.label)
+        label = named(self.label)
         if self.classes is None:
             return (label.cast(pl.Float64) - self.centre) / self.scale
         if isinstance(self.classes[0], str):
@@ -75,7 +76,7 @@ class Target:
         """Whether a row is not one to learn from."""
         if self.split is None:
             return pl.lit(False)
-        return pl.col(self.split).ne_missing(pl.lit(self.train))
+        return named(self.split).ne_missing(pl.lit(self.train))
 
     def with_split(self, counts: pl.DataFrame, split: str) -> Target:
         """Return the same with the values of a split.
@@ -92,8 +93,8 @@ class Target:
         values = counts.drop_nulls("x").sort("len", "x", descending=True)["x"].to_list()
         if len(values) < 2:
             return self
-        named = (v for v in values if str(v).lower() in ("train", "training", "fit"))
-        train = next(named, values[0])
+        called = (v for v in values if str(v).lower() in ("train", "training", "fit"))
+        train = next(called, values[0])
         others = tuple(value for value in values if value != train)
         return replace(self, split=split, train=train, others=others)
 
@@ -143,8 +144,8 @@ class Rows:
     def batches(self, columns: Sequence[pl.Expr] = ()) -> Iterator[tuple[pl.DataFrame, Labels]]:
         """Yield features, or expressions of them, with the labels, some rows at a time."""
         names = [name for name in (self.target.label, self.target.split) if name is not None]
-        wanted = list(columns) or [pl.col(name) for name in self.features]
-        kept = [pl.col(name).alias(f"\0{name}") for name in names]
+        wanted = list(columns) or [named(name) for name in self.features]
+        kept = [named(name).alias(f"\0{name}") for name in names]
         frame = self.every.select(*wanted, *kept, self.known.alias("\0known"))
         with polars_errors("the table"):
             for whole in self._stretches(frame):
@@ -206,20 +207,18 @@ def open_rows(
         UsageError: A column is not there.
         DataError: The table cannot be read, or the label says nothing.
     """
-    path = isinstance(table, (str, Path))
-    source = Source(path=table) if path else Source(data=table)
-    opened = open_table("table", source, Path.cwd())
+    opened = _opened(table)
     frame, schema = opened.frame, dict(opened.schema)
     roles = {"label": label, "split": split, "entity": entity, "time": time}
-    named = [(role, name) for role, name in roles.items() if name is not None]
-    for role, name in [*named, *(("exclude", name) for name in exclude)]:
+    given = [(role, name) for role, name in roles.items() if name is not None]
+    for role, name in [*given, *(("exclude", name) for name in exclude)]:
         if name not in schema:
             raise UsageError(
                 f"{role} {name!r} is not a column of the table", hint=closest(name, schema)
             )
-    kept = {name for _, name in named}
+    kept = {name for _, name in given}
     columns, skipped = readable(schema, {name for name in exclude if name not in kept})
-    for _, name in named:
+    for _, name in given:
         if name in skipped:
             raise DataError(f"column {name!r} holds {schema[name]}, which is not one value a row")
     if time is not None and time != label:
@@ -234,35 +233,44 @@ def open_rows(
     return Rows(every, known, features, target, entity, time, tuple(skipped), height)
 
 
+def _opened(table: Any) -> Table:
+    path = isinstance(table, (str, Path))
+    source = Source(path=table) if path else Source(data=table)
+    try:
+        return open_table("table", source, Path.cwd())
+    except DataError as error:
+        asked, _, mark = error.hint.partition("separator: ")
+        if not asked or not mark:
+            raise
+        # There is no source here that could declare it.
+        hint = (
+            "write it with commas or as Parquet; in Python, scan what "
+            f"polars.read_csv(..., separator={mark}) returns"
+        )
+        raise DataError(error.message, where=error.where, hint=hint) from error
+
+
 def readable(
     schema: Mapping[str, Any], exclude: Collection[str]
 ) -> tuple[list[pl.Expr], list[str]]:
-    """Return the columns as they are looked at, vectors as one column each, and those left out.
-
-    Raises:
-        DataError: A name reads as a pattern of names.
-    """
+    """Return the columns as they are looked at, vectors as one column each, and those left out."""
     columns, skipped = [], []
     for name, dtype in sorted(schema.items()):
         if name in exclude:
             continue
-        if name.startswith("^") and name.endswith("$"):
-            raise DataError(
-                f"the column name {name!r} reads as a pattern", hint="rename it, or exclude it"
-            )
         if isinstance(dtype, pl.Array) and len(dtype.shape) == 1 and not dtype.inner.is_nested():
-            columns += [pl.col(name).arr.get(i).alias(f"{name}[{i}]") for i in range(dtype.size)]
+            columns += [named(name).arr.get(i).alias(f"{name}[{i}]") for i in range(dtype.size)]
         elif dtype.is_nested() or dtype in (pl.Binary, pl.Object):
             skipped.append(name)
         else:
-            columns.append(pl.col(name).cast(pl.Float64) if dtype.is_decimal() else pl.col(name))
+            columns.append(named(name).cast(pl.Float64) if dtype.is_decimal() else named(name))
     return columns, skipped
 
 
 def has_label(label: str, dtype: Any) -> pl.Expr:
     """Return whether a row has a label: one that is there, and finite."""
-    known = pl.col(label).is_not_null()
-    return known & pl.col(label).is_finite() if dtype.is_float() else known
+    known = named(label).is_not_null()
+    return known & named(label).is_finite() if dtype.is_float() else known
 
 
 def target_of(frame: pl.LazyFrame, label: str, split: str | None) -> Target:
@@ -274,12 +282,12 @@ def target_of(frame: pl.LazyFrame, label: str, split: str | None) -> Target:
     target = _target(frame, label)
     if split is None:
         return target
-    counts = frame.group_by(pl.col(split).alias("x")).len().sort("len", "x", descending=True)
+    counts = frame.group_by(named(split).alias("x")).len().sort("len", "x", descending=True)
     return target.with_split(collect(counts.head(_PARTS)), split)
 
 
 def _target(frame: pl.LazyFrame, label: str) -> Target:
-    column, dtype = pl.col(label), frame.collect_schema()[label]
+    column, dtype = named(label), frame.collect_schema()[label]
     number = dtype.is_numeric()
     words = dtype == pl.String or isinstance(dtype, (pl.Categorical, pl.Enum))
     if not number and not words and dtype != pl.Boolean:

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from featurekit.analysis.leakage.columns import named
 from featurekit.errors import DataError
 from featurekit.sources import polars_errors
 
@@ -28,7 +29,7 @@ def as_time(frame: pl.LazyFrame, name: str, dtype: Any) -> pl.Expr:
     Raises:
         DataError: It is no time.
     """
-    column = pl.col(name)
+    column = named(name)
     if dtype.is_decimal():
         return column.cast(pl.Float64)
     if dtype.is_numeric() or dtype.is_temporal():

@@ -29,7 +29,7 @@ from featurekit.analysis.leakage.strength import (
 )
 from featurekit.analysis.leakage.table import Target
 
-__all__ = ["Measured", "judge", "measure", "pure_values", "random_for"]
+__all__ = ["THERE", "Measured", "judge", "measure", "pure_values", "random_for"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,6 +37,8 @@ _GROUPS = 256
 """Numbers that hardly repeat are put into at most so many groups of equal size, as categories,"""
 _GROUP_ROWS = 50
 """of at least so many rows each."""
+THERE = "there"
+"""What the rows are called where a feature is not missing."""
 _TESTS = 3
 """Rank, category and missingness are tested."""
 
@@ -249,10 +251,10 @@ def strong_finding(
     missing = numbers.way.startswith("missing")
     what = {
         "rank": f"{name!r} alone orders the rows by the label",
-        "category": f"the values of {name!r} alone tell the label, in no order",
+        "category": f"The values of {name!r} alone tell the label, in no order",
     }.get(numbers.way, f"{name!r} alone explains the label")
     if missing:
-        what = f"where {name!r} is missing tells the label"
+        what = f"Where {name!r} is missing tells the label"
     of = ""
     if target.classes is not None and len(target.classes) > 2:
         of = f" (class {target.classes[numbers.question]!r} against the rest)"
@@ -272,7 +274,7 @@ def strong_finding(
 def pure_values(
     columns: Mapping[str, Bins], totals: Floats, target: Target, thresholds: Thresholds
 ) -> list[Finding]:
-    """Return the features of which a value (or being missing) occurs with one class alone.
+    """Return the features of which a value (or being missing, or not) occurs with one class alone.
 
     Args:
         columns: The histograms.
@@ -289,16 +291,19 @@ def pure_values(
     tests = 0
     for name, bins in columns.items():
         counts = bins.sums.sum(axis=1)
+        special = bins.special.sum(axis=1)
+        there = counts.sum(axis=0) + special[NEGATIVE] + special[INFINITE]
         if not bins.exact:
             counts = counts[:0]
-        special = bins.special.sum(axis=1)
         enough = np.flatnonzero(counts.sum(axis=1) >= least)
         values = [
             (bins.name(int(at)), False, counts[at])
             for at in enough if bins.words is not None or _stands_out(counts, int(at), thresholds)
         ]  # fmt: skip
         gone = special[MISSING] + special[NAN]
-        labels = (("missing", gone), ("-inf", special[NEGATIVE]), ("inf", special[INFINITE]))
+        labels = [("missing", gone), ("-inf", special[NEGATIVE]), ("inf", special[INFINITE])]
+        # A reason is there where something happened, each of its values rarely.
+        labels += [(THERE, there)] if gone.sum() >= thresholds.value_rows else []
         values += [(text, True, n) for text, n in labels if n.sum() >= least]
         for text, is_special, held in values:
             tests += len(target.classes)
@@ -309,7 +314,7 @@ def pure_values(
                 seen.append((chance, name, text, is_special, best, size, share))
     out, told = [], set()
     for chance, name, text, is_special, best, size, share in sorted(seen):
-        is_missing = is_special and text == "missing"
+        is_missing = is_special and text in ("missing", THERE)
         if chance * tests >= thresholds.false_alarms or (name, is_missing) in told:
             continue
         told.add((name, is_missing))

@@ -38,6 +38,7 @@ _TITLES = {
     "duplicate_rows": "Rows on both sides of the split",
     "entity_overlap": "Entities on both sides of the split",
     "scaler": "Scaled with held-out rows",
+    "adversarial_split": "All features together tell held-out rows apart",
     "split_shift": "Differs between training and held-out rows",
 }
 _WAYS = {
@@ -289,6 +290,8 @@ def _method(report: Mapping[str, Any]) -> str:
             "encodings, identifiers and what goes along time. Duplicates are found among all rows, "
             "not a sample.</p>"
         )
+    if scan.get("side_by_side"):
+        parts.append(f"<p>Looked at side by side: {text(scan['side_by_side'])}.</p>")
     facts: list[tuple[str, object]] = []
     if "seed" in scan:
         facts.append(("seed", scan["seed"]))

@@ -25,7 +25,7 @@ STYLE = (
     + _LIGHT
     + """}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);
+body{margin:0;background:var(--paper);color:var(--ink);overflow-wrap:break-word;
  font:16px/1.5 Inter,"Segoe UI","Helvetica Neue","DejaVu Sans",Arial,sans-serif}
 main{max-width:64rem;margin:0 auto;padding:1rem}
 h1{font-size:1rem;font-weight:600;margin:0;color:var(--muted)}

@@ -221,6 +221,21 @@ def test_many_findings_are_counted_where_they_are_not_printed(capsys: Captured) 
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_of_other_separators_is_refused_with_a_hint_that_works(
+    mark: str, capsys: Captured
+) -> None:
+    table().write_csv("marks.csv", separator=mark)
+    code, _, err = told(capsys, "marks.csv", "--label", "late")
+    assert code == 3
+    assert "the header is one column" in err
+    assert f"scan what polars.read_csv(..., separator={mark!r}) returns" in err
+    read = pl.read_csv("marks.csv", separator=mark)
+    assert fk.scan_leakage(read, label="late").scan.rows == ROWS
+    assert "source" not in err
+
+
+@pytest.mark.usefixtures("folder")
 def test_notes_are_named_in_one_line(capsys: Captured) -> None:
     random = np.random.default_rng(2)
     some = table().select("late", held_out=pl.col("part") == "test")
@@ -232,7 +247,9 @@ def test_notes_are_named_in_one_line(capsys: Captured) -> None:
     assert code == 0
     assert out.splitlines()[0] == "notes.csv: no leak found in 7 features of 400 rows"
     shown = "split_shift shift_0, shift_1, shift_2 and 4 more"
-    assert out.splitlines()[-1] == f"7 notes in --json and --out: {shown}"
+    last = out.splitlines()[-1]
+    assert last.startswith("8 notes in --json and --out: adversarial_split shift_")
+    assert last.endswith(f" and 2 more; {shown}")
 
 
 @pytest.mark.usefixtures("folder")

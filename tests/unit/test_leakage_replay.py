@@ -25,6 +25,7 @@ from featurekit.analysis.leakage.replay_sample import sample_examples
 from featurekit.engines import fitting
 from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.serving import to_polars
+from tests.leaks import in_sentences
 
 
 def day(number: float) -> datetime:
@@ -235,6 +236,7 @@ def test_a_column_of_which_nobody_says_when_it_is_known_leaves_its_features_unte
     assert finding.kind == "untested_by_replay"
     assert finding.severity is Severity.NOTE
     assert "nobody says when visits.asked became known" in finding.message
+    in_sentences(finding.message, finding.advice)
 
 
 def test_a_table_without_time_that_is_looked_up_is_untested() -> None:
@@ -251,6 +253,33 @@ def test_a_table_without_time_that_is_looked_up_is_untested() -> None:
     found = replay(spec).features["age"]
     assert found.verdict == "untested"
     assert found.undeclared == ("people.age", "people.who", "people (rows)")
+
+
+@pytest.mark.parametrize("declared", [{"age", "who"}, {"age"}])
+def test_of_a_table_without_time_what_is_always_available_cannot_be_withheld(
+    declared: set[str],
+) -> None:
+    people = pl.DataFrame({"who": ["a", "b"], "age": [30, 40]})
+    columns = {name: {"available": True} for name in declared}
+    spec = fk.Spec(
+        sources={
+            "visits": fk.Source(data=VISITS, event_time="day", available_at="day - 1d"),
+            "people": fk.Source(data=people, columns=columns),
+        },
+        examples={"source": "visits", "predict_at": "day"},
+        lookups={"person": {"source": "people", "by": "who", "features": ["age"]}},
+        features={"age": "person.age", "hour": "hour(day)"},
+    )  # fmt: skip
+    found = replay(spec)
+    age = found.features["age"]
+    if declared == {"age"}:
+        # Nobody says when it became known whose row it is.
+        assert (age.verdict, age.undated) == ("untested", ())
+        assert age.undeclared == ("people.who", "people (rows)")
+        return
+    assert (age.verdict, age.undeclared, age.undated) == ("undated", (), ("people",))
+    assert (found.verdict, found.findings) == ("clean", ())
+    assert found.features["hour"].verdict == "clean"
 
 
 def test_vectors_words_and_statistics_are_replayed_from_files(tmp_path: Path) -> None:
@@ -313,9 +342,10 @@ def test_a_leak_is_a_critical_finding_that_says_what_to_leave_out() -> None:
     assert finding.message == (
         "'spent' uses what is not known at prediction time: the value of visit=0 at "
         "2024-01-01T00:00:00+00:00 is 2, and missing once what was not known then is deleted. It "
-        "is different in 8 of 8 examples, because of visits.spent (known at left)"
+        "is different in 8 of 8 examples, because of visits.spent (known at left)."
     )
-    assert finding.advice.startswith("leave visits.spent out, or use past rows alone")
+    in_sentences(finding.message, finding.advice)
+    assert finding.advice.startswith("Leave visits.spent out, or use past rows alone")
     assert finding.effect is not None
     assert (finding.effect.value, finding.effect.high) == (1.0, 1.0)
 
@@ -363,6 +393,7 @@ def test_statistics_that_are_fitted_on_all_rows_are_found(monkeypatch: pytest.Mo
     (finding,) = found.findings
     assert (finding.kind, finding.features) == ("statistics_by_replay", ("z",))
     assert "moments(asked) is another when rows outside of the train split" in finding.message
+    assert finding.message.endswith("poisoned.")
 
 
 def test_without_a_split_or_a_statistic_there_is_nothing_to_poison() -> None:

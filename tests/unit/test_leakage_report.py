@@ -145,11 +145,23 @@ def static(names: list[str]) -> dict[str, Any]:
 
 
 def replay(names: list[str]) -> dict[str, Any]:
+    verdicts = ("leak", "clean", "undated", "untested")
+    features = {
+        name: {
+            "feature": name, "verdict": verdicts[place % 4], "cells": 100, "mismatches": 12,
+            "changed": 1_000, "drawn": 50, "drawn_mismatches": 6, "bound": 0.2,
+            "first": {"keys": {"id": name}, "at": None, "mode": "delete", "with_future": name,
+                      "without_future": None},
+            "responsible": [f"flights.{name}"], "reasons": ["known at landing"],
+            "undeclared": [], "undated": [],
+        }
+        for place, name in enumerate(names)
+    }  # fmt: skip
     return {
-        "findings": [finding(names[:1], kind="reads_the_future")],
-        "cells": 1_000, "complete": False,
-        "features": {name: {"feature": name, "cells": 100, "mismatches": 12, "bound": 0.2}
-                     for name in names},
+        "findings": [finding(names[:1], kind="reads_the_future")], "verdict": "leak",
+        "examples": 1_000, "moments": 980, "complete": False, "seed": 3, "features": features,
+        "statistics": {"verdict": "leak", "statistics": 66, "rows": 500, "why": None,
+                       "changed": {name: [name] for name in names[:1]}},
     }  # fmt: skip
 
 
@@ -269,8 +281,24 @@ def test_a_finding_of_a_replay_has_a_card_and_is_none_of_its_numbers() -> None:
     assert made.texts.count("['a'] leak.") == 1
     assert made.texts.index("['a'] leak.") < start
     shown = [text for text in made.texts[start:] if text.strip()]
-    assert shown == ["Replay", "cells", "1,000", "complete", "no", "features", "cells",
-                     "mismatches", "bound", "a", "100", "12", "0.200"]  # fmt: skip
+    lead = "The features of 1,000 examples, predicted at 980 times, were computed again without "
+    again = "66 statistics were fitted again with 500 rows outside of the train split poisoned: "
+    assert shown == [
+        "Replay", f"{lead}what was not known then: 1 leak.",
+        "leak", "it is different without the future",
+        f"{again}not the same are ", "a", ".",
+        "Features without the future", "feature", "verdict", "compared", "with a future",
+        "different", "at most", "because of", "a", "leak", "100", "1,000", "12", "20.0%",
+        "flights.a", shown[-1],
+    ]  # fmt: skip
+    assert shown[-1].startswith("With a future: examples in which something")
+
+
+def test_what_each_verdict_of_a_replay_means_is_said_once() -> None:
+    made = Page(leakage_page({"replay": replay(["a", "b", "c", "d", "e"])}))
+    assert "without what was not known then: 2 leak, 1 untested, 1 undated, 1 clean." in made.text
+    assert made.text.count("declared to be always available: nothing to withhold") == 1
+    assert made.text.count("nobody says when something that it reads became known") == 1
 
 
 def test_an_area_has_an_interval_and_an_r2_has_none(found: fk.LeakageReport) -> None:
@@ -412,3 +440,32 @@ def test_a_browser_opens_the_page_and_sorts_its_tables(
     strengths = [float(text) for text in re.findall(r'data-head="strength">([\d.]+)<', shown)]
     assert len(strengths) == count
     assert strengths == sorted(strengths)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+@pytest.mark.parametrize("names", [HOSTILE, [f"the_delay_of_all_{i}" for i in range(9)]])
+def test_the_page_is_as_wide_as_a_phone(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What lies beyond the edge has to be reached sideways. A window is never as narrow, a frame is.
+    tell = """
+    addEventListener("load", () => {
+      for (const each of document.querySelectorAll("details")) each.open = true;
+      const beyond = [...document.querySelectorAll("html, .scroll")].filter(
+        each => each.scrollWidth > each.clientWidth);
+      parent.postMessage(`${innerWidth} wide, ${beyond.length} wider`, "*");
+    });"""
+    monkeypatch.setattr("featurekit.report.page.SCRIPT", SCRIPT + tell)
+    (tmp_path / "leaks.html").write_text(leakage_page(whole(names)), "utf-8")
+    (tmp_path / "frame.html").write_text(
+        "<script>onmessage = said => { document.title = said.data; }</script>"
+        '<iframe src="leaks.html" width="375" height="800" frameborder="0"></iframe>',
+        "utf-8",
+    )
+    done = subprocess.run(
+        [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu",
+         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
+         (tmp_path / "frame.html").as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert "<title>375 wide, 0 wider</title>" in done.stdout

@@ -26,6 +26,7 @@ from featurekit.analysis.leakage.strength import (
     skill,
 )
 from featurekit.errors import DataError, UsageError
+from tests.leaks import rows_table, series_table
 
 
 def by_value(x: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -226,8 +227,8 @@ def test_features_that_tell_the_splits_apart_are_a_note() -> None:
     frame = frame.with_columns(part=pl.when(pl.col("row") < 1_500).then(1).otherwise(0))
     result = scan(frame, label="y", split="part")
     assert [(f.kind, f.features, f.severity) for f in result.findings] == [
-        ("split_shift", ("row",), Severity.NOTE)
-    ]
+        ("adversarial_split", ("row",), Severity.NOTE), ("split_shift", ("row",), Severity.NOTE)
+    ]  # fmt: skip
     held_out = frame["part"] == 0
     area = roc_auc_score(held_out, frame["noise"])
     assert result.features["noise"].shift == pytest.approx(max(area, 1 - area), abs=1e-9)
@@ -285,10 +286,35 @@ def test_what_cannot_be_scanned_is_refused(
 
 def test_hostile_names_stay_names() -> None:
     frame = numbers_table().rename({"copy": "</script>", "fair": "a\nb", "noise": "^.*$"})
-    with pytest.raises(DataError, match="reads as a pattern"):
-        scan(frame, label="y")
-    (finding,) = scan(frame, label="y", exclude=["^.*$"]).flagged
+    (finding,) = scan(frame, label="y").flagged
     assert finding.features == ("</script>",)
+    assert list(scan(frame, label="y", exclude=["^.*$"]).features) == ["</script>", "a\nb", "word"]
+
+
+@pytest.mark.parametrize("shape", ["^{}.*$", "*{}", "^{}$"])
+def test_names_that_read_as_patterns_change_nothing_but_themselves(
+    shape: str, tmp_path: Path
+) -> None:
+    rows, _, _ = rows_table(11)
+    series, _, _ = series_table(11)
+    tables: list[tuple[pl.DataFrame, dict[str, Any]]] = [
+        (rows, {"split": "part"}), (series, {"entity": "who", "time": "when"}),
+    ]  # fmt: skip
+    for frame, roles in tables:
+        names = {name: shape.format(name) for name in frame.columns}
+        # A name that is a pattern for all the others.
+        names["clean_noise"] = "*" if shape.startswith("*") else "^.*$"
+        renamed: dict[str, Any] = {role: names[name] for role, name in roles.items()}
+        hostile = tmp_path / "hostile.parquet"
+        frame.rename(names).write_parquet(hostile)
+        expected = scan(frame, label="y", **roles)
+        found = scan(hostile, label=names["y"], **renamed)
+        assert {
+            (f.kind, f.severity, tuple(sorted(f.features))) for f in found.flagged
+        } == {
+            (f.kind, f.severity, tuple(sorted(names[name] for name in f.features)))
+            for f in expected.flagged
+        }  # fmt: skip
 
 
 def test_thresholds_move_where_the_scan_speaks_up() -> None:

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from featurekit.analysis.leakage import history, sampling
 from featurekit.analysis.leakage.beam import LeakageScan
 from featurekit.analysis.leakage.scan import scan
-from tests.leaks import rows_table, series_table
+from tests.leaks import rows_table, series_table, walks_table
 
 
 def run(path: Path, **roles: Any) -> dict[str, Any]:
@@ -27,23 +28,73 @@ def run(path: Path, **roles: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("table", ["rows", "series"])
+PLANTED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "rows": (rows_table, {"split": "part"}),
+    "series": (series_table, {"entity": "who", "time": "when"}),
+    "walks": (walks_table, {"time": "when"}),
+}
+
+
+def flagged(found: dict[str, Any]) -> set[str]:
+    """Return the features that are more than a note."""
+    return {
+        name for each in found["findings"] if each["severity"] != "note"
+        for name in each["features"]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("table", PLANTED)
 def test_beam_finds_what_the_embedded_engine_finds(table: str, tmp_path: Path) -> None:
-    rows = table == "rows"
-    frame, _, _ = (rows_table if rows else series_table)(11)
-    if rows:
-        held_out = frame.filter(pl.col("part") == "eval").head(40)
-        frame = pl.concat([frame, held_out.with_columns(part=pl.lit("train"))])
-        # Identifiers name the row, which the embedded engine sees by itself.
-        named = ["leak_id_word", "leak_id_digit", "clean_id_word", "clean_id"]
-        frame = frame.drop(named)
-    roles: dict[str, Any] = {"split": "part"} if rows else {"entity": "who", "time": "when"}
+    make, roles = PLANTED[table]
+    frame, leaks, _ = make(11)
     path = tmp_path / "rows.parquet"
     frame.write_parquet(path, row_group_size=1_000)
     expected = json.loads(json.dumps(scan(path, label="y", **roles).to_dict()))
     found = run(path, **roles)
     assert found["features"] == expected["features"]
-    # Whether scalings are exact over all rows is not looked at on Beam.
-    kinds = [finding for finding in expected["findings"] if finding["kind"] != "scaler"]
-    assert found["findings"] == kinds
-    assert len(kinds) > 3
+    assert found["findings"] == expected["findings"]
+    told = {name for each in found["findings"] for name in each["features"]}
+    assert set(leaks) <= told
+
+
+def test_beam_finds_rows_and_entities_on_both_sides_though_a_column_names_the_row(
+    tmp_path: Path,
+) -> None:
+    frame = rows_table(11)[0].select("^clean_(noise|weak|word|id.*)$", "category", "part", "y")
+    held_out = frame.filter(pl.col("part") == "eval").head(40)
+    frame = pl.concat([frame, held_out.with_columns(part=pl.lit("train"))])
+    row = pl.int_range(pl.len())
+    frame = frame.with_columns(clean_id=row, clean_id_word=pl.format("i{}", row))
+    path = tmp_path / "rows.parquet"
+    frame.write_parquet(path, row_group_size=1_000)
+    roles: dict[str, Any] = {"split": "part", "entity": "category"}
+    expected = json.loads(json.dumps(scan(path, label="y", **roles).to_dict()))
+    found = run(path, **roles)
+    assert found["findings"] == expected["findings"]
+    kinds = {each["kind"]: each for each in found["findings"]}
+    assert kinds["duplicate_rows"]["evidence"]["rows"] == 40
+    assert kinds["entity_overlap"]["evidence"]["shared"] == 100
+
+
+@pytest.mark.parametrize("table", ["series", "walks"])
+def test_of_many_rows_the_neighbours_in_time_are_kept(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, roles = PLANTED[table]
+    frame, leaks, clean = make(12)
+    if table == "series":
+        # One entity after the other as one series: only time tells who is beside whom.
+        frame = frame.with_columns(when=pl.col("who") * 1_000 + pl.col("when")).drop("who")
+        roles = {"time": "when"}
+    monkeypatch.setattr(sampling, "ROWS", 2_000)
+    monkeypatch.setattr(history, "ROWS", 2_000)
+    path = tmp_path / "rows.parquet"
+    frame.write_parquet(path, row_group_size=1_000)
+    expected = json.loads(json.dumps(scan(path, label="y", **roles).to_dict()))
+    found = run(path, **roles)
+    assert "8 stretches of 'when'" in found["side_by_side"]
+    assert found["side_by_side"] == expected["side_by_side"]
+    assert flagged(found) >= set(leaks)
+    assert flagged(found) == flagged(expected)
+    if table == "walks":
+        assert not flagged(found) & set(clean)

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from featurekit.analysis.leakage.scan import Scan, scan
-from tests.leaks import rows_table, series_table, walks_table
+from tests.leaks import in_sentences, rows_table, series_table, walks_table
 
 EXPECTED = {
     "leak_proxy": {"proxy"}, "leak_proxy_reversed": {"proxy"},
@@ -43,6 +43,8 @@ TABLES: list[tuple[Callable[[int], Any], dict[str, Any]]] = [
 def flagged(result: Scan) -> dict[str, set[str]]:
     """Return the kinds of the findings of each feature, notes left out; "" for the table."""
     out: dict[str, set[str]] = {}
+    for finding in result.findings:
+        in_sentences(finding.message, finding.advice)
     for finding in result.flagged:
         for name in finding.features or ("",):
             out.setdefault(name, set()).add(finding.kind)
@@ -126,6 +128,48 @@ def test_a_value_of_one_long_stretch_is_no_leak_and_one_that_goes_with_each_turn
     result = scan(frame, label="y", time="when")
     assert flagged(result) == {"leak_code": {"pure_value"}}
     assert [f.features for f in result.findings if f not in result.flagged] == [("clean_season",)]
+
+
+def test_a_reason_that_is_there_for_one_class_alone_is_found_though_each_value_is_rare() -> None:
+    random = np.random.default_rng(8)
+    y = random.random(4_000) < 0.3
+    mark, by_chance = y & (random.random(4_000) < 0.3), random.random(4_000) < 0.09
+    reasons = random.choice(["weather", "crew", "strike"], 4_000)
+    frame = pl.DataFrame(
+        {
+            "leak_reason": [r if m else None for r, m in zip(reasons, mark, strict=True)],
+            "clean_reason": [r if m else None for r, m in zip(reasons, by_chance, strict=True)],
+            "y": y, "when": np.arange(4_000),
+        }
+    )  # fmt: skip
+    for time in (None, "when"):
+        result = scan(frame, label="y", time=time)
+        assert flagged(result) == {"leak_reason": {"missingness"}}
+        (finding,) = result.flagged
+        assert f"is there in {mark.sum():,} rows, of which 100.00% are of the class" in (
+            finding.message
+        )
+
+
+def test_along_time_a_rare_value_that_turns_with_its_class_is_no_mere_persistence() -> None:
+    random = np.random.default_rng(1)
+    y = random.random(5_000) < 0.04
+    for t in range(1, 5_000):
+        y[t] = y[t - 1] if random.random() < 0.9 else y[t]
+    # Of the rows where the class begins less often than later on, so that it looks persistent.
+    before = np.concatenate([[False], y[:-1]])
+    mark = y & (random.random(5_000) < np.where(before, 0.9, 0.6))
+    frame = pl.DataFrame(
+        {
+            "leak_code": np.where(mark, "paid", "none"),
+            "clean_code": np.where(before, "paid", "none"), "y": y, "when": np.arange(5_000),
+        }
+    )  # fmt: skip
+    result = scan(frame, label="y", time="when")
+    assert mark.mean() < 0.05
+    assert flagged(result) == {"leak_code": {"proxy"}}
+    (finding,) = result.flagged
+    assert finding.message.endswith("; but 'paid' turns with its class.")
 
 
 def test_a_plain_encoding_of_few_categories_is_found() -> None:

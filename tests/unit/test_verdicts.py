@@ -19,6 +19,7 @@ from featurekit.picture.timeline import draw_timeline
 from featurekit.resolve import resolve
 from featurekit.types import BOOL, FLOAT32, STRING, TIMESTAMP
 from featurekit.verdict import Verdicts, judge
+from tests.leaks import in_sentences
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TYPES = {"t": TIMESTAMP, "landed": TIMESTAMP, "who": STRING, "id": STRING, "x": FLOAT32,
@@ -162,7 +163,10 @@ def test_a_waiver_needs_a_reason_and_a_day(waiver: Any) -> None:
 
 def threats(spec: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return the kinds of the threats of a spec, with the features that they touch."""
-    return {threat.kind: threat.features for threat in told(spec).threats}
+    found = told(spec).threats
+    for threat in found:
+        in_sentences(threat.message, threat.advice)
+    return {threat.kind: threat.features for threat in found}
 
 
 def test_an_entity_on_both_sides_threatens_features_of_its_past_labels() -> None:
