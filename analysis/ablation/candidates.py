@@ -110,11 +110,10 @@ def _group_relations(
 ) -> Iterator[Candidate]:
     """Yield declared groups whose members are substitutes, and parts of groups that do nothing.
 
-    Groups of the same features are one, and what is idle in several groups is told of the first. A
-    group of all features is none.
+    Groups of the same features are one, and what is idle in several groups is told of the first.
     """
     bundles = [set(one.features) for one in found if one.kind is Kind.SUBSTITUTES]
-    told = {frozenset(range(len(surrogate.design.names)))}
+    told: set[frozenset[int]] = set()
     for group, members in groups.items():
         whole = frozenset(members)
         if len(whole) < 2 or whole in told:

@@ -52,6 +52,8 @@ from featurekit.analysis.ablation.surrogate import (
     pair_effects,
 )
 from featurekit.analysis.ablation.tasks import Task
+from featurekit.analysis.ablation.threads import one_thread
+from featurekit.analysis.ablation.units import Candidate
 from featurekit.errors import UsageError, closest
 
 __all__ = ["Joint", "LinearAblation", "ablate_linear"]
@@ -265,11 +267,11 @@ def ablate_linear(
     places = {name: place for place, name in enumerate(names)}
     grouped = {group: _members(group, members, places) for group, members in groups.items()}
     effects = pair_effects(surrogate) if pairs else None
-    candidates = (
-        find_candidates(surrogate, effects, grouped, created, margin)
-        if relations and effects is not None
-        else ()
-    )
+    candidates: tuple[Candidate, ...] = ()
+    if relations and effects is not None:
+        # Many small decompositions; threads would wait for each other more than they compute.
+        with one_thread():
+            candidates = find_candidates(surrogate, effects, grouped, created, margin)
     sets: list[Sequence[int]] = [*([place] for place in range(len(names))), *grouped.values()]
     question = ask(sets, candidates)
     losses = measured(surrogate, question.sets, question.contrasts)
@@ -309,7 +311,8 @@ def ablate_linear(
 def _joint(
     surrogate: Surrogate, related: Sequence[Relation], names: Sequence[str], margin: float
 ) -> Joint | None:
-    every, taken = joint_set(names, related, margin, partial(closed_effects, surrogate))
+    with one_thread():
+        every, taken = joint_set(names, related, margin, partial(closed_effects, surrogate))
     if not every:
         return None
     found = measured(surrogate, [every, taken]).estimates

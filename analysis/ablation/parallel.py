@@ -19,12 +19,12 @@ from typing import Any, Protocol
 
 from featurekit.analysis.ablation.estimators import Learner
 from featurekit.analysis.ablation.scores import Metric
+from featurekit.analysis.ablation.threads import one_thread
 from featurekit.analysis.ablation.trials import (
     Outcome,
     Study,
     Trial,
     load_study,
-    one_thread,
     run_trial,
     save_study,
 )

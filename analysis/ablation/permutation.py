@@ -29,6 +29,7 @@ from featurekit.analysis.ablation.paired import Cell, Cells, Term, mean_loss, pa
 from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.scores import Metric, PartLosses
 from featurekit.analysis.ablation.tasks import Label, Task
+from featurekit.analysis.ablation.threads import one_thread
 
 __all__ = ["Permutation", "permute"]
 
@@ -99,12 +100,11 @@ def permute(
         UsageError: The model cannot be trained.
     """
     from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
 
     sets = _sets(problem.features, families)
     inputs = read_inputs(problem.table, learner, problem.categorical)
     alike = _Alike.of(problem)
-    with threadpool_limits(1):
+    with one_thread():
         models = list(_models(problem, learner, metric, inputs))
         shuffle = _Shuffle(problem, metric, inputs, models, alike, repeats)
         made = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(

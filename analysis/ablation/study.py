@@ -36,6 +36,7 @@ from featurekit.analysis.ablation.relations import Relation
 from featurekit.analysis.ablation.retrain import Retraining, retrain
 from featurekit.analysis.ablation.rounds import prior_of
 from featurekit.analysis.ablation.scores import Metric, read_metric
+from featurekit.analysis.ablation.threads import one_thread
 from featurekit.analysis.findings import Finding, plain
 from featurekit.analysis.leakage.subject import Subject, open_subject
 from featurekit.costs import costs_of, saved_by
@@ -367,7 +368,8 @@ class _Study:
         linear = self.linear_found
         ranked = list(reasons)
         if linear is not None:
-            ranked = list(compatible(ranked, linear.effect_of, linear.margin))
+            with one_thread():
+                ranked = list(compatible(ranked, linear.effect_of, linear.margin))
         if not ranked and not constant:
             return None
         if settings.tiers == ("linear",):

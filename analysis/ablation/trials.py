@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from featurekit.analysis.ablation.scores import Metric, PartLosses
 from featurekit.analysis.ablation.tasks import Label, Task
 
 __all__ = [
-    "Outcome", "Study", "Trial", "load_study", "make_study", "one_thread", "run_trial",
+    "Outcome", "Study", "Trial", "load_study", "make_study", "run_trial",
     "save_study",
 ]  # fmt: skip
 
@@ -117,19 +116,6 @@ def _alone(make: Callable[[], Any]) -> Any:
         if (name == "n_jobs" or name.endswith("__n_jobs")) and value not in (None, 1)
     ]  # fmt: skip
     return estimator.set_params(**dict.fromkeys(several, 1)) if several else estimator
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let the libraries that are loaded compute with one thread.
-
-    Trials run side by side. Threads that wait for each other on cores that others use as well were
-    seen to make small trainings fifteen times slower.
-    """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        yield
 
 
 def save_study(study: Study, folder: Path) -> None:

@@ -36,7 +36,7 @@ class Says:
         return self.shares
 
     def predict(self, _: Any) -> np.ndarray:
-        return self.shares.argmax(axis=1)
+        return np.asarray(self.shares.argmax(axis=1))
 
 
 def binary(rows: int = ROWS) -> tuple[Label, Says, np.ndarray]:
