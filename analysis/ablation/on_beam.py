@@ -32,7 +32,7 @@ from featurekit.analysis.ablation.estimators import Learner, read_learner  # noq
 from featurekit.analysis.ablation.parallel import Runner  # noqa: E402
 from featurekit.analysis.ablation.scores import PartLosses, read_metric  # noqa: E402
 from featurekit.analysis.ablation.tasks import Task  # noqa: E402
-from featurekit.analysis.ablation.threads import one_thread
+from featurekit.analysis.ablation.threads import one_thread  # noqa: E402
 from featurekit.analysis.ablation.trials import (  # noqa: E402
     Outcome,
     Study,
