@@ -211,6 +211,8 @@ class _Study:
             categorical=examples.categorical, created=self.created,
             task=str(examples.label.task), margin=settings.margin, seed=settings.seed,
             residuals="retrain" in settings.tiers,
+            # Residuals that the scan for interactions looks at must be those of the best model.
+            newton_steps=4 if "retrain" in settings.tiers else 2,
         )  # fmt: skip
         self.tiers.append(
             linear_data(self.linear_found, self.families, clock.monotonic() - started)
