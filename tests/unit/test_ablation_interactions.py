@@ -140,7 +140,7 @@ def rare(x: np.ndarray, random: np.random.Generator) -> Any:
 
 
 @pytest.mark.parametrize("common", [0.0, 0.5, 0.9])
-@pytest.mark.parametrize("left", [noise, curved_noise, varying, probable, rare])
+@pytest.mark.parametrize("left", [noise, curved, curved_noise, varying, probable, rare])
 def test_what_is_no_joint_effect_is_flagged_no_more_often_than_the_level(
     left: Callable[[np.ndarray, np.random.Generator], Any], common: float
 ) -> None:
@@ -345,13 +345,22 @@ def test_no_more_than_the_top_are_told_and_p_values_count_all_pairs() -> None:
     residuals = sum(x[place] * x[place + 1] for place in range(4))
     found = interaction_candidates(named(x), residuals, top=3)
     assert len(found) == 3
-    every = interaction_candidates(named(x), residuals, level=1.0, top=100)
-    assert len(every) == 10
+    every = interaction_candidates(named(x), residuals, top=100)
+    assert set(pairs_of(every)) >= {(f"x{place}", f"x{place + 1}") for place in range(4)}
     assert found == every[:3]
     shares = [one.share for one in every]
     assert shares == sorted(shares, reverse=True)
-    last = max(every, key=lambda one: one.p_value)
-    assert last.p_value >= stats.f.sf(last.f, *last.freedom)
+
+
+def test_p_values_count_all_pairs_and_all_columns() -> None:
+    *x, error, other = drawn(18, 7)
+    left = 0.15 * x[0] * x[1] + error
+    for residuals, columns in ((left, 1), (np.column_stack([other, left]), 2)):
+        (pair,) = interaction_candidates(named(np.array(x)), residuals)
+        # Ten pairs of five features: the smallest p-value counts ten times.
+        expected = 10 * columns * stats.f.sf(pair.f, *pair.freedom)
+        assert 0 < pair.p_value == pytest.approx(expected)
+        assert pair.column == columns - 1
 
 
 @pytest.mark.parametrize("fine", [4, 16, MAX_FINE])
