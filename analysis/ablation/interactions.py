@@ -15,7 +15,8 @@ classifications with unequal numbers in the different classes", 1934), with two 
 
 Rows are taken to be independent of each other; where they are not, p-values are too small. What is
 found here is a candidate, which training again without the pair has to confirm. Each pair is looked
-at alone: an exclusive or of three features, of which no two say anything, is not found. For such, a
+at alone, so that features which resemble those of a telling pair make candidates as well, behind
+it; and an exclusive or of three features, of which no two say anything, is not found. For such, a
 group has to be declared.
 """
 

@@ -192,6 +192,14 @@ def test_a_curve_of_a_sum_of_features_is_a_joint_effect_but_not_where_the_sum_is
     assert not scanned({"x": x, "y": y, "sum": x + y}, label)
 
 
+def test_a_feature_that_resembles_one_of_a_pair_comes_behind_it() -> None:
+    x, y, error, noise = drawn(19, 4, 20_000)
+    table = {"x": x, "like x": x + 0.5 * error, "y": y}
+    found = scanned(table, np.sign(x * y) + noise)
+    assert pairs_of(found) == [("x", "y"), ("like x", "y")]
+    assert found[1].share < 0.7 * found[0].share
+
+
 def test_three_features_of_which_no_two_say_anything_are_not_found() -> None:
     x, y, z, error = drawn(8, 4)
     label = np.sign(x * y * z) + error
