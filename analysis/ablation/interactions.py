@@ -15,7 +15,8 @@ classifications with unequal numbers in the different classes", 1934), with two 
 
 Rows are taken to be independent of each other; where they are not, p-values are too small. What is
 found here is a candidate, which training again without the pair has to confirm. Each pair is looked
-at alone: an exclusive or of three features, of which no two say anything, is not found. For such, a
+at alone, so that features which resemble those of a telling pair make candidates as well, behind
+it; and an exclusive or of three features, of which no two say anything, is not found. For such, a
 group has to be declared.
 """
 
@@ -41,9 +42,9 @@ LEAST_SHARE = 10
 """Effects of single features have one parameter for so many rows at most, while bins allow."""
 MOST_PARAMETERS = 0.25
 """With more parameters than this share of the rows, they are left to the tables of the pairs."""
-SWEEPS = 20
+SWEEPS = 100
 CONVERGED = 1e-6
-"""The backfitting ends when a sweep explains less than this share of the variance."""
+"""The backfitting ends when a sweep explains less than this share of the variance that is left."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def interaction_candidates(
             most frequent values of categories and one bin for all others. With few rows there are
             fewer.
         top: How many candidates to return at most.
-        level: Pairs with a larger p-value are no candidates.
+        level: Pairs with a larger p-value are no candidates, nor are those with a share of 0.
         seed: Of the hash that chooses the rows from which bins are made.
 
     Returns:
@@ -132,8 +133,9 @@ def interaction_candidates(
     hashes = pl.Series(errors[:, 0]).hash(seed).to_numpy()
     fitted = fit_bins(frame, names, chosen, hashes, fine=fine, bins=bins, categorical=categorical)
     codes = bin_rows(frame, fitted, chosen)
+    before = float(np.sum(errors**2))
     errors, parameters = _without_main_effects(codes, errors, heavy)
-    if not np.sum(errors**2) > 0.0:
+    if float(np.sum(errors**2)) <= CONVERGED * before:
         return ()
     for place, of in enumerate(fitted.values()):
         codes[place] = of.coarse[codes[place]]
@@ -149,7 +151,7 @@ def _ranked(
     tested = np.flatnonzero(found.freedom)
     adjusted = np.ones(len(found.freedom))
     adjusted[tested] = adjust_holm(found.p_value[tested])
-    some = tested[adjusted[tested] <= level]
+    some = tested[(adjusted[tested] <= level) & (found.share[tested] > 0.0)]
     # Names are sorted, and so are pairs: they decide where shares are equal.
     order = some[np.argsort(-found.share[some], kind="stable")][:top]
     return tuple(

@@ -42,6 +42,15 @@ class Tables:
         """The errors times the weights."""
         return self.errors if self.weights is None else self.errors * self.weights[:, None]
 
+    def values(self, part: slice) -> list[np.ndarray]:
+        """Return what is added up of some rows: weighted errors, their squares, and weights."""
+        weights = None if self.weights is None else self.weights[part]
+        errors = [np.ascontiguousarray(error) for error in self.errors[part].T]
+        if weights is None:
+            return [*errors, *(error**2 for error in errors)]
+        errors = [error * weights for error in errors]
+        return [*errors, *(error**2 for error in errors), weights]
+
 
 @dataclass(frozen=True, eq=False)
 class PairTests:
@@ -231,23 +240,21 @@ def _sums(tables: Tables, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """
     levels = tables.levels
     others = tables.codes[first + 1 :]
-    errors = [np.ascontiguousarray(column) for column in tables.weighted.T]
-    values = [*errors, *(error**2 for error in errors)]
-    if tables.weights is not None:
-        values.append(tables.weights)
+    columns = tables.errors.shape[1]
     counts = np.zeros((len(others), levels**2))
-    sums = np.zeros((len(values), len(others), levels**2))
+    sums = np.zeros((2 * columns + (tables.weights is not None), len(others), levels**2))
     for part in _chunks(tables.codes.shape[1]):
+        values = tables.values(part)
         mine = tables.codes[first, part].astype(np.intp) * levels
         for place, codes in enumerate(others):
             places = mine + codes[part]
             counts[place] += np.bincount(places, minlength=levels**2)
             for value, total in zip(values, sums, strict=True):
-                total[place] += np.bincount(places, value[part], minlength=levels**2)
+                total[place] += np.bincount(places, value, minlength=levels**2)
     rows = counts.reshape(-1, levels, levels)
-    cells = sums.reshape(len(values), -1, levels, levels)
+    cells = sums.reshape(len(sums), -1, levels, levels)
     weights = rows if tables.weights is None else cells[-1]
-    return rows, weights, cells[: len(errors)], cells[len(errors) : 2 * len(errors)]
+    return rows, weights, cells[:columns], cells[columns : 2 * columns]
 
 
 def _chunks(rows: int) -> Iterator[slice]:

@@ -140,7 +140,7 @@ def rare(x: np.ndarray, random: np.random.Generator) -> Any:
 
 
 @pytest.mark.parametrize("common", [0.0, 0.5, 0.9])
-@pytest.mark.parametrize("left", [noise, curved_noise, varying, probable, rare])
+@pytest.mark.parametrize("left", [noise, curved, curved_noise, varying, probable, rare])
 def test_what_is_no_joint_effect_is_flagged_no_more_often_than_the_level(
     left: Callable[[np.ndarray, np.random.Generator], Any], common: float
 ) -> None:
@@ -190,6 +190,14 @@ def test_a_curve_of_a_sum_of_features_is_a_joint_effect_but_not_where_the_sum_is
     label = (x + y) ** 2 + error
     assert pairs_of(scanned({"x": x, "y": y}, label)) == [("x", "y")]
     assert not scanned({"x": x, "y": y, "sum": x + y}, label)
+
+
+def test_a_feature_that_resembles_one_of_a_pair_comes_behind_it() -> None:
+    x, y, error, noise = drawn(19, 4, 20_000)
+    table = {"x": x, "like x": x + 0.5 * error, "y": y}
+    found = scanned(table, np.sign(x * y) + noise)
+    assert pairs_of(found) == [("x", "y"), ("like x", "y")]
+    assert found[1].share < 0.7 * found[0].share
 
 
 def test_three_features_of_which_no_two_say_anything_are_not_found() -> None:
@@ -345,13 +353,22 @@ def test_no_more_than_the_top_are_told_and_p_values_count_all_pairs() -> None:
     residuals = sum(x[place] * x[place + 1] for place in range(4))
     found = interaction_candidates(named(x), residuals, top=3)
     assert len(found) == 3
-    every = interaction_candidates(named(x), residuals, level=1.0, top=100)
-    assert len(every) == 10
+    every = interaction_candidates(named(x), residuals, top=100)
+    assert set(pairs_of(every)) >= {(f"x{place}", f"x{place + 1}") for place in range(4)}
     assert found == every[:3]
     shares = [one.share for one in every]
     assert shares == sorted(shares, reverse=True)
-    last = max(every, key=lambda one: one.p_value)
-    assert last.p_value >= stats.f.sf(last.f, *last.freedom)
+
+
+def test_p_values_count_all_pairs_and_all_columns() -> None:
+    *x, error, other = drawn(18, 7)
+    left = 0.15 * x[0] * x[1] + error
+    for residuals, columns in ((left, 1), (np.column_stack([other, left]), 2)):
+        (pair,) = interaction_candidates(named(np.array(x)), residuals)
+        # Ten pairs of five features: the smallest p-value counts ten times.
+        expected = 10 * columns * stats.f.sf(pair.f, *pair.freedom)
+        assert 0 < pair.p_value == pytest.approx(expected)
+        assert pair.column == columns - 1
 
 
 @pytest.mark.parametrize("fine", [4, 16, MAX_FINE])
