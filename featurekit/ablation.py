@@ -29,6 +29,7 @@ TIERS = ("linear", "permutation", "retrain")
 DEFAULT_TIERS = ("linear", "retrain")
 ROWS = 50_000
 BUDGET = "10m"
+_MODELS = ("numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def ablate(
         trials=None if trials is None else Path(trials), engine=engine, beam=tuple(beam),
     )  # fmt: skip
     found, data, spec, columns = run_study(of, settings, progress)
-    content = {"format": FORMAT, "kind": "ablation", **data, "versions": versions()}
+    content = {"format": FORMAT, "kind": "ablation", **data, "versions": versions(more=_MODELS)}
     return AblationReport(content, found, spec, columns)
 
 

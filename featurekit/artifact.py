@@ -367,11 +367,16 @@ def read_plan(manifest: Mapping[str, Any], base: Path | None = None) -> Plan:
     return make_plan(resolve(spec, types.pop(""), types, refuse_leaks=False))
 
 
-def versions(on_beam: bool = False) -> dict[str, str]:
-    """Return the versions of Python and of the packages that a run's numbers depend on."""
+def versions(on_beam: bool = False, more: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on.
+
+    Args:
+        on_beam: Whether Beam had a part in them.
+        more: Packages besides.
+    """
     out = {"python": platform.python_version()}
     packages = ("featurekit", "polars", "pyarrow", "tensorflow", "tensorflow-metadata")
-    for package in (*packages, *_BEAM) if on_beam else packages:
+    for package in (*packages, *(_BEAM if on_beam else ()), *more):
         try:
             out[package] = version(package)
         except PackageNotFoundError:
