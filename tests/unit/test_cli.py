@@ -93,6 +93,7 @@ def test_the_commands_are_these() -> None:
         "apply",
         "snapshot",
         "leakage",
+        "ablate",
         "completion",
     ]
 
