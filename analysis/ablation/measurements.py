@@ -47,6 +47,9 @@ class Measurements:
     A round of a set of features is one training in each fold, all with seeds of their own, which
     are the same for every set. It counts when it is complete.
 
+    Where another seed changes nothing about the full model in the first fold, down to the last bit,
+    the model is taken not to depend on seeds: then one round is all there is.
+
     Args:
         problem: What is learnt.
         looks: How many rounds there are at most.
@@ -67,6 +70,9 @@ class Measurements:
     ) -> None:
         self.folds = problem.held_out
         self.looks = looks
+        """How many rounds there are at most, as far as is known."""
+        self.seedless = False
+        """Whether seeds are known to change nothing."""
         self.everything: Dropped = frozenset(problem.features)
         self.parts = int(problem.parts.max()) + 1
         self.late = False
@@ -112,13 +118,21 @@ class Measurements:
         self._planned = set(trials)
         self._ever |= self._planned
 
+    def _probe(self) -> list[Trial]:
+        """Return the trials that show whether seeds change anything."""
+        return [
+            Trial((), self.folds[0], self._seed(place, 0))
+            for place in (0, 1) if self.looks > 1
+        ]  # fmt: skip
+
     def measure(self, sets: Sequence[Dropped], rounds: Sequence[int]) -> None:
         """Run what is not known of some rounds of some sets, the first ones first.
 
         Beside them, the full model and the constant are measured; `late` says whether time ran out.
         """
-        wanted = self.trials([NOTHING], rounds) + self.trials([self.everything], [0])
-        wanted = list(dict.fromkeys(wanted + self.trials(sets, rounds)))
+        wanted = [*self._probe(), *self.trials([NOTHING], rounds)]
+        wanted += [*self.trials([self.everything], [0]), *self.trials(sets, rounds)]
+        wanted = list(dict.fromkeys(wanted))
         self.plan(self._planned.union(wanted))
         missing = []
         for trial in wanted:
@@ -192,6 +206,13 @@ class Measurements:
         if set(outcome.trial.dropped) != self.everything:
             # A constant takes no time.
             self._seconds.append(outcome.seconds)
+        probe = self._probe()
+        if outcome.trial in probe and all(trial in self._known for trial in probe):
+            one, other = (self._known[trial] for trial in probe)
+            if np.array_equal(one.sums, other.sums):
+                self.looks, self.seedless = 1, True
+                first = {self._seed(0, number) for number in range(len(self.folds))}
+                self._planned = {trial for trial in self._planned if trial.seed in first}
 
     def _seed(self, place: int, number: int) -> int:
         return self._first_seed + place * len(self.folds) + number

@@ -57,7 +57,8 @@ class Retraining:
         clusters: Independent parts of the rows behind the standard errors.
         folds: How many folds are held out.
         ordered: Whether each fold was held out from a model of the earlier ones only.
-        rounds: How many rounds were planned.
+        rounds: How many rounds there are at most.
+        seedless: Whether the model is the same with any seed, so that one round is all there is.
         full_loss: Mean held-out loss with all features; NaN where time did not even allow that.
         baseline_loss: Of a model without features; NaN likewise.
         margin: What is negligible, in units of the loss; 0 where there is no skill, or none known.
@@ -80,6 +81,7 @@ class Retraining:
     folds: int
     ordered: bool
     rounds: int
+    seedless: bool
     full_loss: float
     baseline_loss: float
     margin: float
@@ -122,7 +124,8 @@ def retrain(
         groups: Families of groups by name (`source`, `column`, `declared`, ...): names of features
             by the group's name. Each family is judged by itself. By default the problem's own
             groups, as `declared`.
-        rounds: How often a set is left out in each fold at most, with another seed each time.
+        rounds: How often a set is left out in each fold at most, with another seed each time. Once,
+            if seeds turn out to change nothing.
         margin: What is negligible, as a share of the skill.
         prior: What a cheaper tier says of sets (`prior_of`): those that it is least sure of come
             first.
@@ -166,8 +169,10 @@ def retrain(
         >>> found = retrain(problem, model, read_metric(None, label.task), jobs=1)
         >>> [(one.name, str(one.verdict), one.seeds) for one in found.singles]
         [('x', 'matters', 1), ('z', 'negligible', 1)]
-        >>> found.trials, found.spared  # full model, x, z and a constant in 5 folds
-        (20, 30)
+        >>> found.seedless  # a ridge regression has no seed: one round is all there is
+        True
+        >>> found.trials  # all features, none, without x, without z in 5 folds; another seed
+        21
     """
     if rounds < 1:
         raise UsageError(f"{rounds} rounds; expected at least 1", where="rounds")
@@ -194,7 +199,7 @@ def retrain(
             joint = leave_out_flagged(measured, relations, names, limit)
         if not measured.late:
             measured.plan(())
-        full, constant = measured.losses(rounds)
+        full, constant = measured.losses(measured.looks)
     return Retraining(
         learner=learner.name,
         metric=metric.name,
@@ -203,7 +208,8 @@ def retrain(
         clusters=measured.parts,
         folds=len(problem.held_out),
         ordered=problem.ordered,
-        rounds=rounds,
+        rounds=measured.looks,
+        seedless=measured.seedless,
         full_loss=full,
         baseline_loss=constant,
         margin=max(0.0, limit),

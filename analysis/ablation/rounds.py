@@ -5,6 +5,7 @@ what a seed does is then seen in the differences between folds, from the first r
 After it each family is judged from all its rounds so far. Where R rounds are planned, p-values
 count R times (Bonferroni), so that it does no harm to have looked after each:
 
+- where seeds change nothing, which is known before any effect is looked at, R is 1;
 - the p-value that a set stops with, times R, is valid whenever it stops;
 - what is called *matters* or *negligible* stays it. A set that stops keeps its p-value, those of
   the others can only move its rank to where more is allowed.
@@ -100,11 +101,10 @@ def eliminate(
         The margin in units of the loss, NaN where not even the full model was trained; and by the
         name of the family, those of its sets that have a complete round.
     """
-    looks = measurements.looks
     open_sets = _first_order([some for family in families for some in family.sets], prior)
     states = [_State(family, [0] * len(family.sets)) for family in families]
     margin = math.nan
-    for place in range(looks):
+    for place in range(measurements.looks):
         measurements.plan(_needed(measurements, open_sets, later, place))
         measurements.measure(open_sets, [place])
         if place == 0:
@@ -114,10 +114,8 @@ def eliminate(
             return margin, {family.name: () for family in families}
         for state in states:
             state.judge(measurements, margin)
-        if measurements.late:
-            break
         open_sets = _by_nearness(states, margin)
-        if not open_sets:
+        if measurements.late or measurements.looks == 1 or not open_sets:
             break
     still = list(dict.fromkeys(some for state in states for some, _ in state.undecided()))
     measurements.plan(_needed(measurements, still, later, 0))

@@ -18,6 +18,7 @@ from featurekit.analysis.ablation.estimators import Learner, read_learner
 from featurekit.analysis.ablation.fingerprints import fingerprint
 from featurekit.analysis.ablation.inference import Verdict, contributions
 from featurekit.analysis.ablation.measurements import Measurements, Progress
+from featurekit.analysis.ablation.paired import cell_error
 from featurekit.analysis.ablation.parallel import local_runner
 from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.retrain import Retraining, retrain
@@ -227,12 +228,42 @@ def test_a_budget_goes_where_a_cheaper_tier_is_unsure(
     # Of a family of four, although three of them are not known.
     assert (cut.singles[0].low, cut.singles[0].high) == (known.low, known.high)
     assert cut.singles[0].p_value <= 1.0
-    assert (cut.trials, cut.spared) == (18, 10)
+    # A ridge regression has no seeds, as one trial shows: two more rounds are spared.
+    assert (cut.trials, cut.left) == (18, 5 * 6 + 1 - 18)
     assert cut.trials + cut.spared + cut.left == 5 * (3 * 5 + 1)
     again = run(problem, Ridge(), **settings)
     assert again.complete
     assert again.singles == whole.singles
     assert again.trained == again.trials - cut.trials
+
+
+def test_a_model_without_seeds_is_trained_once_in_each_fold() -> None:
+    problem = two_and_noise(300, 2)
+    found, once = run(problem, Ridge()), run(problem, Ridge(), rounds=1)
+    assert found.seedless
+    assert (found.rounds, found.trials, found.trained) == (1, 5 * 6 + 1, 5 * 6 + 1)
+    # One look, and levels that are not divided.
+    assert found.singles == once.singles
+    assert not run(problem, TREE).seedless
+    assert run(problem, TREE).rounds == 3
+
+
+def test_seeds_count_as_folds_only_if_they_differ_as_much() -> None:
+    random = np.random.default_rng(9)
+    folds = np.tile(np.arange(5), 3)
+    ones, of_folds, of_seeds = np.ones(15), random.normal(size=5), random.normal(size=15)
+    # What folds alone do: the error of five numbers.
+    error, parts = cell_error(of_folds[folds], ones, folds)
+    assert parts == 5
+    assert error == pytest.approx(np.std(of_folds, ddof=1) / np.sqrt(5))
+    # What seeds alone do: that of fifteen.
+    error, parts = cell_error(of_seeds, ones, folds)
+    assert parts == 15
+    assert error == pytest.approx(np.std(of_seeds, ddof=1) / np.sqrt(15))
+    # Both: the standard error of many draws is their standard deviation, within a tenth.
+    drawn = random.normal(size=(2000, 5))[:, folds] + random.normal(size=(2000, 15))
+    squares = [cell_error(row, ones, folds)[0] ** 2 for row in drawn]
+    assert np.sqrt(np.mean(squares)) == pytest.approx(drawn.mean(axis=1).std(), rel=0.1)
 
 
 def test_progress_counts_down() -> None:
@@ -246,9 +277,10 @@ def test_progress_counts_down() -> None:
 
 def test_nothing_is_negligible_without_skill() -> None:
     random = np.random.default_rng(6)
-    found = run(problem_of({"a": random.normal(size=300)}, random.normal(size=300)), TREE)
+    table = {name: random.normal(size=300) for name in "ab"}
+    found = run(problem_of(table, random.normal(size=300)), TREE)
     assert found.margin == 0.0
-    assert verdicts(found) == {"a": Verdict.UNDECIDED}
+    assert verdicts(found) == {"a": Verdict.UNDECIDED, "b": Verdict.UNDECIDED}
     assert found.singles[0].seeds == 3
 
 

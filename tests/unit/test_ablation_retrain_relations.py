@@ -145,8 +145,8 @@ def test_what_a_linear_model_finds_idle_may_serve_the_real_one() -> None:
     # x squared is all that y is made of; a linear model has no use for x, beside a noisy copy of
     # the square. The tree takes it, and the copy is what has become legacy.
     random = np.random.default_rng(14)
-    x, error = random.normal(size=(2, 3000))
-    table = {"x": x, "square": x**2 + 0.5 * random.normal(size=3000)}
+    x, error = random.normal(size=(2, 9000))
+    table = {"x": x, "square": x**2 + 0.5 * random.normal(size=9000)}
     problem = problem_of(table, x**2 + 0.3 * error)
     found = run(problem, TREE, candidates=[legacy(0, 1), legacy(1, 0)])
     (relation,) = found.relations
