@@ -152,6 +152,24 @@ def test_a_reason_that_is_there_for_one_class_alone_is_found_though_each_value_i
         )
 
 
+def test_a_value_is_found_among_more_values_than_have_a_bin_of_their_own() -> None:
+    random = np.random.default_rng(9)
+    y = random.random(20_000) < 0.3
+    amount = random.lognormal(0, 2, 20_000)
+    frame = pl.DataFrame(
+        {
+            "leak_code": np.where(y & (random.random(20_000) < 0.3), -1.0, amount),
+            "clean_code": np.where(random.random(20_000) < 0.1, -1.0, amount),
+            "clean_strong": amount + 2 * y, "y": y, "when": np.arange(20_000),
+        }
+    )  # fmt: skip
+    for time in (None, "when"):
+        result = scan(frame, label="y", time=time)
+        assert not result.features["leak_code"].exact
+        assert flagged(result) == {"leak_code": {"pure_value"}}
+        assert "is the value '-1' in" in result.flagged[0].message
+
+
 def test_along_time_a_rare_value_that_turns_with_its_class_is_no_mere_persistence() -> None:
     random = np.random.default_rng(1)
     y = random.random(5_000) < 0.04
