@@ -80,15 +80,15 @@ class _Columns:
         return [name for name in frame.columns if name not in self.roles.values()]
 
     def survey(self, frame: pl.DataFrame) -> Survey:
-        return survey(frame, self.features(frame), **self.roles_of())
+        return survey(frame, self.features(frame), **self._every_role())
 
     def conclude(self, found: Survey | None) -> Surveyed:
         """Raise a `DataError` where there is nothing to look at."""
         if found is None:
             raise DataError("the table has no rows with a label")
-        return found.conclude(**self.roles_of())
+        return found.conclude(**self._every_role())
 
-    def roles_of(self) -> dict[str, Any]:
+    def _every_role(self) -> dict[str, Any]:
         return {role: getattr(self, role) for role in ("label", "split", "entity", "time")}
 
 

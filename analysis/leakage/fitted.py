@@ -24,6 +24,7 @@ from featurekit.analysis.leakage.univariate import Measured
 __all__ = ["find_encodings", "find_leave_one_out", "stratified_auc"]
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 _LEAST = 8
 """A smoothed or scaled encoding of fewer values cannot be told from chance; a plain one of"""
@@ -31,6 +32,10 @@ _PLAIN = 3
 """values can, since every value has to be the mean itself."""
 _EXACT = 1e-3
 """The part of the spread that an exact relation may leave unexplained (float32 leaves 1e-7)."""
+_SAME = 1e-9
+"""Less than that is rounding."""
+_CHANCE = 0.01
+"""How often a plain encoding may be one by chance."""
 _AGREE, _TRIES = 0.5, 100
 """The share of the values that must agree, and how often a line through four of them is tried."""
 _ROWS = 10_000
@@ -73,43 +78,69 @@ def _is_encoding(bins: Bins, sums: Floats, target: Target) -> bool:
 
     With n rows, of which the labels add up to s, an encoding smoothed by m rows of the mean p is
     x = (s + m p) / (n + m), so that s = n x + m x - m p; scaled, it is s = a n x + b n + c x + d.
+    Labels differ among the rows of a category: what has one label for each value is no mean of
+    labels, but the label in other words.
     """
-    if target.classes is None:
-        sides = [(sums[:, 0], sums[:, 1])]
-    else:
-        sides = [(sums.sum(axis=1), sums[:, question]) for question in target.questions]
     x = bins.values()
     if target.classes is None:
         x = (x - target.centre) / target.scale
-    for count, total in sides:
+        count, total, squares = sums.T
+        within = squares - total * total / np.maximum(count, 1)
+        sides = [(count, total, within > _SAME * count)]
+    else:
+        count = sums.sum(axis=1)
+        sides = [
+            (count, sums[:, question], (sums[:, question] > 0) & (sums[:, question] < count))
+            for question in target.questions
+        ]
+    for count, total, mixed in sides:
         held = count > 0
-        n, s, v = count[held], total[held], x[held]
-        mean = s / n
-        if len(np.unique(mean)) >= _PLAIN and n.min() > 1 and np.allclose(v, mean, 0, 1e-6):
-            return True
-        if len(n) < _LEAST or n.sum() < 2 * len(n):
-            continue
-        v = (v - v.mean()) / (v.std() or 1.0)
-        full = np.stack([n * v, n, v, np.ones_like(n)], axis=1)
-        plain = full[:, [1, 3]]
-        spread = s - plain @ np.linalg.lstsq(plain, s)[0]
-        near = _EXACT * float(np.sqrt(np.mean(spread**2)))
-        # Categories of one mean and size share a value and break the relation: it is sought through
-        # a few values, and most of the others must agree.
-        chosen = np.random.default_rng(0).integers(0, len(n), (_TRIES, 4))
-        lines = np.linalg.pinv(full[chosen]) @ s[chosen][:, :, None]
-        agree = np.abs(s[:, None] - full @ lines[:, :, 0].T) < near
-        kept = agree[:, int(agree.sum(axis=0).argmax())]
-        if kept.sum() < max(_LEAST, _AGREE * len(n)) or n[kept].sum() < _AGREE * n.sum():
-            continue
-        # Where sizes alone give the sums away, as of values that occur once, nothing is shown.
-        spread, rest = (
-            s[kept] - columns[kept] @ np.linalg.lstsq(columns[kept], s[kept])[0]
-            for columns in (plain, full)
-        )
-        if np.sqrt(np.mean(rest**2)) < _EXACT * np.sqrt(np.mean(spread**2)):
+        n, s, v, varies = count[held], total[held], x[held], mixed[held]
+        if _is_mean(n, s, v, varies, target) or _is_smoothed_mean(n, s, v, varies):
             return True
     return False
+
+
+def _is_mean(n: Floats, s: Floats, v: Floats, varies: Flags, target: Target) -> bool:
+    """Say whether every value is the mean label of its rows, and not by chance."""
+    mean = s / n
+    if len(np.unique(mean)) < _PLAIN or n.min() <= 1 or not np.allclose(v, mean, 0, 1e-6):
+        return False
+    if target.classes is None:
+        return int(varies.sum()) >= _PLAIN
+    # Of n rows that are of the class with the chance v, just n v are so as often as the middle of
+    # the binomial distribution says: a share of two votes is right by chance now and then.
+    spread = np.sqrt(2 * np.pi * (n * mean * (1 - mean))[varies])
+    return bool(np.prod(1 / np.maximum(spread, 1)) < _CHANCE)
+
+
+def _is_smoothed_mean(n: Floats, s: Floats, v: Floats, varies: Flags) -> bool:
+    """Say whether most values give the sums of their rows by one line."""
+    if len(n) < _LEAST or n.sum() < 2 * len(n) or v.std() == 0:
+        return False
+    v = (v - v.mean()) / v.std()
+    full = np.stack([n * v, n, v, np.ones_like(n)], axis=1)
+    plain = full[:, [1, 3]]
+    spread = s - plain @ np.linalg.lstsq(plain, s)[0]
+    near = _EXACT * float(np.sqrt(np.mean(spread**2)))
+    # Categories of one mean and size share a value and break the relation: it is sought through
+    # a few values, and most of the others must agree.
+    chosen = np.random.default_rng(0).integers(0, len(n), (_TRIES, 4))
+    lines = np.linalg.pinv(full[chosen]) @ s[chosen][:, :, None]
+    agree = np.abs(s[:, None] - full @ lines[:, :, 0].T) < near
+    kept = agree[:, int(agree.sum(axis=0).argmax())]
+    if kept.sum() < max(_LEAST, _AGREE * len(n)) or n[kept].sum() < _AGREE * n.sum():
+        return False
+    if varies[kept].sum() < _PLAIN:
+        return False
+    # Where sizes alone give the sums away, as of values that occur once, nothing is shown.
+    spread, rest = (
+        s[kept] - columns[kept] @ np.linalg.lstsq(columns[kept], s[kept])[0]
+        for columns in (plain, full)
+    )
+    apart = float(np.sqrt(np.mean(spread**2)))
+    told = apart > _SAME * float(np.sqrt(np.mean(s[kept] ** 2)))
+    return told and float(np.sqrt(np.mean(rest**2))) < _EXACT * apart
 
 
 def find_leave_one_out(

@@ -175,10 +175,7 @@ def conclude(
     """
     target = rows.target
     here = histograms.rows if sampled is None else sampled
-    if split_in_time(rows):
-        in_time = True
-    elif rows.time is not None and rows.entity is not None:
-        in_time = False
+    in_time = _by_time(rows, in_time)
     parts = parts_of(rows, histograms)
     measured = {
         name: measure(name, histograms.columns[name], target, seed) for name in rows.features
@@ -205,10 +202,9 @@ def conclude(
     history = None
     if rows.time is not None and beside is not None:
         history = open_history(rows, rows.features, beside, seed)
+    of_strong = {name: histograms.columns[name] for name in strong}
     rare = replace(thresholds, value_share=0.0)
-    pure_too = pure_values(
-        {name: histograms.columns[name] for name in strong}, histograms.totals, target, rare
-    )
+    pure_too = pure_values(of_strong, histograms.totals, target, rare)
     findings += _along_time(rows, history, strong, pure, pure_too, measured, thresholds)
     findings += _identifiers(parts, inside, suspects, rows)
     # What leaks alone makes a good pair with much else.
@@ -227,6 +223,15 @@ def conclude(
         target.label, rows.skipped, seed,
         None if beside is None or height is None else beside.told(height, histograms.rows),
     )  # fmt: skip
+
+
+def _by_time(rows: Rows, said: bool | None) -> bool | None:
+    """Say whether the split is by time: what was said, or what the columns tell."""
+    if split_in_time(rows):
+        return True
+    if said is None and rows.time is not None and rows.entity is not None:
+        return False
+    return said
 
 
 def histograms_of(batches: Iterable[tuple[pl.DataFrame, Labels]]) -> Histograms:

@@ -293,7 +293,9 @@ def pure_values(
         counts = bins.sums.sum(axis=1)
         special = bins.special.sum(axis=1)
         there = counts.sum(axis=0) + special[NEGATIVE] + special[INFINITE]
-        if not bins.exact:
+        if not bins.exact and bins.words is not None:
+            # Of coarse bins those of words hold anything; one of numbers that so many rows share
+            # has a value that piles up.
             counts = counts[:0]
         enough = np.flatnonzero(counts.sum(axis=1) >= least)
         values = [

@@ -294,6 +294,14 @@ def test_a_finding_of_a_replay_has_a_card_and_is_none_of_its_numbers() -> None:
     assert shown[-1].startswith("With a future: examples in which something")
 
 
+def test_the_method_says_which_rows_were_looked_at_side_by_side() -> None:
+    told = report(["a"])
+    assert "side by side" not in Page(leakage_page(told)).text
+    told["scan"]["side_by_side"] = "all rows of some values of 'who' (49,876 of 500,000 rows)"
+    made = Page(leakage_page(told)).text
+    assert f"Looked at side by side: {told['scan']['side_by_side']}." in made
+
+
 def test_what_each_verdict_of_a_replay_means_is_said_once() -> None:
     made = Page(leakage_page({"replay": replay(["a", "b", "c", "d", "e"])}))
     assert "without what was not known then: 2 leak, 1 untested, 1 undated, 1 clean." in made.text

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from featurekit.analysis.findings import Severity
 from featurekit.analysis.leakage.scan import Scan, scan
 from tests.leaks import in_sentences, rows_table, series_table, walks_table
 
@@ -151,6 +152,24 @@ def test_a_reason_that_is_there_for_one_class_alone_is_found_though_each_value_i
         )
 
 
+def test_a_value_is_found_among_more_values_than_have_a_bin_of_their_own() -> None:
+    random = np.random.default_rng(9)
+    y = random.random(20_000) < 0.3
+    amount = random.lognormal(0, 2, 20_000)
+    frame = pl.DataFrame(
+        {
+            "leak_code": np.where(y & (random.random(20_000) < 0.3), -1.0, amount),
+            "clean_code": np.where(random.random(20_000) < 0.1, -1.0, amount),
+            "clean_strong": amount + 2 * y, "y": y, "when": np.arange(20_000),
+        }
+    )  # fmt: skip
+    for time in (None, "when"):
+        result = scan(frame, label="y", time=time)
+        assert not result.features["leak_code"].exact
+        assert flagged(result) == {"leak_code": {"pure_value"}}
+        assert "is the value '-1' in" in result.flagged[0].message
+
+
 def test_along_time_a_rare_value_that_turns_with_its_class_is_no_mere_persistence() -> None:
     random = np.random.default_rng(1)
     y = random.random(5_000) < 0.04
@@ -177,6 +196,35 @@ def test_a_plain_encoding_of_few_categories_is_found() -> None:
     few = frame.with_columns(color=pl.int_range(pl.len()) % 4)
     encoded = few.select("y", "clean_noise", x=pl.col("y").mean().over("color").cast(pl.Float32))
     assert flagged(scan(encoded, label="y")) == {"x": {"target_encoding"}}
+
+
+def test_a_copy_of_a_quantity_is_a_proxy_and_no_encoding() -> None:
+    random = np.random.default_rng(1)
+    y = random.integers(0, 60, 3_000)
+    some = np.where(random.random(3_000) < 0.01, 0, y)
+    frame = pl.DataFrame({"copy": y * 1.8 + 32, "some": some, "same": y.astype(float), "y": y})
+    result = scan(frame, label="y")
+    assert flagged(result) == {"copy": {"proxy"}, "same": {"proxy"}, "some": {"proxy"}}
+    worst = {finding.features[0]: finding.severity for finding in result.flagged}
+    assert worst["copy"] is worst["same"] is Severity.CRITICAL
+
+
+def test_what_is_a_mean_label_by_chance_is_no_encoding() -> None:
+    """The share of two votes is right about pairs that disagree by chance; so are tiny groups."""
+    wrong = []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        votes, other = random.integers(0, 2, (2, 200))
+        agreed = np.where(votes == other, votes, random.integers(0, 2, 200))
+        tables = [
+            pl.DataFrame({"x": (votes + other) / 2, "y": agreed}),
+            pl.DataFrame({"x": np.repeat(np.arange(50), 2), "y": random.integers(0, 2, 100)}),
+            pl.DataFrame({"x": random.integers(0, 30, 120), "y": random.random(120) < 0.9}),
+        ]
+        for place, table in enumerate(tables):
+            kinds = {finding.kind for finding in scan(table, label="y").findings}
+            wrong += [(seed, place)] * ("target_encoding" in kinds)
+    assert len(wrong) <= 1, wrong
 
 
 def test_nothing_depends_on_the_order_of_rows_and_columns() -> None:

@@ -95,6 +95,17 @@ def test_it_is_a_note_where_time_moves_and_where_nobody_says_how_rows_were_split
     assert "features that drift do this, and so it is expected" in finding.advice
 
 
+def test_of_known_time_and_entities_a_split_that_is_not_by_time_is_judged() -> None:
+    frame = of_entities(6).with_columns(when=pl.int_range(pl.len()))
+    apart = frame.with_columns(x0=pl.col("x0") + pl.when(part="eval").then(9.0).otherwise(0.0))
+    roles = {"time": "when", "entity": "who"}
+    (finding,) = told(apart, **roles)
+    assert finding.severity is Severity.WARNING
+    assert finding.features == ("x0",)
+    (finding,) = told(apart, **roles, in_time=True)
+    assert finding.severity is Severity.NOTE
+
+
 def test_parts_of_few_rows_say_nothing() -> None:
     frame = table(4, 100).with_columns(x0=pl.when(part="eval").then(9.0).otherwise(0.0))
     assert told(frame, in_time=False) == []
