@@ -209,13 +209,14 @@ def test_a_budget_ends_it_and_another_run_goes_on(tmp_path: Path) -> None:
 
 def test_what_cannot_be_is_said() -> None:
     frame = table(300)
-    for wrong, said in (
+    cases: Any = (
         ({"tiers": ["quick"]}, "no tier 'quick'"), ({"budget": "soon"}, "a budget is a duration"),
         ({"margin": 0.0}, "share of the skill"), ({"folds": 1}, "folds must be at least 2"),
         ({"groups": {"g": ["w"]}}, "'w' is no feature"), ({"metric": "auc"}, "no scorer 'auc'"),
         ({"label": "w"}, "label 'w' is not a column"), ({"label": None}, "which column is the"),
         ({"model": "nowhere:make"}, "cannot be imported"), ({"engine": "cloud"}, "engine"),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for wrong, said in cases:
         with pytest.raises(fk.UsageError, match=said):
             fk.ablate(frame, **{"label": "y", "jobs": 1, **wrong})
 
