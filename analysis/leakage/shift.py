@@ -26,6 +26,7 @@ from featurekit.analysis.leakage.table import Rows
 __all__ = ["find_shift"]
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 _ROWS = 10_000
@@ -143,13 +144,14 @@ def _scores(
     """
     widths = [int(codes.max()) + 1 for codes in ranges]
     starts = np.cumsum([0, *widths])
-    wide = np.zeros((len(held_out), starts[-1]))
+    # Single precision is twice as fast, and far finer than what the rows can say.
+    wide = np.zeros((len(held_out), starts[-1]), np.float32)
     for start, codes in zip(starts, ranges, strict=False):
         wide[np.arange(len(codes)), start + codes] = 1
     wide -= wide.mean(axis=0)
     folds = units % _FOLDS
     inside = [wide[folds == fold] for fold in range(_FOLDS)]
-    sides = [held_out[folds == fold].astype(np.float64) for fold in range(_FOLDS)]
+    sides = [held_out[folds == fold].astype(np.float32) for fold in range(_FOLDS)]
     squares = [part.T @ part for part in inside]
     score = np.zeros(len(held_out))
     for fold in range(_FOLDS):
@@ -162,10 +164,10 @@ def _scores(
 
 
 def _fit(
-    inside: Sequence[Floats], sides: Sequence[Floats], squares: Sequence[Floats],
+    inside: Sequence[Singles], sides: Sequence[Singles], squares: Sequence[Singles],
     folds: Sequence[int],
-) -> Floats:  # fmt: skip
+) -> Singles:  # fmt: skip
     centre = np.concatenate([sides[fold] for fold in folds]).mean()
     moments = sum(inside[fold].T @ (sides[fold] - centre) for fold in folds)
     whole = sum(squares[fold] for fold in folds) + _PENALTY * np.eye(squares[0].shape[0])
-    return np.asarray(np.linalg.solve(whole, moments))
+    return np.linalg.solve(whole, moments).astype(np.float32)

@@ -155,12 +155,12 @@ def test_a_reason_that_is_there_for_one_class_alone_is_found_though_each_value_i
 def test_a_value_is_found_among_more_values_than_have_a_bin_of_their_own() -> None:
     random = np.random.default_rng(9)
     y = random.random(20_000) < 0.3
-    amount = random.lognormal(0, 2, 20_000)
+    amount, other, third = random.lognormal(0, 2, (3, 20_000))
     frame = pl.DataFrame(
         {
             "leak_code": np.where(y & (random.random(20_000) < 0.3), -1.0, amount),
-            "clean_code": np.where(random.random(20_000) < 0.1, -1.0, amount),
-            "clean_strong": amount + 2 * y, "y": y, "when": np.arange(20_000),
+            "clean_code": np.where(random.random(20_000) < 0.1, -1.0, other),
+            "clean_strong": third + 2 * y, "y": y, "when": np.arange(20_000),
         }
     )  # fmt: skip
     for time in (None, "when"):
