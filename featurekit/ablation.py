@@ -91,6 +91,8 @@ class AblationReport:
     ) -> None:
         """Write the spec without the features that can go, and without what only they needed.
 
+        Where none can go, it is the spec as it is.
+
         Args:
             path: The file to write.
             file: The file that the spec is in, whose comments and layout are kept; by default the
@@ -98,13 +100,10 @@ class AblationReport:
             overwrite: Whether a file that stands there may be replaced.
 
         Raises:
-            UsageError: There is no spec, or the file holds another one; or nothing can go.
+            UsageError: There is no spec, or the file holds another one.
         """
         if self.spec is None:
             raise UsageError("the features of a table have no spec", where=self.data["of"]["name"])
-        proposal = self.data["proposal"]
-        if not proposal:
-            raise UsageError("no feature can go, so that the spec stays as it is")
         if file is not None:
             written = load_spec(file)
             if set(written.features) != set(self.spec.features):
@@ -112,8 +111,10 @@ class AblationReport:
                     "the file holds other features than the run", where=str(file),
                     hint="leave it out: the spec is then written as the run holds it",
                 )  # fmt: skip
+        proposal = self.data["proposal"]
+        remove = proposal["remove"] if proposal else ()
         source = self.spec if file is None else file
-        write_smaller(source, proposal["remove"], path, overwrite, self.columns)
+        write_smaller(source, remove, path, overwrite, self.columns)
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook, in a frame of its own."""
