@@ -26,7 +26,11 @@ demo: $(FLIGHTS)/data/flights.parquet ## features of 336,776 flights, and a mode
 	$(VENV)/bin/featurekit run $(FLIGHTS)/flights.yaml --out $(RUN) --overwrite
 	$(PY) $(FLIGHTS)/train_sklearn.py $(RUN)
 	@echo
-	@echo "The run is in $(RUN). To go on: source $(VENV)/bin/activate"
+	@echo "What is each feature worth? Some minutes."
+	$(VENV)/bin/featurekit ablate $(RUN) --out $(RUN)_ablation.html --overwrite --rows 20000 --budget 1m
+	@echo
+	@echo "The run is in $(RUN), the report is $(RUN)_ablation.html."
+	@echo "To go on: source $(VENV)/bin/activate"
 
 $(FLIGHTS)/data/flights.parquet: $(FLIGHTS)/prepare.py | $(DEMO)
 	$(PY) $<
