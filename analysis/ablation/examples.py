@@ -184,6 +184,11 @@ def read_examples(
             raise UsageError(
                 f"{role} {name!r} is not a column of the table", hint=closest(name, schema)
             )
+    for name in categorical:
+        if name not in schema:
+            raise UsageError(
+                f"categorical {name!r} is not a column of the table", hint=closest(name, schema)
+            )
     if folds < 2:
         raise UsageError(f"{folds} folds; expected at least 2", where="folds")
     for name in schema:

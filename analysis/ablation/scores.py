@@ -52,7 +52,7 @@ class Metric:
 
     Args:
         name: What the loss is called: `log loss`, `squared error`, or `1 - roc_auc` for a metric of
-            which more is better and 1 is the most, `-r2` for others.
+            which more is better and 1 is the most.
         rows: For losses of single rows: it takes the labels, the predictions and the classes' count
             and gives float64 of shape [rows]. `None` for metrics of whole sets.
         scorer: The name of scikit-learn's scorer, for those.
@@ -143,7 +143,15 @@ class Metric:
             with warnings.catch_warnings():
                 # What is not defined is NaN, and said below.
                 warnings.simplefilter("ignore", UndefinedMetricWarning)
-                return -float(scorer(remembered, rows, truth[rows], **heavy))
+                try:
+                    return -float(scorer(remembered, rows, truth[rows], **heavy))
+                except (AttributeError, TypeError, ValueError) as error:
+                    raise UsageError(
+                        f"{self.scorer} cannot judge {type(estimator).__name__}: "
+                        f"{str(error).splitlines()[0]}",
+                        where="metric",
+                        hint="scikit-learn lists its scorers for each kind of task",
+                    ) from error
 
         # Codes are dealt, so that neighbours in a group are no neighbours in the data.
         groups = places % JACKKNIFE
@@ -202,9 +210,8 @@ def read_metric(name: str | None, task: Task) -> Metric:
     return Metric(f"1 - {name}" if most else f"-{name}", None, name, "any")
 
 
-_UNBOUNDED = ("r2", "explained_variance", "d2_absolute_error_score", "d2_log_loss_score",
-              "d2_brier_score", "max_error")  # fmt: skip
-"""Scorers whose values are shares of what a constant loses, or no shares."""
+_UNBOUNDED = ("mutual_info_score", "positive_likelihood_ratio")
+"""Scorers of which 1 is not the most."""
 
 
 def log_loss(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -213,6 +213,7 @@ def test_what_cannot_be_is_said() -> None:
         ({"tiers": ["quick"]}, "no tier 'quick'"), ({"budget": "soon"}, "a budget is a duration"),
         ({"margin": 0.0}, "share of the skill"), ({"folds": 1}, "folds must be at least 2"),
         ({"groups": {"g": ["w"]}}, "'w' is no feature"), ({"metric": "auc"}, "no scorer 'auc'"),
+        ({"categorical": ["w"]}, "categorical 'w' is not a column"),
         ({"label": "w"}, "label 'w' is not a column"), ({"label": None}, "which column is the"),
         ({"model": "nowhere:make"}, "cannot be imported"), ({"engine": "cloud"}, "engine"),
     )  # fmt: skip

@@ -105,6 +105,11 @@ def test_metrics_that_do_not_fit_are_named() -> None:
     rows = np.arange(60)
     with pytest.raises(DataError, match="roc_auc is not defined"):
         read_metric("roc_auc", label.task).losses(model, None, one, rows, rows, None)
+    numbers = read_label(pl.Series(np.linspace(0, 1, 60)))
+    nothing = np.zeros((60, 1))
+    fitted, metric = Ridge().fit(nothing, numbers.values), read_metric("roc_auc", numbers.task)
+    with pytest.raises(UsageError, match="roc_auc cannot judge Ridge"):
+        metric.losses(fitted, nothing, numbers, rows, rows, None)
     with pytest.raises(UsageError, match="Perceptron predicts no probabilities"):
         read_metric(None, label.task).losses(Perceptron(), None, label, rows, rows, None)
 
