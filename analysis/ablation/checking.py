@@ -60,7 +60,7 @@ def linear_removal(
         ranked: Features, the least worth first.
         share: The margin, as a share of the skill.
     """
-    gone, _ = largest_removal(ranked, found.bound_of, found.margin)
+    gone, joint = largest_removal(ranked, found.bound_of, found.margin)
     apart = ablate_linear(
         examples.frame, pl.Series(examples.label.values), folds=examples.apart, ordered=True,
         groups={"gone": gone} if gone else {}, weights=examples.weights,
@@ -73,7 +73,7 @@ def linear_removal(
         lost = apart.bound_of(gone)
     return gone, Check(
         "linear surrogate", str(found.loss), apart.full_loss, apart.full_loss + lost.effect,
-        apart.baseline_loss, lost, apart.margin, apart.rows,
+        apart.baseline_loss, lost, apart.margin, apart.rows, joint,
     )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def retrained_removal(
         tell: Told what is tried.
     """
     gone: tuple[str, ...] = ()
+    joint: Bound | None = None
     if ranked:
         with _measuring(examples.problem(trainer.rows), trainer) as measured:
             measured.measure([], range(trainer.seeds))
@@ -98,7 +99,7 @@ def retrained_removal(
                 tell(f"without {len(some):,}")
                 return _bound(measured, some)
 
-            gone, _ = largest_removal(ranked, bound_of, limit)
+            gone, joint = largest_removal(ranked, bound_of, limit)
     tell("on the rows that were kept apart")
     problem = examples.check(trainer.rows)
     with _measuring(problem, trainer) as measured:
@@ -106,7 +107,7 @@ def retrained_removal(
         full, constant = measured.losses(trainer.seeds)
     return gone, Check(
         trainer.learner.name, trainer.metric.name, full, full + lost.effect, constant, lost,
-        margin_of(full, constant, trainer.share), len(problem.held_rows(1)),
+        margin_of(full, constant, trainer.share), len(problem.held_rows(1)), joint,
     )  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 Features are put in order, the least worth first. The closed form of the linear models sorts out
 those that cannot go together, as one of two that say the same has to stay. Of the sets that begin
-the order of the rest, the largest is taken whose joint effect is surely below the margin. What that
-set loses is then measured once on rows on which nothing was decided.
+the order of the rest, the largest is taken whose joint effect is below the margin, surely so if any
+is. What that set loses is then measured once on rows on which nothing was decided.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from featurekit.analysis.ablation.inference import Contribution, Verdict
 from featurekit.analysis.ablation.relations import Bound, Relation
 from featurekit.analysis.ablation.units import Kind
 
-__all__ = ["Check", "Proposal", "candidates", "compatible", "largest_removal"]
+__all__ = ["Check", "candidates", "compatible", "largest_removal"]
 
 STEPS = 6
 """So many sets at most are tried."""
@@ -34,6 +34,8 @@ class Check:
         difference: Of both, with its interval.
         margin: What is negligible there, in units of the loss.
         rows: How many rows it was measured on.
+        joint: The difference on the rows of the folds, by which the set was chosen; `None` of an
+            empty one.
     """
 
     model: str
@@ -44,27 +46,7 @@ class Check:
     difference: Bound
     margin: float
     rows: int
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A smaller set of features.
-
-    Args:
-        keep: What stays, in the order of the table.
-        remove: What goes, in that order.
-        reasons: Why, by feature.
-        tier: Which models said so.
-        effect: Of leaving out all of them, on the rows of the folds.
-        check: The same on rows that were kept apart.
-    """
-
-    keep: tuple[str, ...]
-    remove: tuple[str, ...]
-    reasons: Mapping[str, str]
-    tier: str
-    effect: Bound
-    check: Check
+    joint: Bound | None
 
 
 def candidates(
@@ -155,11 +137,15 @@ def largest_removal(
 ) -> tuple[tuple[str, ...], Bound | None]:
     """Return the largest beginning of an order that can go, found by bisection.
 
+    Best is one whose joint effect is surely below the margin. Where models vary so much that no
+    interval gets there, it is one whose estimate is below it: what it costs on rows that were kept
+    apart has an interval, too, which then says how sure that is.
+
     Args:
         ranked: Features, the least worth first.
         bound_of: Measures the effect of leaving out a set.
-        margin: What the upper end of its interval must stay below.
-        steps: How many sets are measured at most.
+        margin: What is negligible.
+        steps: How many sets are measured at most, for either.
 
     Returns:
         The features, and their joint effect; none and `None` where no set that was tried can go.
@@ -171,15 +157,22 @@ def largest_removal(
         >>> largest_removal(["a", "b", "c"], bound_of, margin=0.1)[0]
         ('a', 'b')
     """
-    enough, too_many, best = 0, len(ranked) + 1, None
-    count = len(ranked)
-    for _ in range(steps):
-        if not enough < count < too_many:
-            break
-        found = bound_of(ranked[:count])
-        if found.high < margin:
-            enough, best = count, found
-        else:
-            too_many = count
-        count = (enough + too_many) // 2
-    return tuple(ranked[:enough]), best
+    known: dict[int, Bound] = {}
+
+    def bisected(value: Callable[[Bound], float]) -> int:
+        enough, too_many = 0, len(ranked) + 1
+        count = len(ranked)
+        for _ in range(steps):
+            if not enough < count < too_many:
+                break
+            if count not in known:
+                known[count] = bound_of(ranked[:count])
+            if value(known[count]) < margin:
+                enough = count
+            else:
+                too_many = count
+            count = (enough + too_many) // 2
+        return enough
+
+    count = bisected(lambda bound: bound.high) or bisected(lambda bound: bound.effect)
+    return tuple(ranked[:count]), known.get(count)
