@@ -1,0 +1,285 @@
+"""The course of an ablation: which tiers are asked, of what, and what they have found so far."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from featurekit.analysis.ablation.confirm import candidates_of
+from featurekit.analysis.ablation.estimators import Learner, read_learner
+from featurekit.analysis.ablation.examples import Examples, Roles, read_examples
+from featurekit.analysis.ablation.interactions import interaction_candidates
+from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
+from featurekit.analysis.ablation.measurements import Progress as Trials
+from featurekit.analysis.ablation.permutation import Permutation, permute
+from featurekit.analysis.ablation.plain_tiers import (
+    Families,
+    flat,
+    linear_data,
+    permutation_data,
+    retraining_data,
+)
+from featurekit.analysis.ablation.retrain import Retraining, retrain
+from featurekit.analysis.ablation.rounds import prior_of
+from featurekit.analysis.ablation.scores import Metric, read_metric
+from featurekit.analysis.leakage.subject import Subject
+from featurekit.errors import UsageError, closest
+from featurekit.feature_groups import groups_of
+from featurekit.sources import open_table
+from featurekit.spec.objects import Source
+from featurekit.types import parse_duration
+
+__all__ = ["Course", "Settings", "embargo_of"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an ablation was asked for; see `featurekit.ablate`."""
+
+    roles: Mapping[str, str | None]
+    weights: str | None
+    exclude: tuple[str, ...]
+    categorical: tuple[str, ...]
+    task: str | None
+    metric: str | None
+    model: Any
+    groups: Mapping[str, Sequence[str]]
+    created: Mapping[str, Any]
+    tiers: tuple[str, ...]
+    budget: float | None
+    rows: int
+    folds: int
+    seeds: int
+    margin: float
+    seed: int
+    jobs: int | None
+    trials: Path | None
+    engine: str
+    beam: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what decides the numbers."""
+        return {
+            "seed": self.seed, "folds": self.folds, "seeds": self.seeds, "margin": self.margin,
+            "rows": self.rows, "budget": self.budget, "tiers": list(self.tiers),
+            "metric": self.metric, "task": self.task, "engine": self.engine,
+        }  # fmt: skip
+
+
+@dataclass
+class Course:
+    """What is asked, and what has been found so far.
+
+    Args:
+        settings: What was asked for.
+        subject: The run or the table.
+        examples: Its rows, and which are held out when.
+        families: Groups of features.
+        created: When features were made.
+        learner: What is trained.
+        metric: What its mistakes cost.
+        tell: Told how far a tier is.
+        store: A file that keeps trainings.
+        linear_found: What linear models said, if they were asked;
+        permutation_found: what shuffling said,
+        retraining_found: and what retraining said.
+        tiers: The same as plain data, in the order in which they were asked.
+    """
+
+    settings: Settings
+    subject: Subject
+    examples: Examples
+    families: Families
+    created: Mapping[str, Any]
+    learner: Learner
+    metric: Metric
+    tell: Callable[[str], None]
+    store: Path
+    linear_found: LinearAblation | None = None
+    permutation_found: Permutation | None = None
+    retraining_found: Retraining | None = None
+    tiers: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, subject: Subject, settings: Settings, tell: Callable[[str], None], store: Path
+    ) -> Course:
+        """Read the examples of a subject, and say what is to be done with them.
+
+        Args:
+            subject: The run or the table.
+            settings: What was asked for.
+            tell: Told how far a tier is.
+            store: A file that keeps trainings.
+        """
+        run = subject.run
+        frame = _frame(subject)
+        roles = Roles(
+            subject.label, subject.split, subject.entity, subject.time, settings.weights,
+            tuple(name for name in subject.exclude if name != settings.weights),
+        )  # fmt: skip
+        codes = () if run is None else tuple(run.codes)
+        examples = read_examples(
+            frame, roles, task=settings.task, folds=settings.folds,
+            embargo=_embargo(subject), categorical=(*codes, *settings.categorical),
+            seed=settings.seed,
+        )  # fmt: skip
+        created = {} if run is None else {
+            name: feature.created for name, feature in run.spec.features.items()
+            if feature.created is not None
+        }  # fmt: skip
+        task = examples.label.task
+        return cls(
+            settings, subject, examples, _families(subject, settings, examples.features),
+            {**created, **settings.created}, read_learner(settings.model, task),
+            read_metric(settings.metric, task), tell, store,
+        )  # fmt: skip
+
+    def linear(self) -> None:
+        """Ask linear models."""
+        started = clock.monotonic()
+        examples, settings = self.examples, self.settings
+        self.linear_found = ablate_linear(
+            examples.frame, pl.Series(examples.label.values),
+            folds=examples.folds, ordered=examples.ordered, groups=flat(self.families),
+            weights=examples.weights, clusters=examples.clusters,
+            categorical=examples.categorical, created=self.created,
+            task=str(examples.label.task), margin=settings.margin, seed=settings.seed,
+            residuals="retrain" in settings.tiers,
+            # Residuals that the scan for interactions looks at must be those of the best model.
+            newton_steps=4 if "retrain" in settings.tiers else 2,
+        )  # fmt: skip
+        self.tiers.append(
+            linear_data(self.linear_found, self.families, clock.monotonic() - started)
+        )
+
+    def permutation(self) -> None:
+        """Shuffle features in the trained model."""
+        started = clock.monotonic()
+        settings = self.settings
+        self.permutation_found = permute(
+            self.examples.problem(settings.rows), self.learner, self.metric,
+            families=self.families, repeats=settings.seeds, margin=settings.margin,
+            jobs=settings.jobs or 1,
+            progress=lambda done, of: self.tell(f"{done:,} of {of:,}"),
+        )  # fmt: skip
+        self.tiers.append(
+            permutation_data(
+                self.permutation_found, self.learner.name, self.metric.name,
+                self.examples.ordered, clock.monotonic() - started,
+            )
+        )  # fmt: skip
+
+    def retrain(self) -> None:
+        """Train the model again without each feature and group."""
+        started = clock.monotonic()
+        settings = self.settings
+        problem = self.examples.problem(settings.rows)
+        linear = self.linear_found
+        cheaper = self.tiers[-1] if self.tiers else None
+        self.retraining_found = retrain(
+            problem, self.learner, self.metric,
+            groups={family: groups for family, groups in self.families.items() if groups},
+            rounds=settings.seeds, margin=settings.margin,
+            prior={} if cheaper is None else self._prior(),
+            candidates=() if linear is None else candidates_of(linear.relations, problem.features),
+            pairs=self._pairs(),
+            budget=settings.budget, jobs=settings.jobs, store=self.store,
+            progress=lambda event: self.tell(_told(event)),
+            engine=settings.engine, options=settings.beam,
+        )  # fmt: skip
+        self.tiers.append(retraining_data(self.retraining_found, clock.monotonic() - started))
+
+    def _prior(self) -> dict[frozenset[str], tuple[float, float]]:
+        """Return what the cheaper tier says, to say where retraining decides most."""
+        found = self.permutation_found or self.linear_found
+        assert found is not None
+        groups = found.groups
+        beside = groups if isinstance(groups, tuple) else chain.from_iterable(groups.values())
+        return prior_of([*found.singles, *beside], found.margin)
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Return pairs that the residuals of the linear models suggest to be more together."""
+        linear = self.linear_found
+        if linear is None or linear.residuals is None:
+            return []
+        found = interaction_candidates(
+            self.examples.frame, linear.residuals, weights=self.examples.weights,
+            categorical=self.examples.categorical, seed=self.settings.seed,
+        )  # fmt: skip
+        return [pair.features for pair in found]
+
+
+def _told(event: Trials) -> str:
+    """Return how far trainings are, as text."""
+    left = event.seconds_left
+    about = "" if left is None else f", about {duration_words(left)} left"
+    return f"{event.done:,} of at most {event.planned:,} trainings{about}"
+
+
+def duration_words(seconds: float) -> str:
+    """Return a time to wait, roughly.
+
+    Example:
+        >>> duration_words(42.0), duration_words(200.0)
+        ('42 s', '3 min')
+    """
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _frame(subject: Subject) -> pl.LazyFrame:
+    """Return the table of a subject."""
+    if isinstance(subject.table, pl.LazyFrame):
+        return subject.table
+    path = isinstance(subject.table, (str, Path))
+    source = Source(path=subject.table) if path else Source(data=subject.table)
+    return open_table("table", source, Path.cwd()).frame
+
+
+def _families(subject: Subject, settings: Settings, features: Sequence[str]) -> Families:
+    """Return the groups of a run and those that were asked for, of features that take part.
+
+    Raises:
+        UsageError: A name is no feature.
+    """
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    if subject.run is not None:
+        found = groups_of(subject.run.plan.resolved)
+    for group, members in settings.groups.items():
+        for name in members:
+            if name not in features:
+                raise UsageError(
+                    f"{name!r} is no feature", where=f"group {group!r}",
+                    hint=closest(name, features),
+                )  # fmt: skip
+    given = {group: tuple(members) for group, members in settings.groups.items()}
+    found["declared"] = {**found.get("declared", {}), **given}
+    kept: dict[str, dict[str, tuple[str, ...]]] = {}
+    # What is idle in several groups is told of the first.
+    for family in ("declared", "aggregation", "source", "column"):
+        groups = found.get(family, {})
+        left = {
+            group: tuple(name for name in members if name in features)
+            for group, members in groups.items()
+        }
+        if any(left.values()):
+            kept[family] = {group: members for group, members in left.items() if members}
+    return kept
+
+
+def _embargo(subject: Subject) -> int:
+    """Return how long before a fold rows take no part, in microseconds."""
+    text = embargo_of(subject)
+    return 0 if text is None or subject.time is None else parse_duration(text)
+
+
+def embargo_of(subject: Subject) -> str | None:
+    """Return how long before a fold rows take no part, as the spec says it."""
+    split = None if subject.spec is None else subject.spec.examples.split
+    return None if split is None else split.embargo
