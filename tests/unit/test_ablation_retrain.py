@@ -275,6 +275,14 @@ def test_progress_counts_down() -> None:
     assert told[-1].seconds_left == 0.0
 
 
+def test_progress_starts_at_what_was_kept(tmp_path: Path) -> None:
+    problem, path = two_and_noise(400, 1), tmp_path / "trials"
+    found = run(problem, TREE, store=path, rounds=1)
+    told: list[Progress] = []
+    run(problem, TREE, store=path, rounds=1, progress=told.append)
+    assert [(one.done, one.planned) for one in told] == [(found.trials, found.trials)]
+
+
 def test_nothing_is_negligible_without_skill() -> None:
     random = np.random.default_rng(6)
     table = {name: random.normal(size=300) for name in "ab"}
