@@ -192,7 +192,15 @@ def test_a_newer_form_is_refused(tmp_path: Path) -> None:
         run(problem, Ridge(), store=path)
 
 
-@pytest.mark.parametrize("damage", ["UPDATE trials SET sums = x'00'", "DELETE FROM held_out"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trials SET sums = x'00'",
+        "UPDATE trials SET sums = 'words'",
+        "UPDATE trials SET dropped = '[' || dropped",
+        "DELETE FROM held_out",
+    ],
+)
 def test_a_damaged_trial_is_found(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "trials"
     problem = two_and_noise(100, 1)
