@@ -6,11 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from benchmarks.workloads import RETRAINED, SEEDS
 from featurekit.analysis.ablation.estimators import read_learner
-from featurekit.analysis.ablation.problem import Problem, deal_parts
+from featurekit.analysis.ablation.problem import MAX_PARTS, Problem
 from featurekit.analysis.ablation.retrain import retrain
 from featurekit.analysis.ablation.scores import read_metric
 from featurekit.analysis.ablation.tasks import read_label
@@ -25,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = pl.read_parquet(arguments.data)
     label, table = read_label(rows["label"]), rows.drop("label", "fold")
-    parts = deal_parts(table, label.values, None, 0)
+    parts = np.arange(rows.height) % MAX_PARTS
     problem = Problem(table, label, rows["fold"].to_numpy(), parts)
     learner, metric = read_learner(None, label.task), read_metric(None, label.task)
     found = retrain(problem, learner, metric, rounds=SEEDS)
