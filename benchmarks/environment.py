@@ -16,7 +16,7 @@ PYTHON = FOLDER / "bin" / "python"
 WANTED = HERE / "requirements.txt"
 INSTALLED = FOLDER / "installed.txt"
 """What `WANTED` said when it was installed."""
-NAMED = ("duckdb", "featuretools", "woodwork", "pandas")
+NAMED = ("duckdb", "featuretools", "lofo-importance", "woodwork", "pandas")
 
 
 def install() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import environment
 import report
 from measure import Failed, Measured, load, machine, measure, versions
-from suite import ABLATION, CASES, COLUMNS, SCAN, Case
+from suite import ABLATION, CASES, COLUMNS, RETRAINING, SCAN, Case
 from targets import judge
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +35,7 @@ def prepare(case: Case, rows: int) -> Path:
     if not case.workload:
         return Path(os.devnull)
     # A table is a file, examples with their past rows are a folder of two, a spec is YAML.
-    tables = case.contenders in (COLUMNS, SCAN, ABLATION)
+    tables = case.contenders in (COLUMNS, SCAN, ABLATION, RETRAINING)
     target = DATA / (f"{case.workload}-{rows}{'.parquet' * tables}" if rows else "sql.yaml")
     if not target.exists():
         print(f"writing {target.relative_to(ROOT)}", file=sys.stderr)

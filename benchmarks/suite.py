@@ -11,9 +11,8 @@ import environment
 
 __all__ = [
     "ABLATION", "CASES", "COLUMNS", "DUCKDB", "FEATUREKIT", "FEATURETOOLS", "HELP", "HISTOGRAMS",
-    "NUMPY", "ON_BEAM", "PLAN", "POLARS", "PYARROW", "SAVED_MODEL", "SCAN", "SKLEARN",
-    "TF_TRANSFORM", "TREES", "Case",
-    "Contender",
+    "LOFO", "LOOP", "NUMPY", "ON_BEAM", "PLAN", "POLARS", "PYARROW", "RETRAINING", "SAVED_MODEL",
+    "SCAN", "SKLEARN", "TF_TRANSFORM", "TREES", "Case", "Contender",
 ]  # fmt: skip
 
 FLIGHTS = 336_776
@@ -30,6 +29,8 @@ POLARS = "Polars by hand"
 DUCKDB = "DuckDB"
 FEATURETOOLS = "Featuretools"
 NUMPY = "NumPy, Gram matrices only"
+LOOP = "scikit-learn in a loop"
+LOFO = "lofo-importance"
 HELP = "featurekit --help"
 HISTOGRAMS = "FeatureKit, histograms only"
 TREES = "a decision tree for each feature"
@@ -103,6 +104,11 @@ ABLATION = {
     SKLEARN: Contender(
         "benchmarks.peers.sklearn_ridge", warmed=False, examples=100_000, quick=10_000
     ),
+}
+RETRAINING = {
+    FEATUREKIT: Contender("benchmarks.cases.featurekit_retrain"),
+    LOOP: Contender("benchmarks.peers.sklearn_retrain", warmed=False),
+    LOFO: Contender("benchmarks.peers.lofo_retrain", apart=True, warmed=False),
 }
 COMMANDS = {
     HELP: Contender(extra=("--help",)),
@@ -188,6 +194,10 @@ CASES = {
     "ablation_wide": Case(
         "1,000 features left out, alone and in pairs, 5 folds", {FEATUREKIT: 3, NUMPY: 3}, ABLATION,
         "ablation_wide", 100_000, 5_000,
+    ),
+    "ablation_retrain": Case(
+        "24 features left out of gradient boosting, 5 folds, 3 seeds",
+        {FEATUREKIT: 3, LOOP: 1, LOFO: 1}, RETRAINING, "ablation_retrain", 50_000, 4_000,
     ),
     "sql": Case("SQL of 500 aggregated features", {PLAN: 5}, COMMANDS, "sql"),
 }  # fmt: skip

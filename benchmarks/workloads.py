@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = [
-    "ABLATIONS", "DAYS", "DECILES", "FOLDS", "FUNCTIONS", "LEAD_HOURS", "WINDOWS", "WORKLOADS",
-    "History", "Workload",
+    "ABLATIONS", "DAYS", "DECILES", "FOLDS", "FUNCTIONS", "LEAD_HOURS", "RETRAINED", "SEEDS",
+    "WINDOWS", "WORKLOADS", "History", "Workload",
 ]  # fmt: skip
 
 DECILES = 10
@@ -97,3 +97,7 @@ WINDOWS = {
 ABLATIONS = {"ablation_linear": 60, "ablation_wide": 1000}
 """How many features are left out, one at a time and in pairs."""
 FOLDS = 5
+
+RETRAINED = "ablation_retrain"
+"""Flights whose features are left out of gradient boosting, one at a time."""
+SEEDS = 3

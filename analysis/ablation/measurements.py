@@ -56,7 +56,7 @@ class Measurements:
         runner: What runs trials.
         store: Where they are kept; `None` for in memory only.
         budget: Seconds until no more trials are begun; `None` for no end.
-        report: Is told of the progress after every trial.
+        report: Is told of the progress after every trial, and once for those that were kept.
     """
 
     def __init__(
@@ -134,15 +134,19 @@ class Measurements:
         wanted += [*self.trials([self.everything], [0]), *self.trials(sets, rounds)]
         wanted = list(dict.fromkeys(wanted))
         self.plan(self._planned.union(wanted))
-        missing = []
+        missing: list[Trial] = []
+        found = False
         for trial in wanted:
             kept = self._stored.get(trial)
             if trial in self._known:
                 self._used.add(trial)
             elif kept is not None:
                 self._take(kept)
+                found = True
             else:
                 missing.append(trial)
+        if found and self._report is not None:
+            self._report(self.progress())
         if missing and not self.late:
             for outcome in self._runner.run(self._in_time(missing)):
                 if self._store is not None:

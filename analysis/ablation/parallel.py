@@ -8,6 +8,7 @@ notebook as well.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -134,7 +135,11 @@ def _side_by_side(study: Study, jobs: int) -> Iterator[Runner]:
     with tempfile.TemporaryDirectory(prefix="featurekit-trials-") as folder:
         save_study(study, Path(folder))
         executor = ProcessPoolExecutor(
-            jobs, timeout=_IDLE, initializer=_start, initargs=(os.getpid(),), env=dict(_THREADS)
+            jobs,
+            timeout=_IDLE,
+            initializer=_start,
+            initargs=(os.getpid(), folder),
+            env=dict(_THREADS),
         )
         try:
             yield _SideBySide(study, folder, executor, jobs)
@@ -149,15 +154,17 @@ def _first(running: set[Any]) -> set[Any]:
     return wait(running, return_when=FIRST_COMPLETED).done
 
 
-def _start(parent: int) -> None:
+def _start(parent: int, folder: str) -> None:
     """Prepare a process: Ctrl-C is for its parent to handle, and it ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent, folder), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
+def _watch(parent: int, folder: str) -> None:
+    """End when the parent has, and leave nothing behind that it could not remove any more."""
     while os.getppid() == parent:
         time.sleep(1.0)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from featurekit.analysis.ablation.confirm import (
     confirm_candidates,
     confirm_pairs,
@@ -204,8 +206,8 @@ def retrain(
         learner=learner.name,
         metric=metric.name,
         features=names,
-        rows=sum(len(problem.held_rows(fold)) for fold in problem.held_out),
-        clusters=measured.parts,
+        rows=int(np.isin(problem.folds, problem.held_out).sum()),
+        clusters=len(np.unique(problem.parts[np.isin(problem.folds, problem.held_out)])),
         folds=len(problem.held_out),
         ordered=problem.ordered,
         rounds=measured.looks,

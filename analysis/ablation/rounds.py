@@ -7,8 +7,9 @@ count R times (Bonferroni), so that it does no harm to have looked after each:
 
 - where seeds change nothing, which is known before any effect is looked at, R is 1;
 - the p-value that a set stops with, times R, is valid whenever it stops;
-- what is called *matters* or *negligible* stays it. A set that stops keeps its p-value, those of
-  the others can only move its rank to where more is allowed.
+- what is decided stays decided. A set that stops keeps its p-values; those of the others can only
+  move their ranks to where more is allowed. So what is called *negligible* stays it, and what
+  matters can at most turn out to be too small to keep as well.
 
 Source: Even-Dar, Mannor and Mansour, "Action Elimination and Stopping Conditions for the
 Multi-Armed Bandit and Reinforcement Learning Problems", 2006, for the scheme; the tests are those

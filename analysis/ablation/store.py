@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class Store:
             if fold not in held or not len(lost) == len(held[fold][0]) == len(held[fold][1]):
                 raise self._damaged("a trial has no rows")
             parts, weights = held[fold]
-            trial = Trial(tuple(json.loads(dropped)), fold, seed)
+            trial = Trial(self._names(dropped), fold, seed)
             found.append(Outcome(trial, PartLosses(parts, lost, weights), seconds))
         return found
 
@@ -128,10 +129,16 @@ class Store:
                 ),
             )  # fmt: skip
 
-    def _array(self, data: bytes, kind: str) -> np.ndarray:
-        if len(data) % 8:
+    def _array(self, data: Any, kind: str) -> np.ndarray:
+        if not isinstance(data, bytes) or len(data) % 8:
             raise self._damaged("an array is cut off")
         return np.frombuffer(data, kind).astype(kind[1:])
+
+    def _names(self, text: str) -> tuple[str, ...]:
+        try:
+            return tuple(json.loads(text))
+        except (ValueError, TypeError):
+            raise self._damaged("a trial does not say what it left out") from None
 
     def _errors(self) -> _Errors:
         return _Errors(self._where)

@@ -83,7 +83,9 @@ def make_study(problem: Problem, learner: Learner, metric: Metric) -> Study:
     side.
     """
     inputs = read_inputs(problem.table, learner, problem.categorical)
-    return Study(problem, inputs, replace(learner, make=partial(_alone, learner.make)), metric)
+    # What was fitted elsewhere need not travel with every trial.
+    alone = replace(learner, make=partial(_alone, learner.make), fitted=None)
+    return Study(problem, inputs, alone, metric)
 
 
 def run_trial(study: Study, trial: Trial) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from featurekit.analysis.ablation.paired import cell_error
 from featurekit.analysis.ablation.parallel import local_runner
 from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.retrain import Retraining, retrain
-from featurekit.analysis.ablation.rounds import prior_of
+from featurekit.analysis.ablation.rounds import Family, eliminate, prior_of
 from featurekit.analysis.ablation.scores import Metric, read_metric
 from featurekit.analysis.ablation.store import open_store
-from featurekit.analysis.ablation.trials import Trial, make_study
+from featurekit.analysis.ablation.trials import Outcome, Study, Trial, make_study, run_trial
 from featurekit.errors import UsageError
 from tests.populations import friedman, problem_of, two_and_noise
 
@@ -266,6 +267,40 @@ def test_seeds_count_as_folds_only_if_they_differ_as_much() -> None:
     assert np.sqrt(np.mean(squares)) == pytest.approx(drawn.mean(axis=1).std(), rel=0.1)
 
 
+class Recording:
+    """Runs trials in this process and remembers their order."""
+
+    jobs = 1
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.order: list[Trial] = []
+
+    def run(self, trials: Iterable[Trial]) -> Iterator[Outcome]:
+        for trial in trials:
+            self.order.append(trial)
+            yield run_trial(self.study, trial)
+
+
+def test_later_rounds_begin_with_what_is_nearly_decided() -> None:
+    problem = two_and_noise(400, 6)
+    runner = Recording(make_study(problem, *setting(problem, TREE)))
+    measured = Measurements(problem, 2, runner)
+    names = problem.features
+    family = Family("features", names, tuple(frozenset({name}) for name in names))
+    margin, _ = eliminate(measured, [family], 0.005, {})
+    estimates = measured.estimates([[(1.0, some, 1)] for some in family.sets])
+    first = contributions(names, [(name,) for name in names], estimates, margin, looks=2)
+    nearness = {
+        one.name: max(one.effect, margin - abs(one.effect)) / one.standard_error
+        for one in first if one.verdict is Verdict.UNDECIDED
+    }  # fmt: skip
+    assert 2 <= len(nearness) < len(names)
+    second = [trial.dropped[0] for trial in runner.order if trial.seed >= 5 and trial.dropped]
+    expected = sorted(nearness, key=lambda name: -nearness[name])
+    assert second == [name for name in expected for _ in range(5)]
+
+
 def test_progress_counts_down() -> None:
     told: list[Progress] = []
     found = run(two_and_noise(400, 1), Ridge(), progress=told.append)
@@ -273,6 +308,14 @@ def test_progress_counts_down() -> None:
     assert told[0].planned == 5 * (3 * 4 + 1)
     assert told[-1].planned == found.trials
     assert told[-1].seconds_left == 0.0
+
+
+def test_progress_starts_at_what_was_kept(tmp_path: Path) -> None:
+    problem, path = two_and_noise(400, 1), tmp_path / "trials"
+    found = run(problem, TREE, store=path, rounds=1)
+    told: list[Progress] = []
+    run(problem, TREE, store=path, rounds=1, progress=told.append)
+    assert [(one.done, one.planned) for one in told] == [(found.trials, found.trials)]
 
 
 def test_nothing_is_negligible_without_skill() -> None:

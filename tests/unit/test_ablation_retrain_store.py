@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -69,7 +70,10 @@ def print_of(problem: Problem, model: Any, metric: str | None = None) -> str:
 def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path: Path, way: str, jobs: int) -> None:
     path, after = tmp_path / "trials", 23
     command = [sys.executable, "-c", CUT, str(path), way, str(jobs), str(after)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode != 0
     assert ("KeyboardInterrupt" in done.stderr) == (way == "SIGINT")
     if jobs > 1 and sys.platform == "linux":
@@ -79,6 +83,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path: Path, way: str, job
         while any(alive(int(child)) for child in children) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not any(alive(int(child)) for child in children)
+        assert not list(tmp_path.glob("featurekit-trials-*"))
     problem = two_and_noise(300, 2)
     again, whole = run(problem, TREE, store=path), run(problem, TREE)
     assert again.trained == whole.trials - after
@@ -187,7 +192,15 @@ def test_a_newer_form_is_refused(tmp_path: Path) -> None:
         run(problem, Ridge(), store=path)
 
 
-@pytest.mark.parametrize("damage", ["UPDATE trials SET sums = x'00'", "DELETE FROM held_out"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trials SET sums = x'00'",
+        "UPDATE trials SET sums = 'words'",
+        "UPDATE trials SET dropped = '[' || dropped",
+        "DELETE FROM held_out",
+    ],
+)
 def test_a_damaged_trial_is_found(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "trials"
     problem = two_and_noise(100, 1)
