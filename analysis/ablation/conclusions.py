@@ -232,7 +232,8 @@ def _inference(tiers: Sequence[Mapping[str, Any]], share: float, by: str) -> Ite
     clusters = {"entity": "entities", "time": "blocks of time"}.get(by, "rows, each for itself")
     yield (
         f"An effect is the {loss} of held-out rows without a feature less the {loss} with all. Its "
-        f"standard error is the larger one of two: over {clusters}, and over folds and seeds. "
+        f"standard error is the larger one of two: over {clusters}, and over folds and seeds"
+        f"{_shrunk(tiers)}. "
         f"Intervals of all features hold together with {CONFIDENCE:.0%} (Bonferroni), those of "
         "each kind of group as well."
     )
@@ -244,6 +245,12 @@ def _inference(tiers: Sequence[Mapping[str, Any]], share: float, by: str) -> Ite
         "not mean that it can go. If a feature is worth nothing, p-values are not uniform but "
         "larger, because models learn noise from it."
     )
+
+
+def _shrunk(tiers: Sequence[Mapping[str, Any]]) -> str:
+    if all(tier["tier"] == "linear" for tier in tiers):
+        return ""
+    return " (of trained models, whose folds are few, shrunk towards what all features share)"
 
 
 def _apart(checked: int, split: Sequence[str]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from featurekit.analysis.ablation.inference import (
     contributions,
     margin_of,
 )
+from featurekit.analysis.ablation.moderation import moderated
 from featurekit.analysis.ablation.paired import Cell, Cells, Term, mean_loss, paired_estimates
 from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.scores import Metric, PartLosses
@@ -123,7 +124,7 @@ def permute(
 
     def judged(of: Mapping[str, Sequence[str]]) -> tuple[tuple[Contribution, ...], Estimates]:
         terms = [[Term(1.0, cells[frozenset(members)])] for members in of.values()]
-        estimates = paired_estimates(full, terms, parts)
+        estimates = moderated(paired_estimates(full, terms, parts))
         members = [tuple(each) for each in of.values()]
         return contributions(list(of), members, estimates, limit), estimates
 

@@ -37,6 +37,7 @@ import numpy as np
 
 from featurekit.analysis.ablation.candidates import ADD_ONE
 from featurekit.analysis.ablation.inference import Estimates, bounds
+from featurekit.analysis.ablation.moderation import moderated
 from featurekit.analysis.ablation.units import Candidate, Kind
 
 __all__ = [
@@ -193,6 +194,7 @@ def evidence_of(
     candidates: Sequence[Candidate], estimates: Estimates, family: int
 ) -> list[dict[str, Bound]]:
     """Return the evidence of each candidate, with intervals that are adjusted for a family."""
+    estimates = moderated(estimates)
     low, high = bounds(estimates, family=family)
     out = []
     start = 0

@@ -31,6 +31,7 @@ from featurekit.analysis.ablation.inference import (
     margin_of,
 )
 from featurekit.analysis.ablation.measurements import NOTHING, Dropped, Measurements
+from featurekit.analysis.ablation.moderation import moderated
 from featurekit.analysis.ablation.trials import Trial
 
 __all__ = ["Family", "Prior", "Retrained", "eliminate", "prior_of"]
@@ -140,12 +141,18 @@ class _State:
             [(1.0, some, rounds)]
             for some, rounds in zip(self.family.sets, self.rounds, strict=True)
         ]
-        self.found = contributions(
+        found = contributions(
             self.family.members,
             [tuple(sorted(some)) for some in self.family.sets],
-            measurements.estimates(sums),
+            moderated(measurements.estimates(sums)),
             margin,
             looks=measurements.looks,
+        )
+        # What is decided stays so, whatever others say of its error later.
+        decided = [one.verdict is not Verdict.UNDECIDED for one in self.found]
+        self.found = tuple(
+            self.found[place] if any(decided[place : place + 1]) else one
+            for place, one in enumerate(found)
         )
 
     def undecided(self) -> list[tuple[Dropped, Contribution]]:
