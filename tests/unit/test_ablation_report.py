@@ -6,10 +6,8 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 import zlib
-from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,12 @@ from featurekit.report.ablation import LONG, ablation_page, ablation_verdict
 from featurekit.report.page import write_report
 from featurekit.report.worths import SHOWN
 from tests.ablation_reports import complete_report, linear_report, many_features, renamed
+from tests.pages import CHROMIUM, Page
 
 HOSTILE = [
     "<script>alert(1)</script>", "\"&'", "</script>", "<!--", "' onload='alert(1)", "x" * 200,
     "🛫 ✈️", "עיכוב", "\u202egnp.exe", "a\x00b\x1b[31m", "a.b[0]['c']", "line\nbreak",
 ]  # fmt: skip
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TELL = """
 addEventListener("load", async () => {
   const figures = [...document.querySelectorAll("figure.chart")];
@@ -44,7 +42,6 @@ addEventListener("load", async () => {
   }), "*");
 });
 """
-VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 pytestmark = pytest.mark.skipif(
     find_spec("altair") is None or find_spec("vl_convert") is None,
@@ -52,52 +49,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Page(HTMLParser):
-    """Reads a page as a browser would tell elements from text.
-
-    Raises:
-        AssertionError: Elements do not nest.
-    """
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[str] = []
-        self.programs: list[str] = []
-        self.held: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attributes}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {key: value or "" for key, value in attributes}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] == ["script"]:
-            kept = self.held if "type" in self.elements[-1][1] else self.programs
-            kept.append(data)
-        elif self.open[-1:] != ["style"]:
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
-
-    @property
-    def charts(self) -> list[Any]:
-        return [json.loads(held) for held in self.held[:-1]]
-
-    def ids(self) -> list[str]:
-        return [held["id"] for _, held in self.elements if "id" in held]
+def charts_of(page: Page) -> list[Any]:
+    """Return what the charts are drawn from; the last thing that a page holds is the report."""
+    return [json.loads(held) for held in page.held[:-1]]
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +141,7 @@ def test_features_are_drawn_by_effect_in_the_strongest_tier_that_measured_them(
     whole: dict[str, Any],
 ) -> None:
     made = Page(ablation_page(whole))
-    first, second = made.charts[:2]
+    first, second = charts_of(made)[:2]
     by_tier = {tier["tier"]: tier["features"] for tier in whole["tiers"]}
     retrained = sorted(by_tier["retrain"], key=lambda one: -one["effect"])
     assert param(first, "names") == [one["name"] for one in retrained]
@@ -211,7 +165,7 @@ def rows(chart: Any) -> list[dict[str, Any]]:
 
 
 def test_names_are_values_of_charts_and_never_fields(whole: dict[str, Any]) -> None:
-    wild, tame = (Page(ablation_page(each)).charts for each in (hostile(whole), whole))
+    wild, tame = (charts_of(Page(ablation_page(each))) for each in (hostile(whole), whole))
 
     def shape(chart: Any) -> Any:
         if isinstance(chart, dict):
@@ -315,7 +269,7 @@ def test_of_many_features_the_first_are_drawn_at_once_and_all_of_them_stand_in_t
     report = many_features(500)
     html = ablation_page(report)
     made = Page(html)
-    first, rest = made.charts[:2]
+    first, rest = charts_of(made)[:2]
     assert (len(rows(first)), len(rows(rest))) == (SHOWN, 500 - SHOWN)
     assert min(row["effect"] for row in rows(first)) >= max(row["effect"] for row in rows(rest))
     part = html[html.index('<section id="features">') : html.index('<section id="method">')]
@@ -326,13 +280,13 @@ def test_of_many_features_the_first_are_drawn_at_once_and_all_of_them_stand_in_t
 def test_a_measured_report_of_a_made_table_finds_what_was_planted() -> None:
     report = linear_report(5)
     assert ablation_verdict(report).startswith("2 of 5 features matter and 3 are negligible")
-    assert Page(ablation_page(report)).charts
+    assert charts_of(Page(ablation_page(report)))
 
 
 def test_every_chart_has_a_text_in_its_place(whole: dict[str, Any]) -> None:
     made = Page(ablation_page(whole))
     drawn = [held for _, held in made.elements if held.get("class") == "drawn"]
-    assert len(drawn) == len(made.charts) == 5
+    assert len(drawn) == len(charts_of(made)) == 5
     assert all(held["role"] == "img" and "table" in held["aria-label"] for held in drawn)
 
 
