@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = [
-    "ABLATIONS", "DAYS", "DECILES", "FOLDS", "FUNCTIONS", "LEAD_HOURS", "RETRAINED", "SEEDS",
+    "ABLATIONS", "DAYS", "DECILES", "FOLDS", "FUNCTIONS", "LEAD_HOURS", "MODEL", "RETRAINED", "SEEDS",
     "WINDOWS", "WORKLOADS", "History", "Workload",
 ]  # fmt: skip
 
@@ -97,6 +97,12 @@ WINDOWS = {
 ABLATIONS = {"ablation_linear": 60, "ablation_wide": 1000}
 """How many features are left out, one at a time and in pairs."""
 FOLDS = 5
+
+MODEL = {
+    "max_iter": 60, "max_leaf_nodes": 15, "l2_regularization": 10.0, "early_stopping": False,
+    "min_samples_leaf": 100,
+}  # fmt: skip
+"""Settings of the boosted trees that all contenders of the retraining train: FeatureKit's own."""
 
 RETRAINED = "ablation_retrain"
 """Flights whose features are left out of gradient boosting, one at a time."""

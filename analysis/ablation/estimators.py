@@ -79,12 +79,14 @@ class Learner:
         make: Makes an estimator that is not fitted.
         fitted: The estimator that was given, if it is fitted.
         matrix: Whether it reads a matrix in which categories are codes; others read a DataFrame.
+        rows: Of the default: how many rows it was adapted to.
     """
 
     name: str
     make: Callable[[], Any] = field(repr=False)
     fitted: Any = field(default=None, repr=False)
     matrix: bool = False
+    rows: int = 0
 
     def fit(
         self,
@@ -210,7 +212,7 @@ def _default(task: Task, rows: int) -> Learner:
         "max_iter": 60, "max_leaf_nodes": 15, "l2_regularization": 10.0, "early_stopping": False,
         "min_samples_leaf": min(max(rows // ROWS_TO_LEAF, 5), 100),
     }  # fmt: skip
-    return Learner(made.__name__, partial(made, **settings), matrix=True)
+    return Learner(made.__name__, partial(made, **settings), matrix=True, rows=rows)
 
 
 def _imported(named: str) -> Any:

@@ -105,10 +105,10 @@ def _check_elsewhere(learner: Learner, place: str | None, runner: str) -> None:
         )
 
 
-def _model(learner: Learner) -> Learner | str | None:
-    """Return what workers read a learner from: its name, `None` for the default, or the object."""
+def _model(learner: Learner) -> Learner | str | int:
+    """Return what workers read a learner from: its name, the default's rows, or the object."""
     if learner.matrix:
-        return None
+        return learner.rows
     return learner.name if ":" in learner.name else learner
 
 
@@ -169,6 +169,13 @@ class _OnBeam:
             raise failed
 
 
+def _read(model: Learner | str | int, task: Task) -> Learner:
+    """Return the learner of what `_model` returned."""
+    if isinstance(model, Learner):
+        return model
+    return read_learner(model, task) if isinstance(model, str) else read_learner(None, task, model)
+
+
 class _Train:
     """Trains once for each element, on a worker.
 
@@ -179,7 +186,7 @@ class _Train:
         task: What is predicted.
     """
 
-    def __init__(self, folder: str, model: Learner | str | None, metric: str, task: str) -> None:
+    def __init__(self, folder: str, model: Learner | str | int, metric: str, task: str) -> None:
         self.folder, self.model, self.metric, self.task = folder, model, metric, task
 
     def __call__(self, element: tuple[list[str], int, int]) -> dict[str, Any]:
@@ -202,8 +209,7 @@ class _Train:
         with _lock:
             if self.folder not in _opened:
                 task = Task(self.task)
-                model = self.model
-                learner = model if isinstance(model, Learner) else read_learner(model, task)
+                learner = _read(self.model, task)
                 _opened.clear()
                 local = _fetched(self.folder)
                 _opened[self.folder] = load_study(local, learner, read_metric(self.metric, task))

@@ -28,7 +28,8 @@ def main() -> None:
     label, table = read_label(rows["label"]), rows.drop("label", "fold")
     parts = np.arange(rows.height) % MAX_PARTS
     problem = Problem(table, label, rows["fold"].to_numpy(), parts)
-    learner, metric = read_learner(None, label.task), read_metric(None, label.task)
+    learner = read_learner(None, label.task, rows.height)
+    metric = read_metric(None, label.task)
     found = retrain(problem, learner, metric, rounds=SEEDS)
     arguments.out.mkdir(parents=True)
     said = {

@@ -14,7 +14,7 @@ import pandas as pd
 from lofo import Dataset, LOFOImportance
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from benchmarks.workloads import FOLDS, RETRAINED, SEEDS
+from benchmarks.workloads import FOLDS, MODEL, RETRAINED, SEEDS
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     found = LOFOImportance(
         Dataset(table, "label", names),
         scoring="neg_log_loss",
-        model=HistGradientBoostingClassifier(early_stopping=False),
+        model=HistGradientBoostingClassifier(**MODEL),
         cv=splits * SEEDS,
     ).get_importance()
     arguments.out.mkdir(parents=True)

@@ -15,7 +15,7 @@ import polars as pl
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
 
-from benchmarks.workloads import FOLDS, RETRAINED, SEEDS
+from benchmarks.workloads import FOLDS, MODEL, RETRAINED, SEEDS
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         for place in range(len(names) + 1):
             # The last one leaves out nothing.
             kept = np.delete(np.arange(len(names)), place if place < len(names) else [])
-            model = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+            model = HistGradientBoostingClassifier(random_state=seed, **MODEL)
             model.fit(x[train][:, kept], y[train])
             losses[place, seed] = log_loss(y[~train], model.predict_proba(x[~train][:, kept]))
     found = dict(zip(names, (losses[:-1] - losses[-1]).tolist(), strict=True))
