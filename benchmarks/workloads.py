@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = [
-    "ABLATIONS", "DAYS", "DECILES", "FOLDS", "FUNCTIONS", "LEAD_HOURS", "MODEL", "RETRAINED", "SEEDS",
-    "WINDOWS", "WORKLOADS", "History", "Workload",
+    "ABLATIONS", "DAYS", "DECILES", "FOLDS", "FUNCTIONS", "LEAD_HOURS", "MODEL", "RETRAINED",
+    "SEEDS", "WINDOWS", "WORKLOADS", "History", "Workload",
 ]  # fmt: skip
 
 DECILES = 10
