@@ -12,7 +12,7 @@ from featurekit.analysis.leakage.kinds import Thresholds
 from featurekit.analysis.leakage.replay import replay as run_replay
 from featurekit.analysis.leakage.replay_result import Replay
 from featurekit.analysis.leakage.scan import Scan, scan
-from featurekit.analysis.leakage.subject import Subject, open_subject
+from featurekit.analysis.subject import Subject, open_subject
 from featurekit.artifact import versions
 from featurekit.errors import UsageError
 from featurekit.job import Progress

@@ -28,7 +28,7 @@ from featurekit.analysis.ablation.plain_tiers import (
 from featurekit.analysis.ablation.retrain import Retraining, retrain
 from featurekit.analysis.ablation.rounds import prior_of
 from featurekit.analysis.ablation.scores import Metric, read_metric
-from featurekit.analysis.leakage.subject import Subject
+from featurekit.analysis.subject import Subject
 from featurekit.errors import UsageError, closest
 from featurekit.feature_groups import groups_of
 from featurekit.sources import open_table

@@ -25,7 +25,7 @@ from featurekit.analysis.ablation.dealing import (
 from featurekit.analysis.ablation.inputs import column
 from featurekit.analysis.ablation.problem import Problem, deal_parts
 from featurekit.analysis.ablation.tasks import Label, read_label
-from featurekit.analysis.leakage.times import as_time
+from featurekit.analysis.times import as_time
 from featurekit.errors import DataError, UsageError, closest
 from featurekit.sources import polars_errors
 

@@ -11,7 +11,7 @@ from typing import Any
 from featurekit.analysis.ablation.course import Course, Settings
 from featurekit.analysis.ablation.outcome import outcome_of
 from featurekit.analysis.findings import Finding
-from featurekit.analysis.leakage.subject import open_subject
+from featurekit.analysis.subject import open_subject
 from featurekit.job import Progress
 from featurekit.spec.objects import Spec
 

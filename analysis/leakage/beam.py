@@ -37,7 +37,7 @@ from featurekit.analysis.leakage.splits import (  # noqa: E402
 )
 from featurekit.analysis.leakage.survey import Survey, Surveyed, survey  # noqa: E402
 from featurekit.analysis.leakage.table import has_label, open_rows, readable  # noqa: E402
-from featurekit.analysis.leakage.times import as_time  # noqa: E402
+from featurekit.analysis.times import as_time  # noqa: E402
 from featurekit.errors import DataError  # noqa: E402
 
 __all__ = ["LeakageScan"]

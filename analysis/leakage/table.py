@@ -13,7 +13,7 @@ import polars as pl
 
 from featurekit.analysis.leakage.columns import named
 from featurekit.analysis.leakage.histograms import Labels
-from featurekit.analysis.leakage.times import as_time
+from featurekit.analysis.times import as_time
 from featurekit.errors import DataError, UsageError, closest
 from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import Source

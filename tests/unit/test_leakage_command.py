@@ -16,7 +16,7 @@ import yaml
 
 import featurekit as fk
 from featurekit.analysis.leakage.scan import Thresholds, scan
-from featurekit.analysis.leakage.times import as_time
+from featurekit.analysis.times import as_time
 from featurekit.cli import main, parser
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""What is scanned for leaks: a finished run, the examples of a spec, or any table with a label."""
+"""What is analysed: a finished run, the examples of a spec, or any table with a label."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ __all__ = ["Subject", "open_subject"]
 
 @dataclass(frozen=True)
 class Subject:
-    """A table to scan, and which of its columns mean what.
+    """A table, and which of its columns mean what.
 
     Args:
         kind: `run`, `spec` or `table`.
         name: What to call it.
-        table: What `scan` takes.
+        table: A Polars, pandas or Arrow table, a lazy frame, or the path of a file or a glob.
         label: The column of the label.
         split: The column of the split, if there is one.
         entity: The column that names whose row it is, where it is known.
@@ -46,7 +46,7 @@ class Subject:
         static: What the spec shows of each feature, as a manifest holds it.
         run: The run that the features are from, if they are. Of a spec it is there as long as the
             subject is open.
-        in_time: Whether the split is by time, where a spec says it; see `scan`.
+        in_time: Whether the split is by time, where a spec says it; see `analysis/leakage/scan.py`.
     """
 
     kind: str
@@ -76,7 +76,7 @@ def open_subject(
     exclude: Sequence[str] = (),
     progress: Tell | None = None,
 ) -> Iterator[Subject]:
-    """Open what is to be scanned; the features of a spec are computed, and gone in the end.
+    """Open what is to be analysed; the features of a spec are computed, and gone in the end.
 
     Args:
         of: A run or its folder; a spec or its file; a table in memory, or a Parquet or CSV file or
@@ -147,7 +147,7 @@ def _opened(folder: str) -> Run:
 
 
 def _refuse_unfit(spec: Spec, where: str, roles: dict[str, str | None]) -> None:
-    """Refuse, before anything is computed, a spec that cannot be scanned.
+    """Refuse, before anything is computed, a spec that cannot be analysed.
 
     Raises:
         UsageError: It has no label, is computed elsewhere, or a role fits no key.
@@ -157,14 +157,14 @@ def _refuse_unfit(spec: Spec, where: str, roles: dict[str, str | None]) -> None:
         if source.table is not None or source.on_workers:
             raise UsageError(
                 f"the source {name!r} is not read on this machine", where=where,
-                hint="finish a run (featurekit run SPEC --out DIR), and scan its folder",
+                hint="finish a run (featurekit run SPEC --out DIR), and give its folder",
             )  # fmt: skip
 
 
 def _check_roles(spec: Spec, where: str, roles: dict[str, str | None]) -> None:
     if spec.examples.label is None:
         raise UsageError(
-            "the examples have no label, so that nothing could give it away", where=where,
+            "the examples have no label, and all that is looked for is about one", where=where,
             hint="examples: {label: ...} in the spec",
         )  # fmt: skip
     for role in ("label", "split"):
