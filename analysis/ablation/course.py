@@ -17,6 +17,7 @@ from featurekit.analysis.ablation.examples import Examples, Roles, read_examples
 from featurekit.analysis.ablation.interactions import interaction_candidates
 from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
 from featurekit.analysis.ablation.measurements import Progress as Trials
+from featurekit.analysis.ablation.parallel import usable_cores
 from featurekit.analysis.ablation.permutation import Permutation, permute
 from featurekit.analysis.ablation.plain_tiers import (
     Families,
@@ -167,7 +168,7 @@ class Course:
         self.permutation_found = permute(
             self.examples.problem(settings.rows), self.learner, self.metric,
             families=self.families, repeats=settings.seeds, margin=settings.margin,
-            jobs=settings.jobs or 1,
+            jobs=usable_cores() if settings.jobs is None else settings.jobs,
             progress=lambda done, of: self.tell(f"{done:,} of {of:,}"),
         )  # fmt: skip
         self.tiers.append(
