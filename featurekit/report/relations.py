@@ -178,12 +178,12 @@ def _called(key: str, one: Some) -> str:
 
 def _joint(joint: Some | None, tiers: Mapping[str, Some]) -> str:
     """Return what all flagged features are worth together: single drops do not compose."""
-    if not joint:
+    if not joint or len(joint["flagged"]) < 2:
         return ""
     amounts = amounts_of(tiers.get(joint["tier"]))
     flagged, gone = len(joint["flagged"]), len(joint["removable"])
     rest = (
-        f" {'It' if gone == 1 else 'All of them'} can go together."
+        " All of them can go together."
         if gone == flagged
         else f" {gone:,} of them can go together, at "
         f"<strong>{amounts.whole(joint['removable_effect'])}</strong>."
