@@ -96,7 +96,7 @@ class AblationReport:
         Args:
             path: The file to write.
             file: The file that the spec is in, whose comments and layout are kept; by default the
-                spec is written anew.
+                file that was analysed, if that was a spec, and otherwise the spec is written anew.
             overwrite: Whether a file that stands there may be replaced.
 
         Raises:
@@ -104,6 +104,9 @@ class AblationReport:
         """
         if self.spec is None:
             raise UsageError("the features of a table have no spec", where=self.data["of"]["name"])
+        subject = self.data["of"]
+        if file is None and subject["kind"] == "spec" and Path(subject["name"]).is_file():
+            file = subject["name"]
         if file is not None:
             written = load_spec(file)
             if set(written.features) != set(self.spec.features):

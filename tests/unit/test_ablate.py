@@ -190,6 +190,39 @@ def test_several_classes_of_any_name() -> None:
         assert noise != "matters"
 
 
+def test_rows_count_by_their_weights() -> None:
+    frame = table(2000)
+    odd = pl.int_range(pl.len()) % 2 == 1
+    frame = frame.with_columns(
+        y=pl.when(odd).then(100 * pl.col("noise")).otherwise("y"),
+        heavy=pl.when(odd).then(0.0).otherwise(2.0),
+    )
+    found = fk.ablate(
+        frame, label="y", weights="heavy", model=Ridge(), jobs=1, seeds=1,
+        tiers=["linear", "permutation", "retrain"],
+    )  # fmt: skip
+    for tier in found.data["tiers"]:
+        # The rows that count have an error of variance 1; with the others it would be near 5,000.
+        assert tier["full"] == pytest.approx(1.0, rel=0.15)
+        worth = {one["name"]: one["verdict"] for one in tier["features"]}
+        assert (worth["z"], worth["noise"] != "matters") == ("matters", True)
+    with pytest.raises(fk.UsageError, match="takes no weights"):
+        fk.ablate(
+            frame, label="y", weights="heavy", tiers=["retrain"], jobs=1,
+            model="sklearn.neighbors:KNeighborsRegressor",
+        )  # fmt: skip
+
+
+def test_a_spec_is_analysed_and_its_comments_stay(tmp_path: Path) -> None:
+    path = tmp_path / "wine.yaml"
+    path.write_text("# red and white\n" + WINE.read_text())
+    (tmp_path / "wine.csv").write_bytes((WINE.parent / "wine.csv").read_bytes())
+    found = fk.ablate(path, tiers=["linear"])
+    assert found.data["of"]["kind"] == "spec"
+    found.write_spec(tmp_path / "smaller.yaml")
+    assert (tmp_path / "smaller.yaml").read_text().startswith("# red and white")
+
+
 def test_a_budget_ends_it_and_another_run_goes_on(tmp_path: Path) -> None:
     trials = tmp_path / "trials"
     asked: dict[str, Any] = {"label": "y", "model": Ridge(), "jobs": 1, "tiers": ["retrain"]}
