@@ -96,6 +96,9 @@ def run_ablate(arguments: argparse.Namespace) -> str:
     smaller = None if arguments.write_spec is None else Path(arguments.write_spec)
     if smaller is not None:
         check_file_target(smaller, arguments.overwrite)
+        _check_spec(arguments.subject, arguments.spec)
+    elif arguments.spec is not None:
+        raise UsageError("--spec says what --write-spec begins from, and needs it")
     trials = arguments.trials or (None if out is None else out.with_suffix(".trials"))
     arguments.interrupted = (
         "nothing was written" if trials is None else f"trainings that are done are in {trials}"
@@ -124,6 +127,23 @@ def run_ablate(arguments: argparse.Namespace) -> str:
     if smaller is not None:
         lines.append(f"the smaller spec: {smaller}")
     return "\n".join(lines)
+
+
+def _check_spec(subject: str, spec: str | None) -> None:
+    """Refuse, before any work is done, a smaller spec that could not be written.
+
+    Raises:
+        UsageError: The subject is a table.
+        DataError: The spec's file cannot be read.
+        SpecErrors: It holds no spec.
+    """
+    from featurekit.spec.objects import SUFFIXES
+    from featurekit.spec.yaml import load_spec
+
+    if Path(subject).suffix.lower() in SUFFIXES:
+        raise UsageError("the features of a table have no spec", where=subject)
+    if spec is not None:
+        load_spec(spec)
 
 
 def _named(option: str, texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ FORMAT = 1
 TIERS = ("linear", "permutation", "retrain")
 """Kinds of models that say what features are worth, the strongest last."""
 DEFAULT_TIERS = ("linear", "retrain")
+ENGINES = ("local", "beam")
 ROWS = 50_000
 BUDGET = "10m"
 _MODELS = ("numpy", "scipy", "scikit-learn")
@@ -187,7 +188,8 @@ def ablate(
             while features are shuffled; `retrain`, your model, trained again without each. By
             default the first and the last.
         budget: Wall time for retraining, such as `10m` or seconds; `None` for as long as it takes.
-        rows: So many rows at most are trained on and shuffled, a sample by entity or block of time.
+            To check the smaller set in the end takes its own time, here and not on Beam.
+        rows: So many rows at most are trained on and shuffled, a sample by a hash of their values.
         folds: How many folds are held out.
         seeds: How often retraining is repeated with another seed, and shuffling.
         margin: What is negligible, as a share of the skill: of what the model loses less than a
@@ -218,6 +220,7 @@ def ablate(
     """
     from featurekit.analysis.ablation.study import Settings, run_study
 
+    tiers, exclude, categorical = _listed(tiers), _listed(exclude), _listed(categorical)
     unknown = [tier for tier in tiers if tier not in TIERS]
     if unknown or not tiers:
         raise UsageError(
@@ -226,8 +229,11 @@ def ablate(
         )
     if not 0.0 < margin < 1.0:
         raise UsageError(f"the margin is a share of the skill, above 0 and below 1, got {margin}")
-    for name, least, given in (("rows", 100, rows), ("folds", 2, folds), ("seeds", 1, seeds)):
-        if given < least:
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}", hint=f"engines are {', '.join(ENGINES)}")
+    least_of = (("rows", 100, rows), ("folds", 2, folds), ("seeds", 1, seeds), ("jobs", 1, jobs))
+    for name, least, given in least_of:
+        if given is not None and given < least:
             raise UsageError(f"{name} must be at least {least}, got {given}")
     settings = Settings(
         roles={"label": label, "split": split, "entity": entity, "time": time},
@@ -242,6 +248,10 @@ def ablate(
     return AblationReport(content, found, spec, columns)
 
 
+def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def _seconds(budget: str | float | None) -> float | None:
     """Return a budget in seconds.
 
@@ -249,9 +259,9 @@ def _seconds(budget: str | float | None) -> float | None:
         UsageError: It is no duration.
     """
     if budget is None or isinstance(budget, (int, float)):
-        if budget is not None and budget < 0:
+        if budget is not None and not budget >= 0:
             raise UsageError(f"a budget is not negative, got {budget}")
-        return budget
+        return None if budget == float("inf") else budget
     try:
         return parse_duration(budget) / 1e6
     except ValueError:

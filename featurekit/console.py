@@ -203,7 +203,7 @@ def found_ablation(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
     verdicts = report["verdicts"].items()
     if unsure := [name for name, one in verdicts if one["verdict"] == "undecided"]:
         yield from _wrapped(f"undecided: {_listed(unsure)}; more rows would tell")
-    kinds = [one["kind"] for one in report["relations"]]
+    kinds = [one["kind"] for one in report["relations"] if one["confirmed"] is not False]
     if kinds:
         told = ", ".join(f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds))
         yield from _wrapped(f"relations: {told}")
@@ -263,7 +263,7 @@ def report(error: FeatureKitError, arguments: argparse.Namespace) -> int:
         for problem in error.problems:
             _print(sys.stderr, _one_line(str(problem)))
         given = vars(arguments)
-        where = next(given[name] for name in ("spec", "run", "subject") if name in given)
+        where = next(given[name] for name in ("subject", "spec", "run") if given.get(name))
         complain(f"{count(len(error.problems), 'problem')} in {where}")
     else:
         complain(_one_line(str(error)))

@@ -176,9 +176,10 @@ def method_of(
 
 
 def _folds(tiers: Sequence[Mapping[str, Any]], by: str, embargo: str | None) -> Iterator[str]:
-    if not tiers:
+    trained = [tier for tier in tiers if not tier.get("given")]
+    if not trained:
         return
-    first = tiers[0]
+    first = trained[0]
     if first["ordered"]:
         gap = f", and rows within {embargo} before it were left out" if embargo else ""
         yield (
@@ -204,10 +205,10 @@ def _of_tiers(tiers: Sequence[Mapping[str, Any]], sampled: int | None) -> Iterat
             )
         elif tier["tier"] == "permutation":
             yield (
-                f"Permutation: {tier['model']}, on {tier['rows']:,} held-out rows{some}. A feature "
-                f"was shuffled {_times(tier['seeds'])} among rows that look alike in all other "
-                "features, by a tree that predicts it from them. The model was not trained again: "
-                "one trained without the feature may make up for it."
+                f"Permutation: {tier['model']}, on {tier['rows']:,} {_rows_of(tier)}{some}. A "
+                f"feature was shuffled {_times(tier['seeds'])} among rows that look alike in all "
+                "other features, by a tree that predicts it from them. The model was not trained "
+                "again: one trained without the feature may make up for it."
             )
         else:
             trials = tier["trials"]
@@ -219,6 +220,10 @@ def _of_tiers(tiers: Sequence[Mapping[str, Any]], sampled: int | None) -> Iterat
                 f"{trials['done']:,} trainings{spared}, since what was decided was not tried "
                 f"again.{ended}"
             )
+
+
+def _rows_of(tier: Mapping[str, Any]) -> str:
+    return "rows, by the model that was given" if tier.get("given") else "held-out rows"
 
 
 def _times(count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ class Course:
         rows = min(settings.rows, int((examples.folds >= 0).sum()))
         return cls(
             settings, subject, examples, _families(subject, settings, examples.features),
-            {**created, **settings.created}, read_learner(settings.model, task, rows),
+            {**created, **_dates(settings.created, examples)},
+            read_learner(settings.model, task, rows),
             read_metric(settings.metric, task), tell, store,
         )  # fmt: skip
 
@@ -174,7 +176,8 @@ class Course:
         self.tiers.append(
             permutation_data(
                 self.permutation_found, self.learner.name, self.metric.name,
-                self.examples.ordered, clock.monotonic() - started,
+                self.examples.ordered, self.learner.fitted is not None,
+                clock.monotonic() - started,
             )
         )  # fmt: skip
 
@@ -273,6 +276,31 @@ def _families(subject: Subject, settings: Settings, features: Sequence[str]) -> 
         if any(left.values()):
             kept[family] = {group: members for group, members in left.items() if members}
     return kept
+
+
+def _dates(created: Mapping[str, Any], examples: Examples) -> dict[str, Any]:
+    """Return when features were made, as dates or as numbers.
+
+    Raises:
+        UsageError: There is no such feature, or a value is neither; or there are both.
+    """
+    found: dict[str, Any] = {}
+    for name, given in created.items():
+        if name not in (*examples.features, *examples.constant):
+            raise UsageError(
+                f"{name!r} is no feature", where="created", hint=closest(name, examples.features)
+            )
+        try:
+            value = date.fromisoformat(given) if isinstance(given, str) else given
+        except ValueError:
+            value = None
+        value = value.date() if isinstance(value, datetime) else value
+        if not isinstance(value, (date, int, float)):
+            raise UsageError(f"{given!r} is no date such as 2024-05-01", where=f"created: {name!r}")
+        found[name] = value
+    if len({isinstance(value, date) for value in found.values()}) > 1:
+        raise UsageError("some are dates, and some are numbers", where="created")
+    return found
 
 
 def _embargo(subject: Subject) -> int:

@@ -292,6 +292,8 @@ def floats(series: pl.Series) -> np.ndarray:
     """Return numbers, truth values or times as floats of shape [rows]; missing ones are NaN."""
     if series.dtype == pl.Boolean:
         series = series.cast(pl.UInt8)
+    if series.dtype.is_decimal() or series.dtype in (pl.Int128, pl.UInt128):
+        series = series.cast(pl.Float64)
     values = series.to_physical().to_numpy()
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 

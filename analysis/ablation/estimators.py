@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from featurekit.analysis.ablation.tasks import Task
-from featurekit.errors import UsageError, require
+from featurekit.errors import UsageError, closest, require
 from featurekit.training import spread
 
 __all__ = ["Inputs", "Learner", "read_inputs", "read_learner"]
@@ -125,9 +125,13 @@ class Learner:
         heavy = {} if weights is None else weighted(estimator, weights)
         try:
             return estimator.fit(inputs.take(rows, kept), known, **heavy)
-        except (ValueError, TypeError) as error:
+        except Exception as error:
+            if "0 feature(s)" in str(error):
+                # All that it reads was left out.
+                return constant(task).fit(np.zeros((len(rows), 1)), known, weights)
             raise UsageError(
-                f"the model cannot be trained: {str(error).splitlines()[0]}", where=self.name,
+                f"the model cannot be trained: {(str(error) or repr(error)).splitlines()[0]}",
+                where=self.name,
                 hint="it gets a DataFrame with missing values and categories, as the table has "
                 "them: put what prepares them in front, in a Pipeline",
             ) from error  # fmt: skip
@@ -182,7 +186,14 @@ def read_learner(model: Any, task: Task, rows: int = 0) -> Learner:
                 f"a model has fit and predict, or makes one that has; got {type(model).__name__}",
                 where=named or "model",
             )
-        first = model()
+        try:
+            first = model()
+        except Exception as error:
+            raise UsageError(
+                f"no model can be made: {type(error).__name__}: {error}",
+                where=named or getattr(model, "__name__", "model"),
+                hint="it is called without arguments",
+            ) from error
         _refuse_unfit(first, named or getattr(model, "__name__", "model"), task)
         return Learner(named or type(first).__name__, model)
     _refuse_unfit(model, named or "model", task)
@@ -361,8 +372,34 @@ def read_inputs(table: pl.DataFrame, learner: Learner, categorical: Collection[s
     nameless = hasattr(learner.fitted, "n_features_in_") and not hasattr(
         learner.fitted, "feature_names_in_"
     )
+    own = getattr(learner.fitted, "feature_names_in_", None)
+    if own is not None:
+        frame, places = _as_fitted(frame, places, [str(name) for name in own])
     values = frame.to_numpy() if nameless else frame
-    return Inputs(values, places, np.zeros(len(wide), dtype=bool))
+    return Inputs(values, places, np.zeros(frame.shape[1], dtype=bool))
+
+
+def _as_fitted(
+    frame: Any, places: Mapping[str, tuple[int, ...]], own: Sequence[str]
+) -> tuple[Any, dict[str, tuple[int, ...]]]:
+    """Return the columns that a model was fitted with, in its order, and their new places.
+
+    Raises:
+        UsageError: One is not there.
+    """
+    names = [str(name) for name in frame.columns]
+    for name in own:
+        if name not in names:
+            raise UsageError(
+                f"the model was fitted with {name!r}, which is no feature here", where="model",
+                hint="columns with one value are none; another one may be close: "
+                + closest(name, names),
+            )  # fmt: skip
+    moved = {name: place for place, name in enumerate(own)}
+    return frame[list(own)], {
+        feature: tuple(moved[names[place]] for place in columns if names[place] in moved)
+        for feature, columns in places.items()
+    }
 
 
 def _matrix(

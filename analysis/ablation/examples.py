@@ -86,6 +86,7 @@ class Examples:
         by: What the clusters are: `entity`, `time` or nothing.
         weights: Float64 of shape [rows]; `None` where all are 1.
         parts: See `Problem`.
+        hashes: Of what rows hold, uint64 of shape [rows].
         constant: Columns with one value (or none), which are no features.
         skipped: Columns of types that no model reads, such as lists.
         split: The values of the split, the one that is kept apart last; empty without a split.
@@ -102,6 +103,7 @@ class Examples:
     by: str
     weights: np.ndarray | None
     parts: np.ndarray
+    hashes: np.ndarray
     constant: tuple[str, ...]
     skipped: tuple[str, ...]
     split: tuple[str, ...]
@@ -117,7 +119,7 @@ class Examples:
         """Return the rows in folds, for models that are trained on a table in memory.
 
         Args:
-            rows: At most about so many: of more, whole parts are left out.
+            rows: At most so many, a sample by a hash of what they hold.
             created: When features were made.
         """
         return self._taken(self.folds, self._some(self.folds >= 0, rows), self.ordered, created)
@@ -126,18 +128,21 @@ class Examples:
         """Return one fold, the rows that are kept apart, to be held out from the others.
 
         Args:
-            rows: At most about so many of the others.
+            rows: At most so many of the others.
         """
         taken = self._some(self.apart == 0, rows) | (self.apart == 1)
         return self._taken(self.apart, taken, True, {})
 
     def _some(self, taken: np.ndarray, rows: int) -> np.ndarray:
-        """Return at most about so many of some rows; parts are dealt by a hash, any are as good."""
-        count = int(taken.sum())
-        if count <= rows:
+        """Return at most so many of some rows, those with the smallest hashes.
+
+        Rows are thinned out in all clusters alike: of few large ones none may be missing.
+        """
+        places = np.flatnonzero(taken)
+        if len(places) <= rows:
             return taken
-        kept: np.ndarray = self.parts < max(2, round((int(self.parts.max()) + 1) * rows / count))
-        some: np.ndarray = taken & kept
+        some = np.zeros_like(taken)
+        some[places[np.argsort(self.hashes[places], kind="stable")[:rows]]] = True
         return some
 
     def _taken(
@@ -199,8 +204,13 @@ def read_examples(
     label = pl.col(roles.label)
     known = label.is_not_null()
     known = known & label.is_finite() if schema[roles.label].is_float() else known
+    if roles.weights is not None and schema[roles.weights].is_numeric():
+        # Rows without weight change no number, and are no rows to count.
+        known = known & pl.col(roles.weights).ne_missing(0)
     with polars_errors("the table"):
         frame = frame.filter(known)
+        if not frame.head(1).collect().height:
+            raise DataError("no row has a label", where=roles.label)
         features, skipped, constant = _features(frame, schema, roles)
         return _dealt(
             frame, roles, features,
@@ -217,9 +227,13 @@ def _features(
     found = [name for name in schema if name not in taken]
     odd = {name for name in found if not _readable(schema[name])}
     plain = [name for name in found if not isinstance(schema[name], pl.Array) and name not in odd]
+    # NaN is missing, too; Polars' least and greatest values pass over it.
+    known = [
+        pl.col(name).fill_nan(None) if schema[name].is_float() else pl.col(name) for name in plain
+    ]
     one = [
         ((x.min() == x.max()) & (x.null_count() == 0)) | (x.null_count() == pl.len())
-        for x in map(pl.col, plain)
+        for x in known
     ]  # fmt: skip
     told = [each.alias(str(number)) for number, each in enumerate(one)]
     answers = frame.select(told).collect(engine="streaming").row(0) if told else ()
@@ -234,6 +248,10 @@ def _readable(dtype: Any) -> bool:
     if isinstance(dtype, pl.Array):
         return len(dtype.shape) == 1 and dtype.inner.is_numeric()
     return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Null))
+
+
+def _beyond_numpy(dtype: Any) -> bool:
+    return bool(dtype.is_decimal()) or dtype in (pl.Int128, pl.UInt128)
 
 
 def _dealt(
@@ -255,12 +273,20 @@ def _dealt(
     entity = None if roles.entity is None else column(frame, roles.entity, "entity", rows)
     time = None if roles.time is None else _time(frame, roles.time, rows)
     split = None if roles.split is None else column(frame, roles.split, "split", rows)
-    frame = frame.select(features)
-    hashes = row_hashes(frame, features, {"label": pl.Series(label.values)}, seed)
+    types = frame.collect_schema()
+    frame = frame.select(
+        pl.col(name).cast(pl.Float64) if _beyond_numpy(types[name]) else pl.col(name)
+        for name in features
+    )
+    beside = {"label": pl.Series(label.values)}
+    beside |= {} if weights is None else {"weights": pl.Series(weights)}
+    if split is not None and split.n_unique() > 1:
+        beside["split"] = split.cast(pl.String)
+    hashes = row_hashes(frame, features, beside, seed)
     apart, named = _apart(split, time, entity, hashes, embargo, seed)
     inside = apart == 0
     if inside.sum() < folds + 1 or not (apart == 1).any():
-        raise DataError("there are too few rows to hold some of them out")
+        raise DataError(_too_few(time, entity))
     dealt = np.full(rows, -1)
     clusters = None if entity is None else ranks(entity)
     if time is not None:
@@ -271,12 +297,23 @@ def _dealt(
         dealt[inside] = deal_clusters(entity.filter(pl.Series(inside)), folds, seed)
     else:
         dealt[inside] = deal(hashes[inside], folds)
+    if len(np.unique(dealt[dealt >= 0])) < 2 + (time is not None):
+        raise DataError(_too_few(time, entity))
     return Examples(
         frame, label, dealt, apart, time is not None, clusters,
         "entity" if entity is not None else "time" if time is not None else "",
-        weights, deal_parts(clusters, hashes), constant, skipped, named,
+        weights, deal_parts(clusters, hashes), hashes, constant, skipped, named,
         frozenset(categorical).intersection(features), seed,
     )  # fmt: skip
+
+
+def _too_few(time: np.ndarray | None, entity: pl.Series | None) -> str:
+    """Return what is too few of for holding some out."""
+    if time is not None:
+        return f"there are too few moments to hold some of them out: {len(np.unique(time)):,}"
+    if entity is not None:
+        return f"there are too few entities to hold some of them out: {entity.n_unique():,}"
+    return "there are too few rows to hold some of them out"
 
 
 def _apart(

@@ -17,6 +17,7 @@ from featurekit.analysis.ablation.plain_tiers import (
 from featurekit.analysis.ablation.proposal import candidates, compatible
 from featurekit.analysis.ablation.relations import Relation
 from featurekit.analysis.ablation.threads import one_thread
+from featurekit.analysis.ablation.units import Kind
 from featurekit.analysis.findings import Finding, plain
 from featurekit.costs import costs_of, saved_by
 from featurekit.runs import Run
@@ -29,9 +30,10 @@ def _relations(course: Course) -> list[dict[str, Any]]:
     """Return what features are to each other, with what retraining says of it."""
     linear, retraining = course.linear_found, course.retraining_found
     again = {} if retraining is None else {_key(one): one for one in retraining.relations}
-    tried = retraining is not None and retraining.complete
+    tried = retraining is not None and retraining.complete and retraining.margin > 0.0
     found = [] if linear is None else [
-        relation_data(one, "linear", again.pop(_key(one), None), tried)
+        relation_data(one, "linear", again.pop(_key(one), None),
+                      tried and one.kind is not Kind.DUPLICATE)
         for one in linear.relations
     ]  # fmt: skip
     return [*found, *(relation_data(one, "retrain", one, True) for one in again.values())]
@@ -130,6 +132,9 @@ def _proposal(
     if linear is not None:
         with one_thread():
             ranked = list(compatible(ranked, linear.effect_of, linear.margin))
+    if len(ranked) == len(course.examples.features):
+        # A set of features has at least one.
+        ranked.pop()
     if not ranked and not constant:
         return None
     if settings.tiers == ("linear",):

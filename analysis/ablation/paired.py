@@ -101,6 +101,8 @@ def cell_error(sums: np.ndarray, weights: np.ndarray, folds: np.ndarray) -> tupl
     """
     from scipy.special import fdtrc
 
+    if not weights.all():
+        sums, weights, folds = (each[weights > 0.0] for each in (sums, weights, folds))
     _, places, seeds = np.unique(folds, return_inverse=True, return_counts=True)
     heavy = np.bincount(places, weights)
     together = np.bincount(places, sums)

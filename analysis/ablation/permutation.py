@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from featurekit.analysis.ablation.dealing import row_hashes
 from featurekit.analysis.ablation.estimators import Inputs, Learner, constant, read_inputs
 from featurekit.analysis.ablation.inference import (
     MARGIN,
@@ -31,6 +33,7 @@ from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.scores import Metric, PartLosses
 from featurekit.analysis.ablation.tasks import Label, Task
 from featurekit.analysis.ablation.threads import one_thread
+from featurekit.errors import UsageError
 
 __all__ = ["Permutation", "permute"]
 
@@ -190,8 +193,8 @@ class _Alike:
 
     Args:
         inputs: All features as a matrix, columns in the order of the features' names.
-        keys: A hash of each row, uint64 of shape [rows]: what is drawn depends on what rows hold
-            and not on their order.
+        keys: A hash of each row, uint64 of shape [rows], another one for each of equal rows: what
+            is drawn depends on what rows hold and not on their order.
         grown: The rows that trees are grown on.
         seed: Of the trees.
     """
@@ -206,7 +209,10 @@ class _Alike:
         names = sorted(problem.features)
         table = problem.table.select(names)
         inputs = read_inputs(table, Learner("", lambda: None, matrix=True), problem.categorical)
-        keys = table.hash_rows(problem.seed).to_numpy()
+        beside = {"label": pl.Series(problem.label.values)}
+        if problem.weights is not None:
+            beside["weights"] = pl.Series(problem.weights)
+        keys = _distinct(row_hashes(table.lazy(), names, beside, problem.seed))
         taken = np.flatnonzero(problem.folds >= 0)
         grown = taken[np.argsort(keys[taken], kind="stable")[:TREE_ROWS]]
         return cls(inputs, keys, grown, problem.seed)
@@ -244,10 +250,7 @@ class _Alike:
         The rows of a leaf stand in a circle, in the order of a hash; each gets the values of the
         next one.
         """
-        mixed = (self.keys[rows] + np.uint64(repeat + 1)) * np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(31)
-        mixed *= np.uint64(0xBF58476D1CE4E5B9)
-        order = np.lexsort((mixed, leaves))
+        order = np.lexsort((_mixed(self.keys[rows] + np.uint64(repeat + 1)), leaves))
         ends = np.flatnonzero(np.diff(leaves[order], append=-1))
         following = np.arange(1, len(order) + 1)
         following[ends] = np.concatenate([[0], ends[:-1] + 1])
@@ -269,6 +272,32 @@ class _Alike:
             yield np.where(missing, 0.0, values - mean) / (spread or 1.0)
         if missing.any():
             yield missing.astype(np.float64)
+
+
+def _mixed(keys: np.ndarray) -> np.ndarray:
+    """Return other keys, in an order that has nothing to do with that of the given ones.
+
+    Source: the finaliser of SplitMix64; Steele, Lea and Flood, "Fast splittable pseudorandom number
+    generators", 2014.
+    """
+    mixed = keys * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    out: np.ndarray = mixed ^ (mixed >> np.uint64(31))
+    return out
+
+
+def _distinct(hashes: np.ndarray) -> np.ndarray:
+    """Return keys that differ where hashes are equal: the first, the second, ... of equal rows.
+
+    Equal rows would stand side by side in every order, and get each other's values.
+    """
+    order = np.argsort(hashes, kind="stable")
+    begins = np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[:1]]))
+    counts = np.diff(begins, append=len(order))
+    times = np.empty(len(order), dtype=np.uint64)
+    times[order] = np.arange(len(order)) - np.repeat(begins, counts)
+    return _mixed(hashes + times * np.uint64(0xD1342543DE82EF95))
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,7 +355,13 @@ class _Translated:
         self._estimator = estimator
         codes = {name: code for code, name in enumerate(label.classes)}
         self._codes = codes
-        self.classes_ = np.array([codes[name] for name in estimator.classes_.tolist()])
+        own = estimator.classes_.tolist()
+        if not set(own) <= set(codes):
+            raise UsageError(
+                f"the model tells {own} apart, and the label has {list(label.classes)}",
+                where="model", hint="give the label as it was when the model was fitted",
+            )  # fmt: skip
+        self.classes_ = np.array([codes[name] for name in own])
 
     def predict(self, inputs: Any) -> np.ndarray:
         named = np.asarray(self._estimator.predict(inputs)).tolist()

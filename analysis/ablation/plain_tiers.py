@@ -111,9 +111,9 @@ _KINDS = {"log loss": "logistic regression"}
 
 
 def permutation_data(
-    found: Permutation, model: str, loss: str, ordered: bool, seconds: float
+    found: Permutation, model: str, loss: str, ordered: bool, given: bool, seconds: float
 ) -> dict[str, Any]:
-    """Return what shuffling found."""
+    """Return what shuffling found; `given` says that the model was trained before."""
     return {
         "tier": "permutation",
         "model": model,
@@ -121,7 +121,7 @@ def permutation_data(
         **_losses(found.full_loss, found.baseline_loss, found.margin),
         "rows": found.rows, "clusters": found.clusters, "folds": found.folds,
         "seeds": found.repeats, "ordered": ordered, "seconds": seconds, "complete": True,
-        "trials": None,
+        "trials": None, "given": given,
         "features": [worth_data(single) for single in found.singles],
         "groups": list(_groups(found.groups)),
         "pairs": None,
@@ -152,8 +152,10 @@ def _groups(groups: Mapping[str, Iterable[Contribution]]) -> Iterable[dict[str, 
             yield worth_data(worth, family)
 
 
-def _losses(full: float, baseline: float, margin: float) -> dict[str, float]:
-    return {"full": full, "baseline": baseline, "skill": baseline - full, "margin": margin}
+def _losses(full: float, baseline: float, margin: float) -> dict[str, Any]:
+    known = {"full": full, "baseline": baseline, "skill": baseline - full, "margin": margin}
+    made: dict[str, Any] = plain(known)
+    return made
 
 
 def _strongest_pairs(found: LinearAblation) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ class Metric:
     def _predicted(self, estimator: Any, inputs: Any, label: Label) -> np.ndarray:
         """Return numbers of shape [rows], or probabilities of shape [rows, classes]."""
         if self.response == "predict":
-            return np.asarray(estimator.predict(inputs), dtype=np.float64)
+            return np.asarray(_asked(estimator, "predict", inputs), dtype=np.float64)
         if not hasattr(estimator, "predict_proba"):
             raise UsageError(
                 f"{type(estimator).__name__} predicts no probabilities, which the {self.name} "
@@ -104,7 +104,7 @@ class Metric:
                 where="metric",
                 hint="another metric, such as accuracy or roc_auc; or a calibrated classifier",
             )
-        found = np.asarray(estimator.predict_proba(inputs), dtype=np.float64)
+        found = np.asarray(_asked(estimator, "predict_proba", inputs), dtype=np.float64)
         known = np.asarray(estimator.classes_, dtype=np.int64)
         if len(known) == len(label.classes):
             return found
@@ -156,6 +156,12 @@ class Metric:
         # Codes are dealt, so that neighbours in a group are no neighbours in the data.
         groups = places % JACKKNIFE
         count = int(groups.max()) + 1
+        if count < 2:
+            raise DataError(
+                f"all held-out rows of a fold belong to one cluster, so that nothing says how sure "
+                f"{self.scorer} is",
+                where="metric", hint="fewer folds, or a metric of single rows",
+            )  # fmt: skip
         whole = loss(every)
         without = np.array([loss(every[groups != group]) for group in range(count)])
         if not np.isfinite([whole, *without]).all():
@@ -250,6 +256,23 @@ _ROWS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], np.ndarray], str,
 }
 
 
+def _asked(estimator: Any, method: str, inputs: Any) -> Any:
+    """Return what a method of an estimator answers.
+
+    Raises:
+        UsageError: It cannot answer.
+    """
+    try:
+        return getattr(estimator, method)(inputs)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(
+            f"the model cannot predict: {str(error).splitlines()[0]}",
+            where=type(estimator).__name__,
+            hint="held-out rows may hold what training rows do not, such as other categories; a "
+            "fitted model needs the columns that it was fitted with",
+        ) from error
+
+
 def _remembered(estimator: Any, inputs: Any, task: Task) -> Any:
     """Return an estimator that predicts rows by their places, each of them once."""
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -258,7 +281,7 @@ def _remembered(estimator: Any, inputs: Any, task: Task) -> Any:
 
     def of(method: str, rows: np.ndarray) -> np.ndarray:
         if method not in answers:
-            answers[method] = np.asarray(getattr(estimator, method)(inputs))
+            answers[method] = np.asarray(_asked(estimator, method, inputs))
         found: np.ndarray = answers[method][rows]
         return found
 

@@ -229,6 +229,8 @@ def test_a_budget_ends_it_and_another_run_goes_on(tmp_path: Path) -> None:
     short = fk.ablate(table(600), budget=0, trials=trials, **asked)
     assert not short.data["tiers"][0]["complete"]
     assert short.data["verdicts"] == {}
+    short.to_html(tmp_path / "short.html")
+    assert json.loads((tmp_path / "short.json").read_text())["tiers"][0]["full"] is None
     assert "The budget ended" in " ".join(short.data["method"])
     whole = fk.ablate(table(600), trials=trials, **asked)
     with sqlite3.connect(trials) as file:
@@ -240,6 +242,15 @@ def test_a_budget_ends_it_and_another_run_goes_on(tmp_path: Path) -> None:
     assert first == second
 
 
+def test_one_feature_stays_whatever_it_is_worth() -> None:
+    random = np.random.default_rng(1)
+    frame = pl.DataFrame({"a": random.normal(size=400), "y": random.normal(size=400)})
+    model = "sklearn.tree:DecisionTreeRegressor"
+    found = fk.ablate(frame, label="y", tiers="retrain", model=model, jobs=1)
+    assert found.smaller == ("a",)
+    assert found.data["proposal"] is None
+
+
 def test_what_cannot_be_is_said() -> None:
     frame = table(300)
     cases: Any = (
@@ -249,6 +260,9 @@ def test_what_cannot_be_is_said() -> None:
         ({"categorical": ["w"]}, "categorical 'w' is not a column"),
         ({"label": "w"}, "label 'w' is not a column"), ({"label": None}, "which column is the"),
         ({"model": "nowhere:make"}, "cannot be imported"), ({"engine": "cloud"}, "engine"),
+        ({"jobs": 0}, "jobs must be at least 1"), ({"created": {"w": 1}}, "'w' is no feature"),
+        ({"created": {"x": "soon"}}, "'soon' is no date"), ({"budget": float("nan")}, "budget"),
+        ({"created": {"x": 1, "z": "2024-01-01"}}, "some are dates"),
     )  # fmt: skip
     for wrong, said in cases:
         with pytest.raises(fk.UsageError, match=said):

@@ -94,17 +94,32 @@ def test_the_last_part_of_a_split_is_kept_apart() -> None:
     assert (read(one, split="part").apart == read(frame).apart).all()
 
 
-def test_a_sample_takes_whole_parts() -> None:
+@pytest.mark.parametrize("roles", [{}, {"entity": "who"}, {"time": "at"}])
+def test_a_sample_thins_out_all_folds_and_clusters(roles: dict[str, str]) -> None:
     frame = table(6000)
-    found = read(frame, entity="who")
-    some = found.problem(2000)
-    assert 1000 < some.table.height < 3000
-    taken = set(some.parts.tolist())
-    inside = found.folds >= 0
-    assert some.table.height == np.isin(found.parts[inside], list(taken)).sum()
+    found = read(frame, **roles)
+    some = found.problem(600)
+    assert some.table.height == 600
+    counts = np.unique(some.folds, return_counts=True)[1]
+    # Each fold has 600 / 5 (of 6 in time) rows on average, with a binomial deviation of about 10.
+    assert len(counts) == 5 + ("time" in roles)
+    assert counts.min() > 0.6 * counts.mean()
     check = found.check(1000)
     assert len(check.held_rows(1)) == (found.apart == 1).sum()
+    assert len(check.training_rows(1)) == 1000
     assert check.held_out == (1,)
+
+
+def test_what_is_missing_as_nan_is_no_value_and_weightless_rows_do_not_count() -> None:
+    frame = table(400).with_columns(
+        flag=pl.when(pl.col("x") > 0).then(1.0).otherwise(float("nan")),
+        heavy=pl.when(pl.col("x") > 1).then(0.0).otherwise(1.0),
+        money=pl.lit("1.50").cast(pl.Decimal(10, 2)) * pl.int_range(pl.len()),
+    )
+    found = read_examples(frame.lazy(), Roles("y", weights="heavy", exclude=("who", "at", "part")))
+    assert found.features == ("x", "flag", "money")
+    assert len(found.label.values) == (frame["x"] <= 1).sum()
+    assert found.problem(10_000).table["money"].dtype == pl.Float64
 
 
 def test_columns_that_say_nothing_are_set_aside() -> None:
@@ -133,6 +148,12 @@ def test_what_cannot_be_is_named() -> None:
         read_examples(frame.lazy(), Roles("y", exclude=("x", "who", "at", "part", "heavy")))
     with pytest.raises(DataError, match="too few rows"):
         read(frame.head(4))
+    with pytest.raises(DataError, match=r"too few entities .*: 1"):
+        read(frame.with_columns(who=1), entity="who")
+    with pytest.raises(DataError, match=r"too few moments .*: 3"):
+        read(frame.with_columns(at=pl.int_range(pl.len()) % 3), time="at")
+    with pytest.raises(DataError, match="no row has a label"):
+        read(frame.with_columns(y=pl.lit(None, dtype=pl.Float64)))
     with pytest.raises(UsageError, match="reads as a pattern"):
         read_examples(frame.rename({"x": "^x$"}).lazy(), Roles("y", exclude=("who", "part")))
     with pytest.raises(DataError, match="are missing"):

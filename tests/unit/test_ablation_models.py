@@ -244,3 +244,64 @@ def test_a_fitted_classifier_is_asked_in_its_own_words() -> None:
     assert found.full_loss == pytest.approx(
         1 - metrics.roc_auc_score(y == "yes", fitted.predict_proba(table.to_pandas())[:, 1])
     )
+
+
+def test_rows_that_are_equal_are_shuffled_like_others() -> None:
+    random = np.random.default_rng(6)
+    x, z = random.integers(0, 2, (2, 6000))
+    y = 2.0 * x + random.normal(size=6000)
+    table = pl.DataFrame({"x": x, "z": z})
+    order = random.permutation(6000)
+    results = []
+    for some, label in ((table, y), (table[order], y[order])):
+        parts = np.arange(6000) % 512 if some is table else order % 512
+        given = Problem(some, read_label(pl.Series(label)), np.zeros(6000, int), parts)
+        fitted = LinearRegression().fit(table.to_pandas(), y)
+        found = permute(
+            given, read_learner(fitted, Task.REGRESSION), read_metric(None, Task.REGRESSION),
+            families={},
+        )  # fmt: skip
+        results.append(found.singles[0].effect)
+    # Two fair coins differ every second time, by 2: a mean square of 2.
+    assert results[0] == pytest.approx(2.0, rel=0.05)
+    assert results[0] == pytest.approx(results[1], rel=1e-9)
+
+
+def test_a_fitted_model_gets_its_own_columns() -> None:
+    random = np.random.default_rng(8)
+    table = pl.DataFrame({name: random.normal(size=800) for name in "xyz"})
+    label = table["x"].to_numpy() + random.normal(size=800)
+    fitted = LinearRegression().fit(table.select("z", "x").to_pandas(), label)
+    found = permute(
+        problem(table, label), read_learner(fitted, Task.REGRESSION),
+        read_metric(None, Task.REGRESSION), families={},
+    )  # fmt: skip
+    assert {one.name: one.effect > 0.5 for one in found.singles} == {
+        "x": True, "y": False, "z": False
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="fitted with 'z', which is no feature here"):
+        read_inputs(table.select("x"), read_learner(fitted, Task.REGRESSION), ())
+    asked = LogisticRegression().fit(table.to_pandas(), label > 0)
+    with pytest.raises(UsageError, match=r"the model tells .False, True. apart, and the label has"):
+        permute(
+            problem(table, np.where(label > 0, "u", "v")), read_learner(asked, Task.BINARY),
+            read_metric(None, Task.BINARY), families={},
+        )  # fmt: skip
+
+
+def test_models_that_fail_are_said_to() -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("oh")
+
+    with pytest.raises(UsageError, match="no model can be made: ZeroDivisionError: oh"):
+        read_learner(broken, Task.BINARY)
+    table = pl.DataFrame({"c": [f"c{place}" for place in range(60)], "x": np.arange(60.0)})
+    encode = make_column_transformer((OneHotEncoder(), ["c"]), remainder="drop")
+    learner = read_learner(make_pipeline(encode, LinearRegression()), Task.REGRESSION)
+    given = problem(table, np.arange(60.0))
+    with pytest.raises(UsageError, match="the model cannot predict: Found unknown categories"):
+        permute(given, learner, read_metric(None, Task.REGRESSION), families={})
+    inputs = read_inputs(table, learner, ())
+    rows = np.arange(60)
+    left = learner.fit(inputs, rows, np.arange(60.0), None, Task.REGRESSION, 0, ["c"])
+    assert left.predict(inputs.take(rows[:2])).tolist() == [29.5, 29.5]
