@@ -13,7 +13,7 @@ from featurekit.analysis.ablation.estimators import read_learner
 from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.retrain import Retraining, retrain
 from featurekit.analysis.ablation.scores import read_metric
-from featurekit.errors import EngineError, UsageError
+from featurekit.errors import UsageError
 from tests.populations import problem_of, two_and_noise
 
 DATAFLOW = (
@@ -94,7 +94,7 @@ class Broken(Ridge):  # type: ignore[misc]
 
 
 def test_what_fails_on_a_worker_fails_here() -> None:
-    with pytest.raises(EngineError, match="out of luck"):
+    with pytest.raises(UsageError, match="cannot be trained: out of luck"):
         run(two_and_noise(100, 1), Broken(), engine="beam")
 
 
