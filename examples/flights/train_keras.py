@@ -34,7 +34,9 @@ PAST = ("past", "weather")
 
 def numbers(run: fk.Run) -> list[str]:
     """Return the features that the network takes as numbers."""
-    return NUMBERS + [name for name, entry in run.spec.features.items() if entry.group in PAST]
+    return NUMBERS + [
+        name for name, entry in run.spec.features.items() if set(entry.group) & set(PAST)
+    ]
 
 
 def network(run: fk.Run, sample: dict[str, tf.TensorSpec]) -> keras.Model:

@@ -45,7 +45,7 @@ def main(folder: str) -> None:
     examples = {split: run.examples(split).to_xy() for split in SPLITS}
     # Codes are categories; scikit-learn takes those with up to 255.
     codes = [name for name, (_, last) in run.codes.items() if last < 255]
-    past = [name for name, feature in run.spec.features.items() if feature.group in PAST]
+    past = [name for name, feature in run.spec.features.items() if set(feature.group) & set(PAST)]
     every = list(examples["train"][0].columns)
     alone = chances(examples, [name for name in every if name not in past], codes)
     both = chances(examples, every, codes)
