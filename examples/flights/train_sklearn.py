@@ -46,6 +46,8 @@ def main(folder: str) -> None:
     # Codes are categories; scikit-learn takes those with up to 255.
     codes = [name for name, (_, last) in run.codes.items() if last < 255]
     past = [name for name, feature in run.spec.features.items() if set(feature.group) & set(PAST)]
+    if not past:
+        sys.exit(f"no feature of {run.path} is in the groups {' and '.join(PAST)}")
     every = list(examples["train"][0].columns)
     alone = chances(examples, [name for name in every if name not in past], codes)
     both = chances(examples, every, codes)
