@@ -12,13 +12,13 @@ import polars as pl
 from featurekit.analysis.ablation.estimators import Learner
 from featurekit.analysis.ablation.examples import Examples
 from featurekit.analysis.ablation.fingerprints import fingerprint
-from featurekit.analysis.ablation.inference import bounds, margin_of
+from featurekit.analysis.ablation.inference import margin_of
 from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
 from featurekit.analysis.ablation.measurements import Measurements
 from featurekit.analysis.ablation.parallel import local_runner
 from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.proposal import Check, largest_removal
-from featurekit.analysis.ablation.relations import Bound
+from featurekit.analysis.ablation.relations import Bound, bounded
 from featurekit.analysis.ablation.scores import Metric
 from featurekit.analysis.ablation.store import open_store
 from featurekit.analysis.ablation.trials import make_study
@@ -128,6 +128,4 @@ def _bound(measured: Measurements, some: Sequence[str]) -> Bound:
     measured.measure([dropped] if some else [], range(rounds))
     if not some:
         return Bound(0.0, 0.0, 0.0)
-    found = measured.estimates([[(1.0, dropped, rounds)]])
-    low, high = bounds(found)
-    return Bound(float(found.effect[0]), float(low[0]), float(high[0]))
+    return bounded(measured.estimates([[(1.0, dropped, rounds)]]))[0]

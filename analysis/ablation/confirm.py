@@ -18,12 +18,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from featurekit.analysis.ablation.inference import Estimates, bounds
+from featurekit.analysis.ablation.inference import Estimates
 from featurekit.analysis.ablation.measurements import Dropped, Measurements
 from featurekit.analysis.ablation.relations import (
     Bound,
     Joint,
     Relation,
+    bounded,
     conditions,
     confirm,
     evidence_of,
@@ -180,10 +181,7 @@ def leave_out_flagged(
     found = measured([every, taken])
     if measurements.late and not np.isfinite(found.effect).all():
         return None
-    ends = zip(found.effect, *bounds(found, family=2), strict=True)
-    together, removable = (
-        Bound(float(effect), float(low), float(high)) for effect, low, high in ends
-    )
+    together, removable = bounded(found, family=2)
     return Joint(
         tuple(features[place] for place in every), together,
         tuple(features[place] for place in taken), removable,

@@ -23,7 +23,6 @@ from featurekit.analysis.ablation.design import MAX_LEVELS, fit_design
 from featurekit.analysis.ablation.inference import (
     MARGIN,
     Contribution,
-    bounds,
     contributions,
     margin_of,
 )
@@ -40,6 +39,7 @@ from featurekit.analysis.ablation.relations import (
     Joint,
     Relation,
     ask,
+    bounded,
     confirm,
     joint_set,
 )
@@ -132,9 +132,7 @@ class LinearAblation:
             features: Their names.
             family: How many intervals hold together.
         """
-        found = measured(self.surrogate, [self._places(features)]).estimates
-        low, high = bounds(found, family=family)
-        return Bound(float(found.effect[0]), float(low[0]), float(high[0]))
+        return bounded(measured(self.surrogate, [self._places(features)]).estimates, family)[0]
 
     def _places(self, features: Collection[str]) -> list[int]:
         return [place for place, name in enumerate(self.features) if name in features]
@@ -316,10 +314,7 @@ def _joint(
     if not every:
         return None
     found = measured(surrogate, [every, taken]).estimates
-    ends = zip(found.effect, *bounds(found, family=2), strict=True)
-    together, removable = (
-        Bound(float(effect), float(low), float(high)) for effect, low, high in ends
-    )
+    together, removable = bounded(found, family=2)
     return Joint(
         tuple(names[place] for place in every), together,
         tuple(names[place] for place in taken), removable,

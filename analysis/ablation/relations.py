@@ -41,7 +41,7 @@ from featurekit.analysis.ablation.moderation import moderated
 from featurekit.analysis.ablation.units import Candidate, Kind
 
 __all__ = [
-    "Bound", "Condition", "Joint", "Question", "Relation", "ask", "conditions", "confirm",
+    "Bound", "Condition", "Joint", "Question", "Relation", "ask", "bounded", "conditions", "confirm",
     "evidence_of", "joint_set",
 ]  # fmt: skip
 
@@ -190,23 +190,18 @@ def confirm(
     )
 
 
+def bounded(estimates: Estimates, family: int = 1) -> tuple[Bound, ...]:
+    """Return effects with their intervals, of which a family holds together."""
+    ends = zip(estimates.effect, *bounds(estimates, family=family), strict=True)
+    return tuple(Bound(float(effect), float(low), float(high)) for effect, low, high in ends)
+
+
 def evidence_of(
     candidates: Sequence[Candidate], estimates: Estimates, family: int
 ) -> list[dict[str, Bound]]:
     """Return the evidence of each candidate, with intervals that are adjusted for a family."""
-    estimates = moderated(estimates)
-    low, high = bounds(estimates, family=family)
-    out = []
-    start = 0
-    for candidate in candidates:
-        places = range(start, start + len(candidate.evidence))
-        start = places.stop
-        ends = [
-            Bound(float(estimates.effect[place]), float(low[place]), float(high[place]))
-            for place in places
-        ]
-        out.append(dict(zip(candidate.evidence, ends, strict=True)))
-    return out
+    ends = iter(bounded(moderated(estimates), family))
+    return [{said: next(ends) for said in candidate.evidence} for candidate in candidates]
 
 
 def joint_set(

@@ -149,10 +149,9 @@ class _State:
             looks=measurements.looks,
         )
         # What is decided stays so, whatever others say of its error later.
-        decided = [one.verdict is not Verdict.UNDECIDED for one in self.found]
         self.found = tuple(
-            self.found[place] if any(decided[place : place + 1]) else one
-            for place, one in enumerate(found)
+            new if old.verdict is Verdict.UNDECIDED else old
+            for old, new in zip(self.found or found, found, strict=True)
         )
 
     def undecided(self) -> list[tuple[Dropped, Contribution]]:
