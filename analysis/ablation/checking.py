@@ -33,7 +33,6 @@ class Trainer:
     Args:
         learner: What is trained.
         metric: What its mistakes cost.
-        rows: On so many rows at most.
         seeds: How often, each time with another seed.
         share: The margin, as a share of the skill.
         jobs: How many at a time.
@@ -42,7 +41,6 @@ class Trainer:
 
     learner: Learner
     metric: Metric
-    rows: int
     seeds: int
     share: float
     jobs: int | None
@@ -78,12 +76,17 @@ def linear_removal(
 
 
 def retrained_removal(
-    examples: Examples, ranked: Sequence[str], trainer: Trainer, tell: Callable[[str], None]
+    problem: Problem,
+    apart: Problem,
+    ranked: Sequence[str],
+    trainer: Trainer,
+    tell: Callable[[str], None],
 ) -> tuple[tuple[str, ...], Check]:
     """Return which features of an order a model can do without, by training it again.
 
     Args:
-        examples: All rows.
+        problem: The rows in folds.
+        apart: The rows that were kept apart, as one fold.
         ranked: Features, the least worth first.
         trainer: How models are trained.
         tell: Told what is tried.
@@ -91,7 +94,7 @@ def retrained_removal(
     gone: tuple[str, ...] = ()
     joint: Bound | None = None
     if ranked:
-        with _measuring(examples.problem(trainer.rows), trainer) as measured:
+        with _measuring(problem, trainer) as measured:
             measured.measure([], range(trainer.seeds))
             limit = margin_of(*measured.losses(trainer.seeds), trainer.share)
 
@@ -101,13 +104,12 @@ def retrained_removal(
 
             gone, joint = largest_removal(ranked, bound_of, limit)
     tell("on the rows that were kept apart")
-    problem = examples.check(trainer.rows)
-    with _measuring(problem, trainer) as measured:
+    with _measuring(apart, trainer) as measured:
         lost = _bound(measured, gone)
         full, constant = measured.losses(trainer.seeds)
     return gone, Check(
         trainer.learner.name, trainer.metric.name, full, full + lost.effect, constant, lost,
-        margin_of(full, constant, trainer.share), len(problem.held_rows(1)), joint,
+        margin_of(full, constant, trainer.share), len(apart.held_rows(1)), joint,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from featurekit.analysis.ablation.plain_tiers import (
     permutation_data,
     retraining_data,
 )
+from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.retrain import Retraining, retrain
 from featurekit.analysis.ablation.rounds import prior_of
 from featurekit.analysis.ablation.scores import Metric, read_metric
@@ -163,12 +165,17 @@ class Course:
             linear_data(self.linear_found, self.families, clock.monotonic() - started)
         )
 
+    @cached_property
+    def problem(self) -> Problem:
+        """The rows that models are trained on, read once."""
+        return self.examples.problem(self.settings.rows)
+
     def permutation(self) -> None:
         """Shuffle features in the trained model."""
         started = clock.monotonic()
         settings = self.settings
         self.permutation_found = permute(
-            self.examples.problem(settings.rows), self.learner, self.metric,
+            self.problem, self.learner, self.metric,
             families=self.families, repeats=settings.seeds, margin=settings.margin,
             jobs=usable_cores() if settings.jobs is None else settings.jobs,
             progress=lambda done, of: self.tell(f"{done:,} of {of:,}"),
@@ -185,14 +192,11 @@ class Course:
         """Train the model again without each feature and group."""
         started = clock.monotonic()
         settings = self.settings
-        problem = self.examples.problem(settings.rows)
-        linear = self.linear_found
-        cheaper = self.tiers[-1] if self.tiers else None
+        problem, linear = self.problem, self.linear_found
         self.retraining_found = retrain(
             problem, self.learner, self.metric,
-            groups={family: groups for family, groups in self.families.items() if groups},
-            rounds=settings.seeds, margin=settings.margin,
-            prior={} if cheaper is None else self._prior(),
+            groups=self.families, rounds=settings.seeds, margin=settings.margin,
+            prior=self._prior(),
             candidates=() if linear is None else candidates_of(linear.relations, problem.features),
             pairs=self._pairs(),
             budget=settings.budget, jobs=settings.jobs, store=self.store,
@@ -204,7 +208,8 @@ class Course:
     def _prior(self) -> dict[frozenset[str], tuple[float, float]]:
         """Return what the cheaper tier says, to say where retraining decides most."""
         found = self.permutation_found or self.linear_found
-        assert found is not None
+        if found is None:
+            return {}
         groups = found.groups
         beside = groups if isinstance(groups, tuple) else chain.from_iterable(groups.values())
         return prior_of([*found.singles, *beside], found.margin)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from featurekit.analysis.ablation.dealing import (
     ranks,
     row_hashes,
 )
-from featurekit.analysis.ablation.inputs import column
+from featurekit.analysis.ablation.inputs import column, read_weights
 from featurekit.analysis.ablation.problem import Problem, deal_parts
 from featurekit.analysis.ablation.tasks import Label, read_label
 from featurekit.analysis.times import as_time
@@ -110,19 +110,18 @@ class Examples:
     categorical: frozenset[str]
     seed: int
 
-    @property
+    @cached_property
     def features(self) -> tuple[str, ...]:
         """The names of the features."""
         return tuple(self.frame.collect_schema().names())
 
-    def problem(self, rows: int, created: Mapping[str, Any] = MappingProxyType({})) -> Problem:
+    def problem(self, rows: int) -> Problem:
         """Return the rows in folds, for models that are trained on a table in memory.
 
         Args:
             rows: At most so many, a sample by a hash of what they hold.
-            created: When features were made.
         """
-        return self._taken(self.folds, self._some(self.folds >= 0, rows), self.ordered, created)
+        return self._taken(self.folds, self._some(self.folds >= 0, rows), self.ordered)
 
     def check(self, rows: int) -> Problem:
         """Return one fold, the rows that are kept apart, to be held out from the others.
@@ -131,7 +130,7 @@ class Examples:
             rows: At most so many of the others.
         """
         taken = self._some(self.apart == 0, rows) | (self.apart == 1)
-        return self._taken(self.apart, taken, True, {})
+        return self._taken(self.apart, taken, True)
 
     def _some(self, taken: np.ndarray, rows: int) -> np.ndarray:
         """Return at most so many of some rows, those with the smallest hashes.
@@ -145,15 +144,13 @@ class Examples:
         some[places[np.argsort(self.hashes[places], kind="stable")[:rows]]] = True
         return some
 
-    def _taken(
-        self, folds: np.ndarray, taken: np.ndarray, ordered: bool, created: Mapping[str, Any]
-    ) -> Problem:
+    def _taken(self, folds: np.ndarray, taken: np.ndarray, ordered: bool) -> Problem:
         places = np.flatnonzero(taken)
         label = replace(self.label, values=self.label.values[places])
         return Problem(
             _rows(self.frame, taken), label, folds[places], self.parts[places], ordered,
-            None if self.weights is None else self.weights[places], self.categorical, {}, created,
-            self.seed,
+            None if self.weights is None else self.weights[places], self.categorical,
+            seed=self.seed,
         )  # fmt: skip
 
 
@@ -370,10 +367,7 @@ def _weights(frame: pl.LazyFrame, name: str | None, rows: int) -> np.ndarray | N
     """
     if name is None:
         return None
-    values = column(frame, name, "weights", rows).cast(pl.Float64).to_numpy()
-    if not (np.isfinite(values).all() and (values >= 0.0).all() and values.any()):
-        raise UsageError("weights must be finite and not negative", where=name)
-    return values
+    return read_weights(frame, name, rows).to_numpy()
 
 
 def _rows(frame: pl.LazyFrame, taken: np.ndarray) -> pl.DataFrame:

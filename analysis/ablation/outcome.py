@@ -141,7 +141,10 @@ def _proposal(
         assert linear is not None
         gone, check = linear_removal(course.examples, linear, ranked, settings.margin)
     else:
-        gone, check = retrained_removal(course.examples, ranked, _trainer(course), course.tell)
+        apart = course.examples.check(settings.rows)
+        gone, check = retrained_removal(
+            course.problem, apart, ranked, _trainer(course), course.tell
+        )
     if not gone and not constant:
         return None
     remove = [*gone, *constant]
@@ -159,8 +162,7 @@ def _proposal(
 def _trainer(course: Course) -> Trainer:
     settings = course.settings
     return Trainer(
-        course.learner, course.metric, settings.rows, settings.seeds, settings.margin,
-        settings.jobs, course.store,
+        course.learner, course.metric, settings.seeds, settings.margin, settings.jobs, course.store,
     )  # fmt: skip
 
 

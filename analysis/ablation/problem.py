@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,7 +38,6 @@ class Problem:
         weights: Of the rows, float64 of shape [rows]; `None` where all are 1.
         categorical: Features that hold categories although they are numbers.
         groups: Names of features by the name of a group, to be left out together.
-        created: When features were made, by name.
         seed: Of all that is drawn.
     """
 
@@ -51,7 +49,6 @@ class Problem:
     weights: np.ndarray | None = None
     categorical: frozenset[str] = frozenset()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    created: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     seed: int = 0
 
     @property

@@ -41,8 +41,8 @@ from featurekit.analysis.ablation.moderation import moderated
 from featurekit.analysis.ablation.units import Candidate, Kind
 
 __all__ = [
-    "Bound", "Condition", "Joint", "Question", "Relation", "ask", "bounded", "conditions", "confirm",
-    "evidence_of", "joint_set",
+    "Bound", "Condition", "Joint", "Question", "Relation", "ask", "bounded", "conditions",
+    "confirm", "evidence_of", "joint_set",
 ]  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def test_what_decides_a_trial_is_in_its_fingerprint() -> None:
     # Not in it: seeds, which trials have of their own, groups, and how the table lies in memory.
     pieces = pl.concat([problem.table[:100], problem.table[100:]], rechunk=False)
     for same in (
-        replace(problem, seed=4, groups={"g": ("x1",)}, created={"x1": 1}),
+        replace(problem, seed=4, groups={"g": ("x1",)}),
         replace(problem, table=pieces),
     ):
         assert print_of(same, Ridge()) == prints[0]
