@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import named
 from featurekit.errors import DataError
 from featurekit.sources import polars_errors
 

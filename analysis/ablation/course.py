@@ -32,11 +32,10 @@ from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.retrain import Retraining, retrain
 from featurekit.analysis.ablation.rounds import prior_of
 from featurekit.analysis.ablation.scores import Metric, read_metric
+from featurekit.analysis.given import open_given
 from featurekit.analysis.subject import Subject
 from featurekit.errors import UsageError, closest
 from featurekit.feature_groups import groups_of
-from featurekit.sources import open_table
-from featurekit.spec.objects import Source
 from featurekit.types import parse_duration
 
 __all__ = ["Course", "Settings", "embargo_of"]
@@ -247,9 +246,7 @@ def _frame(subject: Subject) -> pl.LazyFrame:
     """Return the table of a subject."""
     if isinstance(subject.table, pl.LazyFrame):
         return subject.table
-    path = isinstance(subject.table, (str, Path))
-    source = Source(path=subject.table) if path else Source(data=subject.table)
-    return open_table("table", source, Path.cwd()).frame
+    return open_given(subject.table).frame
 
 
 def _families(subject: Subject, settings: Settings, features: Sequence[str]) -> Families:

@@ -25,6 +25,7 @@ from featurekit.analysis.ablation.dealing import (
 from featurekit.analysis.ablation.inputs import column, read_weights
 from featurekit.analysis.ablation.problem import Problem, deal_parts
 from featurekit.analysis.ablation.tasks import Label, read_label
+from featurekit.analysis.given import has_label
 from featurekit.analysis.times import as_time
 from featurekit.errors import DataError, UsageError, closest
 from featurekit.sources import polars_errors
@@ -198,9 +199,7 @@ def read_examples(
             raise UsageError(
                 f"the column name {name!r} reads as a pattern", hint="rename it, or exclude it"
             )
-    label = pl.col(roles.label)
-    known = label.is_not_null()
-    known = known & label.is_finite() if schema[roles.label].is_float() else known
+    known = has_label(roles.label, schema[roles.label])
     if roles.weights is not None and schema[roles.weights].is_numeric():
         # Rows without weight change no number, and are no rows to count.
         known = known & pl.col(roles.weights).ne_missing(0)

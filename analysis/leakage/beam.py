@@ -22,7 +22,7 @@ require("apache_beam", "beam", "a Beam pipeline")
 import apache_beam as beam  # noqa: E402
 import polars as pl  # noqa: E402
 
-from featurekit.analysis.leakage.columns import named  # noqa: E402
+from featurekit.analysis.given import has_label, named  # noqa: E402
 from featurekit.analysis.leakage.histograms import Histograms  # noqa: E402
 from featurekit.analysis.leakage.kinds import Thresholds  # noqa: E402
 from featurekit.analysis.leakage.sampling import ROWS, moment  # noqa: E402
@@ -36,7 +36,7 @@ from featurekit.analysis.leakage.splits import (  # noqa: E402
     without,
 )
 from featurekit.analysis.leakage.survey import Survey, Surveyed, survey  # noqa: E402
-from featurekit.analysis.leakage.table import has_label, open_rows, readable  # noqa: E402
+from featurekit.analysis.leakage.table import open_rows, readable  # noqa: E402
 from featurekit.analysis.times import as_time  # noqa: E402
 from featurekit.errors import DataError  # noqa: E402
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import named
 from featurekit.analysis.leakage.histograms import Histograms
 from featurekit.analysis.leakage.table import Rows
 

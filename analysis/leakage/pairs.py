@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import named
 from featurekit.analysis.leakage.kinds import CAVEAT, Thresholds, found
 from featurekit.analysis.leakage.strength import auc, noise_p_value
 from featurekit.analysis.leakage.table import Rows, Target, collect

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import named
 from featurekit.analysis.leakage.histograms import Bins, Labels, bin_column
 
 __all__ = ["ROWS", "Distinct", "Sample", "choose", "moment", "spread_over_time"]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from featurekit.analysis.findings import Finding, Severity
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import named
 from featurekit.analysis.leakage.histograms import Bins, Histograms
 from featurekit.analysis.leakage.kinds import found
 from featurekit.analysis.leakage.table import Target, collect

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.analysis.findings import Finding, Severity, by_severity
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import named
 from featurekit.analysis.leakage.fitted import find_encodings, find_leave_one_out
 from featurekit.analysis.leakage.histograms import Histograms, Labels
 from featurekit.analysis.leakage.history import (

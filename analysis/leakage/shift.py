@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import named
 from featurekit.analysis.leakage.fitted import stratified_auc
 from featurekit.analysis.leakage.kinds import Thresholds, found
 from featurekit.analysis.leakage.pairs import sample

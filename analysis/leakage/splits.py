@@ -15,7 +15,7 @@ from typing import NamedTuple
 import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import named
 from featurekit.analysis.leakage.histograms import Histograms
 from featurekit.analysis.leakage.kinds import Thresholds, found
 from featurekit.analysis.leakage.sampling import Distinct

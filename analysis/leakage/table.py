@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
 
-from featurekit.analysis.leakage.columns import named
+from featurekit.analysis.given import has_label, named, open_given
 from featurekit.analysis.leakage.histograms import Labels
 from featurekit.analysis.times import as_time
 from featurekit.errors import DataError, UsageError, closest
-from featurekit.sources import Table, open_table, polars_errors
-from featurekit.spec.objects import Source
+from featurekit.sources import polars_errors
 
 __all__ = [
-    "CLASSES", "Rows", "Target", "collect", "has_label", "open_rows", "readable", "target_of",
+    "CLASSES", "Rows", "Target", "collect", "open_rows", "readable", "target_of",
 ]  # fmt: skip
 
 CLASSES = 100
@@ -207,7 +205,7 @@ def open_rows(
         UsageError: A column is not there.
         DataError: The table cannot be read, or the label says nothing.
     """
-    opened = _opened(table)
+    opened = open_given(table)
     frame, schema = opened.frame, dict(opened.schema)
     roles = {"label": label, "split": split, "entity": entity, "time": time}
     given = [(role, name) for role, name in roles.items() if name is not None]
@@ -233,23 +231,6 @@ def open_rows(
     return Rows(every, known, features, target, entity, time, tuple(skipped), height)
 
 
-def _opened(table: Any) -> Table:
-    path = isinstance(table, (str, Path))
-    source = Source(path=table) if path else Source(data=table)
-    try:
-        return open_table("table", source, Path.cwd())
-    except DataError as error:
-        asked, _, mark = error.hint.partition("separator: ")
-        if not asked or not mark:
-            raise
-        # There is no source here that could declare it.
-        hint = (
-            "write it with commas or as Parquet; in Python, scan what "
-            f"polars.read_csv(..., separator={mark}) returns"
-        )
-        raise DataError(error.message, where=error.where, hint=hint) from error
-
-
 def readable(
     schema: Mapping[str, Any], exclude: Collection[str]
 ) -> tuple[list[pl.Expr], list[str]]:
@@ -265,12 +246,6 @@ def readable(
         else:
             columns.append(named(name).cast(pl.Float64) if dtype.is_decimal() else named(name))
     return columns, skipped
-
-
-def has_label(label: str, dtype: Any) -> pl.Expr:
-    """Return whether a row has a label: one that is there, and finite."""
-    known = named(label).is_not_null()
-    return known & named(label).is_finite() if dtype.is_float() else known
 
 
 def target_of(frame: pl.LazyFrame, label: str, split: str | None) -> Target:
