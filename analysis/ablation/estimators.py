@@ -122,13 +122,12 @@ class Learner:
         elif len(kept) < len(inputs.categorical):
             gone = set(range(len(inputs.categorical))).difference(kept.tolist())
             estimator = without_columns(estimator, set(inputs.names(gone)))
+            if reads_nothing(estimator):
+                return constant(task).fit(np.zeros((len(rows), 1)), known, weights)
         heavy = {} if weights is None else weighted(estimator, weights)
         try:
             return estimator.fit(inputs.take(rows, kept), known, **heavy)
         except Exception as error:
-            if "0 feature(s)" in str(error):
-                # All that it reads was left out.
-                return constant(task).fit(np.zeros((len(rows), 1)), known, weights)
             raise UsageError(
                 f"the model cannot be trained: {(str(error) or repr(error)).splitlines()[0]}",
                 where=self.name,
@@ -318,6 +317,21 @@ def without_columns(estimator: Any, gone: Collection[str]) -> Any:
         else:
             _without_in(value, gone)
     return estimator.set_params(**changed) if changed else estimator
+
+
+def reads_nothing(estimator: Any) -> bool:
+    """Return whether a pipeline begins with column transformers that have no columns left."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import FeatureUnion, Pipeline
+
+    if isinstance(estimator, ColumnTransformer):
+        return not estimator.transformers and estimator.remainder == "drop"
+    if isinstance(estimator, Pipeline):
+        return reads_nothing(estimator.steps[0][1])
+    if isinstance(estimator, FeatureUnion):
+        return all(reads_nothing(each) for _, each in estimator.transformer_list)
+    inner = getattr(estimator, "estimator", None)
+    return inner is not None and reads_nothing(inner)
 
 
 def _without_in(value: Any, gone: Collection[str]) -> None:
