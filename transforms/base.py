@@ -276,6 +276,8 @@ class AggregateOperation(Operation):
     """Whether null and NaN inputs are as if their rows were not there."""
     empty: ClassVar[Any] = None
     """The result for a window that holds no value."""
+    since: ClassVar[bool] = False
+    """Whether the result is the time from a moment, which `windows` returns, to the prediction."""
     bigquery_refused: ClassVar[str] = ""
     """Why BigQuery cannot compute it, when it cannot; `bigquery` is left out then."""
 
@@ -289,7 +291,8 @@ class AggregateOperation(Operation):
         """Return the result for every span of values; a NumPy array, masked where it is null.
 
         Values are in order of effect, then event time, then value. Shape [spans], or [spans, k]
-        for a vector. A result that is one of the values is returned as it is in `values.data`.
+        for a vector. A result that is one of the values is returned as it is in `values.data`, and
+        a moment (see `since`) in microseconds.
         """
         raise TypeError(f"{type(self).__name__} has no implementation over windows")
 

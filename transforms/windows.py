@@ -41,11 +41,10 @@ class Spans:
     Args:
         start: The first place of each.
         stop: The place after the last one.
-        at: The time of prediction of each, in microseconds.
     """
 
-    def __init__(self, start: Places, stop: Places, at: Places) -> None:
-        self.start, self.stop, self.at = start, stop, at
+    def __init__(self, start: Places, stop: Places) -> None:
+        self.start, self.stop = start, stop
 
     @cached_property
     def length(self) -> Places:

@@ -497,37 +497,44 @@ class _Column:
 
     def compute(self, results: Sequence[_Result]) -> None:
         """Fill in the results: all windows of all operations over these values."""
-        part, asking = self.events.part, len(self.events.part.rows)
-        windows: dict[Any, list[_Result]] = {}
+        windows = {_bounds(result.node): result.node for result in results}
+        operations: dict[AggregateOperation, list[_Result]] = {}
         for result in results:
-            window = result.node.aggregate.window
-            windows.setdefault((window.start, window.end), []).append(result)
-        starts, stops = [], []
-        for some in windows.values():
-            start, stop = self.events.bounds(some[0].node)
-            starts.append(start if self.before is None else self.before[start])
-            stops.append(stop if self.before is None else self.before[stop])
-        start, stop = np.concatenate(starts), np.concatenate(stops)
+            operations.setdefault(result.node.aggregate.operation, []).append(result)
+        spans = [self._spans(node) for node in windows.values()]
+        start, stop = (np.concatenate(ends) for ends in zip(*spans, strict=True))
         held = np.flatnonzero(stop > start)
         if not len(held):
             return
-        spans = Spans(start[held], stop[held], part.at[held % asking])
+        start, stop = start[held], stop[held]
+        # Between examples of a key often nothing took effect: what both see is answered once.
+        other = np.append(True, (start[1:] != start[:-1]) | (stop[1:] != stop[:-1]))
+        number = np.cumsum(other) - 1
         data = self.data if self.there is None else np.arange(len(self.data))
-        values = Values(data, self.effect, self.codes, spans)
-        bounds = np.searchsorted(held, np.arange(len(windows) + 1) * asking)
-        wanted: dict[AggregateOperation, list[tuple[int, _Result]]] = {}
-        for place, some in enumerate(windows.values()):
-            for result in some:
-                wanted.setdefault(result.node.aggregate.operation, []).append((place, result))
-        for operation, outputs in wanted.items():
-            with part.group.watch.of(result.node for _, result in outputs):
+        values = Values(data, self.effect, self.codes, Spans(start[other], stop[other]))
+        # Of each window: the examples for which it holds a value, and the numbers of their answers.
+        part = self.events.part
+        bounds = np.searchsorted(held, np.arange(len(windows) + 1) * len(part.rows))
+        answers: dict[Any, tuple[Places, Places]] = {}
+        for place, window in enumerate(windows):
+            mine = slice(bounds[place], bounds[place + 1])
+            answers[window] = held[mine] - place * len(part.rows), number[mine]
+        for operation, outputs in operations.items():
+            with part.group.watch.of(result.node for result in outputs):
                 found = operation.windows(values)
                 if self.there is not None:
                     found = np.ma.array(self.data[found], mask=~self.there[found])
-                for place, result in outputs:
-                    mine = slice(bounds[place], bounds[place + 1])
-                    rows = part.rows[held[mine] - place * asking]
-                    result.put(rows, found[mine], self.words)
+                for result in outputs:
+                    examples, numbers = answers[_bounds(result.node)]
+                    answer = found[numbers]
+                    if operation.since:
+                        answer = (part.at[examples] - answer) / 1e6
+                    result.put(part.rows[examples], answer, self.words)
+
+    def _spans(self, node: AggregateNode) -> tuple[Places, Places]:
+        """Return where the window of each example begins and ends among these values."""
+        start, stop = self.events.bounds(node)
+        return (start, stop) if self.before is None else (self.before[start], self.before[stop])
 
 
 def _bounds(node: AggregateNode) -> tuple[int | None, int]:

@@ -26,7 +26,7 @@ def values_of(
     start, stop = np.array(spans, np.int64).reshape(-1, 2).T
     places = np.arange(len(data))
     numbers = np.zeros_like(places) if keys is None else np.array(keys, np.int64)
-    return Values(np.array(data), places, numbers, Spans(start, stop, np.zeros_like(start)))
+    return Values(np.array(data), places, numbers, Spans(start, stop))
 
 
 def held(data: Sequence[Any], spans: Sequence[Window]) -> list[list[Any]]:

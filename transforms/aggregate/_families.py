@@ -98,6 +98,7 @@ class Elapsed(AggregateOperation):
 
     inputs = (Input("x", SCALAR),)
     least_inputs = 0
+    since = True
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return FLOAT64

@@ -30,8 +30,7 @@ class TimeSinceFirst(Elapsed):
     """
 
     def windows(self, values: Values) -> Any:
-        spans = values.spans
-        return (spans.at - values.effect[spans.start]) / 1e6
+        return values.effect[values.spans.start]
 
     def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
         return seconds_since(window, "MIN")

@@ -30,8 +30,7 @@ class TimeSinceLast(Elapsed):
     """
 
     def windows(self, values: Values) -> Any:
-        spans = values.spans
-        return (spans.at - values.effect[spans.stop - 1]) / 1e6
+        return values.effect[values.spans.stop - 1]
 
     def bigquery(self, window: SqlWindow, types: Sequence[Type]) -> Any:
         return seconds_since(window, "MAX")
