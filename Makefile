@@ -36,7 +36,7 @@ $(FLIGHTS)/data/flights.parquet: $(FLIGHTS)/prepare.py | $(DEMO)
 	$(PY) $<
 
 test: $(VENV)/test.installed ## all tests
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/test.installed ## lint, format, types and documentation
 	$(PY) -m ruff check
