@@ -23,7 +23,7 @@ from featurekit.analysis.leakage.replay import FeatureReplay, replay
 from featurekit.analysis.leakage.replay_graph import Graph
 from featurekit.analysis.leakage.replay_known import Knowledge
 from featurekit.analysis.leakage.replay_worlds import Variant, Worlds
-from featurekit.engines import history, local
+from featurekit.engines import history, local, timeline
 from featurekit.errors import LeakageError, SpecErrors
 from featurekit.job import check
 from featurekit.opening import open_sources
@@ -321,9 +321,9 @@ def test_windows_by_event_time_alone_leak_what_was_recorded_late() -> None:
 
 @pytest.mark.parametrize("later", [1, HOUR])
 def test_a_window_that_ends_too_late_is_found(later: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = history._Sorted.places
+    place = timeline._Sorted.places
     monkeypatch.setattr(
-        history._Sorted, "places", lambda events, before: place(events, before - later)
+        timeline._Sorted, "places", lambda events, before: place(events, before - later)
     )
     for seed in range(6):
         chance = np.random.default_rng(seed)
