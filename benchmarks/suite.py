@@ -26,6 +26,7 @@ TF_TRANSFORM = "tf.Transform"
 SKLEARN = "scikit-learn"
 PYARROW = "pyarrow, reading only"
 POLARS = "Polars by hand"
+COPY = "Polars, reading and writing only"
 DUCKDB = "DuckDB"
 FEATURETOOLS = "Featuretools"
 NUMPY = "NumPy, Gram matrices only"
@@ -84,6 +85,7 @@ COLUMNS = {
 PAST = {
     FEATUREKIT: Contender("benchmarks.cases.featurekit_windows"),
     POLARS: Contender("benchmarks.peers.polars_windows"),
+    COPY: Contender("benchmarks.peers.polars_copy"),
     DUCKDB: Contender("benchmarks.peers.duckdb_windows", apart=True),
     FEATURETOOLS: Contender(
         "benchmarks.peers.featuretools_windows", apart=True, warmed=False, examples=1000, quick=100
@@ -171,11 +173,11 @@ CASES = {
     ),
     "windows": Case(
         "24 aggregates of past flights",
-        {FEATUREKIT: 5, POLARS: 5, DUCKDB: 3, FEATURETOOLS: 1}, PAST,
+        {FEATUREKIT: 5, POLARS: 5, COPY: 5, DUCKDB: 3, FEATURETOOLS: 1}, PAST,
         "windows", DEPARTURES, 20_000,
     ),
     "windows-10": Case(
-        "24 aggregates of past flights, x 10", {FEATUREKIT: 3}, PAST,
+        "24 aggregates of past flights, x 10", {FEATUREKIT: 3, POLARS: 2, DUCKDB: 1}, PAST,
         "windows-10", 10 * DEPARTURES, 200_000,
     ),
     "windows-hot": Case(
