@@ -115,10 +115,10 @@ def write_snapshot(
         UsageError: `out` cannot be written.
     """
     target = out.absolute()
-    artifact.check_target(target, overwrite)
+    artifact.check_target(target, overwrite, "snapshot")
     moment = instant(as_of, Place(Problems()))
     made = snapshot(spec, moment, only, bigquery)
-    with artifact.new_folder(target, overwrite) as folder:
+    with artifact.new_folder(target, overwrite, "snapshot") as folder:
         for name, frame in made.items():
             frame.write_parquet(folder / f"{name}.parquet")
         artifact.write_json(folder / artifact.MANIFEST, {
