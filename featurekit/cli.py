@@ -350,7 +350,7 @@ def parser() -> argparse.ArgumentParser:
         if not jobs:
             return
         text = "refuse, before anything runs, what would read more (default: 1 TiB)"
-        group.add_argument("--max-bytes", metavar="N", type=int, help=text)
+        group.add_argument("--max-bytes", metavar="N", type=_bytes, help=text)
         text = "refuse to wait longer for all jobs together (default: 3600)"
         group.add_argument("--deadline", metavar="SECONDS", type=float, help=text)
         text = "a label of every job; may be given again (default: FeatureKit's own only)"
@@ -464,6 +464,14 @@ def _commands(made: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParse
     choices = [action.choices for action in made._actions  # noqa: SLF001
                if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001  # fmt: skip
     return dict(choices[0])
+
+
+def _bytes(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"bytes are a whole number, such as 10000000000 for 10 GB, got {text!r}"
+        )
+    return int(text)
 
 
 def _seed(text: str) -> int:

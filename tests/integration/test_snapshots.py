@@ -138,7 +138,10 @@ def test_a_snapshot_and_a_run_never_replace_each_other(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--as-of", "yesterday"], "a date or time such as 2013-10-01 is needed, got 'yesterday'"),
+        (
+            ["--as-of", "yesterday"],
+            "--as-of: a date or time such as 2013-10-01 is needed, got 'yesterday'",
+        ),
         (["--as-of", "2024-01-21", "--only", "v"], "there is no aggregation or lookup 'v'"),
     ],
 )
