@@ -61,19 +61,20 @@ _BEAM = ("apache-beam", "tensorflow-transform", "tfx-bsl")
 
 
 @contextmanager
-def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
+def new_folder(target: Path, overwrite: bool, kind: str = "run") -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends without an error.
 
     Args:
-        target: Where the result goes. An existing run is replaced only with `overwrite`, and
-            nothing but a run (or an empty folder) is ever replaced.
-        overwrite: Whether an existing run may be replaced.
+        target: Where the result goes. What stands there is replaced only with `overwrite`, and
+            only by its like: a run by a run, a snapshot by a snapshot.
+        overwrite: Whether what stands there may be replaced.
+        kind: What goes there, `run` or `snapshot`.
 
     Raises:
         UsageError: The target cannot be written, or holds something else.
         EngineError: The disk is full or fails.
     """
-    check_target(target, overwrite)
+    check_target(target, overwrite, kind)
     parent = target.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
         with polars_errors(str(target), writing=True):
             yield temporary
             _flush(temporary)
-            check_target(target, overwrite)
+            check_target(target, overwrite, kind)
             _replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -142,7 +143,7 @@ def check_file_target(target: Path, overwrite: bool) -> None:
         )
 
 
-def check_target(target: Path, overwrite: bool) -> None:
+def check_target(target: Path, overwrite: bool, kind: str = "run") -> None:
     """Refuse a target that may not be written, before any work is done.
 
     Raises:
@@ -157,15 +158,22 @@ def check_target(target: Path, overwrite: bool) -> None:
         if not target.is_dir():
             raise UsageError("the output is a file, not a folder", where=where)
         if any(target.iterdir()):
-            if not (target / MANIFEST).is_file():
+            found = _kind(target)
+            if found is None:
                 raise UsageError(
                     "the output folder exists and holds something else than a run or a snapshot",
                     where=where,
                     hint="choose a new folder",
                 )
+            if found != kind:
+                raise UsageError(
+                    f"the output folder holds a {found}, and a {kind} does not replace it",
+                    where=where,
+                    hint="choose a new folder",
+                )
             if not overwrite:
                 raise UsageError(
-                    f"the output folder holds a {_kind(target)} already",
+                    f"the output folder holds a {found} already",
                     where=where,
                     hint="--overwrite replaces it, when the new one is complete",
                 )
@@ -180,12 +188,17 @@ def check_target(target: Path, overwrite: bool) -> None:
         )
 
 
-def _kind(folder: Path) -> str:
-    """Return what a folder with a manifest holds."""
+def _kind(folder: Path) -> str | None:
+    """Return what a folder holds, `None` for what FeatureKit has not written."""
+    if not (folder / MANIFEST).is_file():
+        return None
     try:
-        return "snapshot" if "as_of" in _read_json(folder / MANIFEST) else "run"
+        manifest = _read_json(folder / MANIFEST)
     except DataError:
-        return "run"
+        return "run"  # A damaged one, which may be replaced.
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        return None
+    return "snapshot" if "as_of" in manifest else "run"
 
 
 def _flush(folder: Path) -> None:

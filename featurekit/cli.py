@@ -137,7 +137,7 @@ def _bigquery(arguments: argparse.Namespace) -> Any:
     from featurekit.engines.bigquery.settings import from_environment
 
     labels = {}
-    for text in arguments.label:
+    for text in getattr(arguments, "label", ()):
         key, sign, value = text.partition("=")
         if not sign:
             raise UsageError(f"a label is KEY=VALUE, got {text!r}")
@@ -145,7 +145,7 @@ def _bigquery(arguments: argparse.Namespace) -> Any:
     bounds = {
         name: value
         for name in ("location", "max_bytes", "deadline")
-        if (value := getattr(arguments, name)) is not None
+        if (value := getattr(arguments, name, None)) is not None
     }
     return from_environment(arguments.project, arguments.dataset, labels=labels, **bounds)
 
@@ -178,7 +178,7 @@ def _check(arguments: argparse.Namespace) -> str:
     from featurekit.picture.timeline import draw_timeline
     from featurekit.verdict import judge
 
-    resolved = check(arguments.spec, strict=arguments.strict)
+    resolved = check(arguments.spec, _bigquery(arguments), strict=arguments.strict)
     found = judge(resolved)
     examples = resolved.spec.examples
     inputs = resolved.inputs()
@@ -207,7 +207,7 @@ def _schema(arguments: argparse.Namespace) -> str:
     from featurekit.schema import as_dict, as_yaml, freeze_file, read_schema
     from featurekit.spec.yaml import load_spec
 
-    schema = read_schema(load_spec(arguments.spec))
+    schema = read_schema(load_spec(arguments.spec), _bigquery(arguments))
     frozen = None
     if arguments.freeze:
         try:
@@ -339,7 +339,7 @@ def parser() -> argparse.ArgumentParser:
         text += "aggregations and lookups in BigQuery (default: local)"
         added.add_argument("--engine", metavar="NAME", default="local", help=text)
 
-    def bigquery(added: argparse.ArgumentParser) -> None:
+    def bigquery(added: argparse.ArgumentParser, jobs: bool = True) -> None:
         group = added.add_argument_group("BigQuery")
         text = "the project that runs jobs and pays for them (default: no use of BigQuery)"
         group.add_argument("--project", metavar="NAME", help=text)
@@ -347,8 +347,10 @@ def parser() -> argparse.ArgumentParser:
         group.add_argument("--dataset", metavar="NAME", help=text)
         text = "where jobs run (default: where the dataset is)"
         group.add_argument("--location", metavar="NAME", help=text)
+        if not jobs:
+            return
         text = "refuse, before anything runs, what would read more (default: 1 TiB)"
-        group.add_argument("--max-bytes", metavar="N", type=int, help=text)
+        group.add_argument("--max-bytes", metavar="N", type=_bytes, help=text)
         text = "refuse to wait longer for all jobs together (default: 3600)"
         group.add_argument("--deadline", metavar="SECONDS", type=float, help=text)
         text = "a label of every job; may be given again (default: FeatureKit's own only)"
@@ -399,11 +401,13 @@ def parser() -> argparse.ArgumentParser:
     strict(check)
     text = "draw when what features use becomes known, replacing an older picture (default: none)"
     check.add_argument("--picture", metavar="FILE.svg", help=text)
+    bigquery(check, jobs=False)
 
     schema = command("schema", _schema)
     spec(schema)
     text = "write inferred types into SPEC itself, comments and layout kept (default: print only)"
     flag(schema, "--freeze", text)
+    bigquery(schema, jobs=False)
     json(schema, "the types")
 
     apply = command("apply", _apply)
@@ -460,6 +464,14 @@ def _commands(made: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParse
     choices = [action.choices for action in made._actions  # noqa: SLF001
                if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001  # fmt: skip
     return dict(choices[0])
+
+
+def _bytes(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"bytes are a whole number, such as 10000000000 for 10 GB, got {text!r}"
+        )
+    return int(text)
 
 
 def _seed(text: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from featurekit.graph import AggregateNode, StatisticRequest
-from featurekit.planner import Plan, Route, Step
+from featurekit.planner import Plan, Route, Step, key_text
 from featurekit.types import Type
 from featurekit.verdict import judge
 
@@ -90,9 +90,8 @@ def _histories(plan: Plan) -> dict[tuple[str, str], list[AggregateNode]]:
     """Return the aggregates and lookups by the source that they read and by its key."""
     found: dict[tuple[str, str], list[AggregateNode]] = {}
     for node in plan.resolved.aggregates:
-        history = node.aggregate.history
-        by = ", ".join(key.text for key in history.keys) or "all rows"
-        found.setdefault((history.source, by), []).append(node)
+        by = key_text(node) or "all rows"
+        found.setdefault((node.aggregate.history.source, by), []).append(node)
     return found
 
 

@@ -10,7 +10,7 @@ from featurekit.graph import Aggregate, AggregateNode, History, Node, OperationN
 from featurekit.leaks import Leaks
 from featurekit.spec.expression import Attribute, Call, Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
-from featurekit.spec.problems import Place
+from featurekit.spec.problems import Place, Reported
 from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import operations
@@ -72,6 +72,7 @@ class Histories:
             with below.collect():
                 found[feature] = self.aggregate(aggregation, feature, expression, shared, keys)
         unfit = len(self.problems) > known or source.event_time is None
+        unfit |= len(found) < len(aggregation.features)
         if unfit or keys is None or self.at is None:
             return
         for output, feature, window in aggregation.outputs():
@@ -160,7 +161,10 @@ class Histories:
         if source is None:
             with place.below("source").collect():
                 raise SpecError(
-                    f"there is no source {name!r}", hint=closest(name, self.spec.sources)
+                    f"there is no source {name!r}",
+                    hint="an aggregation summarises rows of a source, not outputs of another one"
+                    if name in self.spec.aggregations
+                    else closest(name, self.spec.sources),
                 )
             return None
         return source
@@ -204,13 +208,17 @@ class Histories:
         typer, event_time = self.float64(name), self.spec.sources[name].event_time
         keys = [Name(column) for column in by.values()]
         times = self.leaks.known_at(name, *read, *keys)
-        return History(
-            name,
-            tuple(typer.node(key) for key in keys),
-            tuple(typer.node(time) for time in times),
-            None if event_time is None else typer.name(event_time),
-            unique,
-        )
+        try:
+            return History(
+                name,
+                tuple(typer.node(key) for key in keys),
+                tuple(typer.node(time) for time in times),
+                None if event_time is None else typer.name(event_time),
+                unique,
+            )
+        except SpecError:
+            # What is wrong with a time is told once, where the source declares it.
+            raise Reported from None
 
     def entity(self, place: Place, source: str, by: Mapping[str, str]) -> tuple[Node, ...] | None:
         """Check the key of a source's past rows, and return that of the examples if it is right."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from featurekit.availability import moment
-from featurekit.errors import LeakageError
+from featurekit.errors import LeakageError, SpecError
 from featurekit.spec.expression import Attribute, Expression, Name
 from featurekit.spec.objects import UNDECLARED, Column, Feature, Spec
 
@@ -125,7 +125,10 @@ class Leaks:
             times.append(declared.available_at)
         latest: dict[str, tuple[int, Expression]] = {}
         for time in times:
-            found = moment(time, declared.columns)
+            try:
+                found = moment(time, declared.columns)
+            except SpecError:
+                continue  # That it is no time is told where the source declares it.
             if found.base not in latest or latest[found.base][0] < found.offset:
                 latest[found.base] = (found.offset, time)
         return [time for _, time in latest.values()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import polars as pl
 
 from featurekit.engines.beam.fetching import fetched
 from featurekit.engines.rows import computed_rows
-from featurekit.errors import DataError, SpecErrors
+from featurekit.errors import DataError, LeakageError, SpecError, SpecErrors
 from featurekit.graph import Node
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import (
@@ -26,6 +26,7 @@ from featurekit.sources import (
     table_elsewhere,
 )
 from featurekit.spec.objects import Source, Spec
+from featurekit.spec.problems import nearest
 from featurekit.transforms.base import polars_dtype
 from featurekit.types import Type
 
@@ -53,11 +54,13 @@ class Opened:
         tables: The sources that could be opened.
         types: The types of the columns of each; those declared, where it could not.
         failure: Why a source could not be opened.
+        unreached: Sources that are BigQuery tables which nobody could be asked about.
     """
 
     tables: Mapping[str, Table]
     types: Mapping[str, Mapping[str, Type]]
     failure: DataError | None = None
+    unreached: tuple[str, ...] = ()
 
     def resolve(self, spec: Spec, refuse_leaks: bool = True) -> Resolved:
         """Type-check the spec against the columns of its sources.
@@ -80,11 +83,25 @@ class Opened:
             return resolve(
                 spec, self.types.get(main, {}), others, settle=settle, refuse_leaks=refuse_leaks
             )
-        except SpecErrors:
+        except SpecErrors as errors:
             if self.failure is not None:
                 # Columns that nobody declared seem to be missing, and it is the data that is.
                 raise self.failure from None
+            if self.unreached and errors.exit_code != LeakageError.exit_code:
+                raise SpecErrors([*self._why_unknown(spec), *errors.problems]) from None
             raise
+
+    def _why_unknown(self, spec: Spec) -> Iterator[SpecError]:
+        """Yield, for each table that was not asked about, why its columns are not known."""
+        for name in self.unreached:
+            place = nearest(spec.places, ("sources", name, "table"))
+            yield SpecError(
+                f"nothing says how to reach the BigQuery table {spec.sources[name].table}: "
+                "only the columns that the spec declares are known",
+                where=": ".join(filter(None, (place, f"source {name!r}"))),
+                hint="give --project and --dataset (plan takes --ask, too), or declare the types: "
+                "featurekit schema SPEC --freeze writes them",
+            )
 
 
 def _settling(table: Table, source: Source) -> Callable[[Node, Node], tuple[int, int] | None]:
@@ -119,12 +136,15 @@ def open_all(
     tables: dict[str, Table] = {}
     types: dict[str, Mapping[str, Type]] = {}
     failure: DataError | None = None
+    unreached: list[str] = []
     for name in sorted(needed & set(spec.sources)):
         source = spec.sources[name]
         try:
             given = rows(name)
             if given is None:
                 # Without a connection, what the spec declares is all that is known.
+                if source.table is not None:
+                    unreached.append(name)
                 if source.on_workers or name == spec.examples.source:
                     types[name] = declared_types(source)
                 continue
@@ -140,7 +160,7 @@ def open_all(
                 raise
             types[name] = declared_types(source)
             failure = failure or error
-    return Opened(tables, types, failure)
+    return Opened(tables, types, failure, tuple(unreached))
 
 
 def _says_all(source: Source) -> bool:

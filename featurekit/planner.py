@@ -21,7 +21,7 @@ from featurekit.resolve import Resolved
 from featurekit.transforms.base import Reach
 from featurekit.types import Type
 
-__all__ = ["Plan", "Route", "Step", "make_plan"]
+__all__ = ["Plan", "Route", "Step", "key_text", "make_plan"]
 
 
 class Route(enum.Enum):
@@ -211,7 +211,16 @@ def _looked_up(node: Node) -> str:
     """Say which rows an aggregate looks at: `past rows of flights by tailnum (7d)`."""
     assert isinstance(node, AggregateNode)
     aggregate, history = node.aggregate, node.aggregate.history
-    by = f" by {', '.join(key.text for key in history.keys)}" if history.keys else ""
+    by = f" by {key_text(node)}" if history.keys else ""
     window = f" ({aggregate.window.text})" if aggregate.window.text else ""
     what = "the row" if history.unique else "past rows"
     return f"{what} of {history.source}{by}{window}"
+
+
+def key_text(node: AggregateNode) -> str:
+    """Say by which key an aggregate looks: `dest as origin` if the example calls it otherwise."""
+    pairs = zip(node.aggregate.history.keys, node.keys, strict=True)
+    return ", ".join(
+        key.text if key.text == asked.text else f"{key.text} as {asked.text}"
+        for key, asked in pairs
+    )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featurekit.artifact import new_file
+from featurekit.opening import reader
 from featurekit.sources import column_types, inferred_type, open_table
 from featurekit.spec.freeze import freeze, yaml_text
-from featurekit.spec.objects import Column, Spec, plain
+from featurekit.spec.objects import Column, Source, Spec, plain
 from featurekit.types import Type
+
+if TYPE_CHECKING:
+    from featurekit.engines.bigquery.settings import Settings
 
 __all__ = ["SourceSchema", "as_dict", "as_yaml", "freeze_file", "read_schema"]
 
@@ -60,15 +64,29 @@ def _flow(settings: Mapping[str, Any]) -> str:
     return str(text).strip()
 
 
-def read_schema(spec: Spec) -> dict[str, SourceSchema]:
+def read_schema(spec: Spec, bigquery: Settings | None = None) -> dict[str, SourceSchema]:
     """Return the columns of every source of a spec.
+
+    Args:
+        spec: The spec.
+        bigquery: How to reach sources that are BigQuery tables.
 
     Raises:
         DataError: A source cannot be read.
+        SpecError: A source is a BigQuery table, and nothing says how to reach it.
     """
+    if bigquery is None:
+        return _schemas(spec, reader(spec))
+    from featurekit.engines.bigquery.client import Warehouse
+
+    with Warehouse(bigquery) as warehouse:
+        return _schemas(spec, reader(spec, warehouse))
+
+
+def _schemas(spec: Spec, rows: Callable[[str], Source | None]) -> dict[str, SourceSchema]:
     out = {}
     for name, source in spec.sources.items():
-        table = open_table(name, source, spec.base)
+        table = open_table(name, rows(name) or source, spec.base)
         left_out = {
             column: str(dtype)
             for column, dtype in table.schema.items()

@@ -61,7 +61,7 @@ def snapshot(
     Example:
         `fk.snapshot("flights.yaml", "2013-12-01")["tail"]`
     """
-    moment, spec = instant(as_of, Place(Problems())), as_spec(spec)
+    moment, spec = _moment(as_of), as_spec(spec)
     with ExitStack() as stack:
         warehouse, space = None, None
         if bigquery is not None:
@@ -73,6 +73,15 @@ def snapshot(
         unread = set(spec.sources) - {owner.source for owner in spec.histories.values()}
         resolved, tables = open_sources(spec, warehouse, space, unread)
         return _chosen(resolved, tables, moment, only)
+
+
+def _moment(as_of: str | date) -> datetime:
+    """Return the time that is asked about."""
+    try:
+        return instant(as_of, Place(Problems()))
+    except SpecError as error:
+        hint = "2013-12-01T06:00Z is one, too; without an offset it is UTC"
+        raise SpecError(error.message, where="--as-of", hint=hint) from None
 
 
 def _chosen(
@@ -115,10 +124,10 @@ def write_snapshot(
         UsageError: `out` cannot be written.
     """
     target = out.absolute()
-    artifact.check_target(target, overwrite)
-    moment = instant(as_of, Place(Problems()))
+    artifact.check_target(target, overwrite, "snapshot")
+    moment = _moment(as_of)
     made = snapshot(spec, moment, only, bigquery)
-    with artifact.new_folder(target, overwrite) as folder:
+    with artifact.new_folder(target, overwrite, "snapshot") as folder:
         for name, frame in made.items():
             frame.write_parquet(folder / f"{name}.parquet")
         artifact.write_json(folder / artifact.MANIFEST, {

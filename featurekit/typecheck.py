@@ -29,7 +29,7 @@ from featurekit.spec.problems import Place, Reported
 from featurekit.transforms.base import AggregateOperation, FullPassOperation, Operation
 from featurekit.transforms.catalogue import operations
 from featurekit.transforms.targets import TargetOperation
-from featurekit.types import BOOL, FLOAT32, FLOAT64, INT64, STRING, TIMESTAMP, Type
+from featurekit.types import BOOL, DURATION, FLOAT32, FLOAT64, INT64, STRING, TIMESTAMP, Type
 
 __all__ = ["Typer", "described", "in_order", "names_in", "reads_rows"]
 
@@ -310,6 +310,8 @@ def _hint(operation: Operation, of: Type, wanted: frozenset[Type], said: str) ->
         return f"vocabulary({said}) first, or cast({said}, 'float32') if it holds numbers"
     if of == TIMESTAMP and INT64 in wanted:
         return f"hour({said}), day_of_week({said}) or seconds_between first"
+    if of == DURATION and INT64 in wanted:
+        return f"seconds as numbers: seconds_between(a, b), or cast({said}, 'int64') / 1000000"
     if of == BOOL and INT64 in wanted:
         return f"cast({said}, 'int64') first"
     if wanted == frozenset({TIMESTAMP}):

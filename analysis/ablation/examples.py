@@ -282,7 +282,7 @@ def _dealt(
     apart, named = _apart(split, time, entity, hashes, embargo, seed)
     inside = apart == 0
     if inside.sum() < folds + 1 or not (apart == 1).any():
-        raise DataError(_too_few(time, entity))
+        raise _too_few(time, entity, folds, embargo)
     dealt = np.full(rows, -1)
     clusters = None if entity is None else ranks(entity)
     if time is not None:
@@ -294,7 +294,7 @@ def _dealt(
     else:
         dealt[inside] = deal(hashes[inside], folds)
     if len(np.unique(dealt[dealt >= 0])) < 2 + (time is not None):
-        raise DataError(_too_few(time, entity))
+        raise _too_few(time, entity, folds, embargo)
     return Examples(
         frame, label, dealt, apart, time is not None, clusters,
         "entity" if entity is not None else "time" if time is not None else "",
@@ -303,13 +303,21 @@ def _dealt(
     )  # fmt: skip
 
 
-def _too_few(time: np.ndarray | None, entity: pl.Series | None) -> str:
+def _too_few(
+    time: np.ndarray | None, entity: pl.Series | None, folds: int, embargo: int
+) -> DataError:
     """Return what is too few of for holding some out."""
+    blocks = f"{folds} folds"
     if time is not None:
-        return f"there are too few moments to hold some of them out: {len(np.unique(time)):,}"
-    if entity is not None:
-        return f"there are too few entities to hold some of them out: {entity.n_unique():,}"
-    return "there are too few rows to hold some of them out"
+        what = f"moments to hold some of them out: {len(np.unique(time)):,}"
+        blocks = f"{folds} folds that follow each other, behind a first block that none holds out"
+        if embargo:
+            blocks += ", with the embargo of the spec left out before each"
+    elif entity is not None:
+        what = f"entities to hold some of them out: {entity.n_unique():,}"
+    else:
+        what = "rows to hold some of them out"
+    return DataError(f"there are too few {what}; {blocks} are asked for", hint="fewer --folds")
 
 
 def _apart(

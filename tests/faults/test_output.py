@@ -61,6 +61,15 @@ def test_a_folder_that_holds_something_else_is_never_replaced(spec: Spec, tmp_pa
     assert [entry.name for entry in other.iterdir()] == ["thesis.txt"]
 
 
+def test_a_manifest_of_something_else_makes_no_run(spec: Spec, tmp_path: Path) -> None:
+    other = tmp_path / "extension"
+    other.mkdir()
+    (other / "manifest.json").write_text('{"manifest_version": 3}')
+    with pytest.raises(UsageError, match="something else"):
+        run(spec, other, tensorflow=False, overwrite=True)
+    assert [entry.name for entry in other.iterdir()] == ["manifest.json"]
+
+
 def test_a_run_is_replaced_only_when_asked(spec: Spec, tmp_path: Path) -> None:
     first = run(spec, tmp_path / "out", tensorflow=False)
     with pytest.raises(UsageError, match="holds a run already"):

@@ -118,10 +118,30 @@ def test_the_command_writes_a_file_for_each_or_nothing(
         fk.open_run(out)
 
 
+def test_a_snapshot_and_a_run_never_replace_each_other(
+    made: fk.Spec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, run, snap = (tmp_path / name for name in ("spec.yaml", "run", "snap"))
+    spec.write_text(made.to_yaml())
+    snapshot = ["snapshot", str(spec), "--as-of", "2024-01-21", "--overwrite", "--out"]
+    compute = ["run", str(spec), "--no-tensorflow", "--overwrite", "--quiet", "--out"]
+    assert main([*compute, str(run)]) == main([*snapshot, str(snap)]) == 0
+    before = {folder: sorted(folder.rglob("*")) for folder in (run, snap)}
+    capsys.readouterr()
+    assert main([*snapshot, str(run)]) == 2
+    assert "holds a run, and a snapshot does not replace it" in capsys.readouterr().err
+    assert main([*compute, str(snap)]) == 2
+    assert "holds a snapshot, and a run does not replace it" in capsys.readouterr().err
+    assert {folder: sorted(folder.rglob("*")) for folder in (run, snap)} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--as-of", "yesterday"], "a date or time such as 2013-10-01 is needed, got 'yesterday'"),
+        (
+            ["--as-of", "yesterday"],
+            "--as-of: a date or time such as 2013-10-01 is needed, got 'yesterday'",
+        ),
         (["--as-of", "2024-01-21", "--only", "v"], "there is no aggregation or lookup 'v'"),
     ],
 )

@@ -150,7 +150,7 @@ def test_what_cannot_be_is_named() -> None:
         read(frame.head(4))
     with pytest.raises(DataError, match=r"too few entities .*: 1"):
         read(frame.with_columns(who=1), entity="who")
-    with pytest.raises(DataError, match=r"too few moments .*: 3"):
+    with pytest.raises(DataError, match=r"too few moments .*: 3; .*Hint: fewer --folds"):
         read(frame.with_columns(at=pl.int_range(pl.len()) % 3), time="at")
     with pytest.raises(DataError, match="no row has a label"):
         read(frame.with_columns(y=pl.lit(None, dtype=pl.Float64)))

@@ -586,12 +586,45 @@ def test_check_and_plan_show_aggregates(folder: Path, capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     for text in (
         "history flights by tail: 3 aggregates", "history planes by tail: 2 aggregates",
-        "history flights by dest: 1 aggregate", "past rows of flights by tail (7d..1d)",
+        "history flights by dest as origin: 1 aggregate", "past rows of flights by tail (7d..1d)",
         "past rows of flights by tail (lifetime)", "the row of planes by tail",
     ):  # fmt: skip
         assert text in shown
     rows = [line.split() for line in shown.splitlines() if line.startswith("delay_z")]
     assert rows[0][:6] == ["delay_z", "float32", "-", "BigQuery", "Polars", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("event_time: sched", "event_time: sched\n    available_at: 1h", 6),
+        ("delay: {available_at: landed}", "delay: {available_at: lnaded}", 7),
+        ("event_time: since", "event_time: sicne", 12),
+        ("event_time: since", "event_time: since\n    available_at: 1h", 13),
+    ],
+)
+def test_what_is_wrong_with_a_time_is_told_once_where_it_stands(
+    folder: Path, old: str, new: str, line: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "spec.yaml").write_text(SPEC.replace(old, new, 1))
+    assert main(["check", str(folder / "spec.yaml")]) == 2
+    problem, end = capsys.readouterr().err.splitlines()
+    assert f"spec.yaml:{line}: source " in problem
+    assert "1 problem in" in end
+
+
+def test_an_aggregation_is_no_source(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(
+        SPEC.replace("source: flights\n    by: {origin", "source: tail\n    by: {origin")
+    )
+    with pytest.raises(fk.SpecErrors, match=r"no source 'tail'.* not outputs of another one"):
+        fk.check(folder / "spec.yaml")
+
+
+def test_a_duration_by_a_duration_is_no_number_yet(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(SPEC.replace("seats / 100", "seats / 100d"))
+    with pytest.raises(fk.SpecErrors, match=r"'100d' is a duration. Hint: .*seconds_between"):
+        fk.check(folder / "spec.yaml")
 
 
 def test_a_check_tells_all_that_is_wrong_with_aggregations_at_once(

@@ -142,7 +142,7 @@ def test_the_version_is_printed(capsys: Captured) -> None:
 
 @pytest.mark.parametrize(
     "line", ["", "fly", "check", "check x --fast", "run x", "plan x --js",
-             "plan x --json --mermaid", "completion cmd"],
+             "plan x --json --mermaid", "completion cmd", "run x --out y --max-bytes 10GB"],
 )  # fmt: skip
 def test_wrong_arguments_exit_with_2(line: str, capsys: Captured) -> None:
     with pytest.raises(SystemExit) as stopped:
