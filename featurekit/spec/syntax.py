@@ -34,6 +34,7 @@ from featurekit.spec.expression import (
 )
 from featurekit.transforms.base import Operation
 from featurekit.transforms.catalogue import aggregations, operations
+from featurekit.transforms.synonyms import called_here
 from featurekit.types import DURATION, duration_text, parse_duration
 
 __all__ = ["MAX_LENGTH", "read", "write"]
@@ -184,10 +185,7 @@ class _Reader:
                 raise SpecError('col takes one name in quotes: col("petal length (cm)")')
             return col(self.constant(args[0]))
         if name not in self.known:
-            hint = closest(name, [*self.known, "col"])
-            if name in aggregations():
-                hint = f"{name} summarises past rows and belongs under aggregations"
-            raise SpecError(f"there is no operation {name!r}", hint=hint)
+            raise SpecError(f"there is no operation {name!r}", hint=self.meant(name))
         if any(isinstance(argument, ast.Starred) for argument in args):
             raise SpecError(f"'*' is not allowed in the call of {name}")
         if any(entry.arg is None for entry in keywords):
@@ -196,6 +194,15 @@ class _Reader:
         return bind(
             self.known[name], args, named, lambda part: self.read(part, depth), self.constant
         )
+
+    def meant(self, name: str) -> str:
+        """Return a hint for an operation that is not known here."""
+        ours = called_here(name) or name
+        if ours in self.known:
+            return f"it is called {ours} here"
+        if ours in aggregations():
+            return f"{ours} summarises past rows and belongs under aggregations"
+        return closest(name, [*self.known, "col"])
 
     def constant(self, node: ast.expr) -> Any:
         match node:

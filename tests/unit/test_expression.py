@@ -123,6 +123,9 @@ REFUSED = {
     "(x := 1)": "'(x := 1)' is not allowed in an expression",
     "__import__('os').system('x')": "is not allowed in an expression",
     "30d.x": "'30d.x' is not allowed in an expression",
+    "AVG(x)": "there is no operation 'AVG'. "
+    "Hint: mean summarises past rows and belongs under aggregations",
+    "StandardScaler(x)": "there is no operation 'StandardScaler'. Hint: it is called zscore here",
     "30d(x)": "there is no operation '30d'",
     "zscore(30d=1)": "zscore has no parameter '30d'",
     "x y": "'x y' is not an expression: invalid syntax. "

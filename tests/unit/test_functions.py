@@ -18,6 +18,7 @@ from featurekit.spec.expression import FILTER, parse
 from featurekit.spec.signatures import callables, stub
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import aggregations, operations
+from featurekit.transforms.synonyms import SYNONYMS
 
 PACKAGE = Path(str(fk.__file__)).parent
 
@@ -103,3 +104,11 @@ def test_importing_the_library_imports_no_engine_and_a_spec_no_tensorflow() -> N
         "assert 'polars' in sys.modules and 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
+def test_what_operations_are_called_elsewhere_leads_to_those_that_there_are() -> None:
+    ours = {*operations(), *aggregations()}
+    theirs = [name for others in SYNONYMS.values() for name in others.split()]
+    assert ours >= SYNONYMS.keys()
+    assert ours.isdisjoint(theirs)
+    assert len(theirs) == len(set(theirs))
