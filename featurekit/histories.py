@@ -10,7 +10,7 @@ from featurekit.graph import Aggregate, AggregateNode, History, Node, OperationN
 from featurekit.leaks import Leaks
 from featurekit.spec.expression import Attribute, Call, Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
-from featurekit.spec.problems import Place
+from featurekit.spec.problems import Place, Reported
 from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import operations
@@ -71,8 +71,8 @@ class Histories:
             below = place.below("features").below(feature, f"feature {feature!r}")
             with below.collect():
                 found[feature] = self.aggregate(aggregation, feature, expression, shared, keys)
-        unfit = len(self.problems) > known or source.event_time is None
-        if unfit or keys is None or self.at is None:
+        unfit = len(self.problems) > known or len(found) < len(aggregation.features)
+        if unfit or source.event_time is None or keys is None or self.at is None:
             return
         for output, feature, window in aggregation.outputs():
             aggregate = replace(found[feature], window=window)
@@ -113,6 +113,7 @@ class Histories:
             where = filters[0] if len(filters) == 1 else OperationNode.of(both, (*filters,), BOOL)
         read = [*expression.inputs]
         read += [entry for entry in (expression.where, aggregation.where) if entry is not None]
+        self.sound(name)
         for entry in read:
             self.leaks.in_aggregate(name, feature, entry)
         self.leaks.of_own_row(name, feature, read, [Name(key) for key in aggregation.by.values()])
@@ -141,6 +142,7 @@ class Histories:
                 value = self.float64(lookup.source).node(expression)
                 if value.level or value.type.width is not None:
                     raise SpecError(f"{shortened(expression.text)!r} is no value of a row")
+                self.sound(lookup.source)
                 self.leaks.in_aggregate(lookup.source, feature, expression)
                 unfit = len(self.problems) > known or (timed and self.at is None)
                 if unfit or keys is None:
@@ -164,6 +166,11 @@ class Histories:
                 )
             return None
         return source
+
+    def sound(self, name: str) -> None:
+        """Go no further with a source whose times have been reported."""
+        if name in self.leaks.unsound:
+            raise Reported
 
     def predicted(self, why: str) -> None:
         """Refuse a spec that does not say when the prediction is made."""

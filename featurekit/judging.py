@@ -80,7 +80,7 @@ class Judge:
         """Yield what a feature uses of other rows: outputs of aggregations and lookups."""
         for attribute, chain in self._attributes(feature.expr, (name,)):
             owner = self.leaks.looked_up[attribute.aggregation]
-            if owner.source not in self.leaks.spec.sources:
+            if owner.source not in self.leaks.spec.sources or owner.source in self.leaks.unsound:
                 continue
             read = self._read(attribute.aggregation, attribute.name)
             source = self.leaks.spec.sources[owner.source]

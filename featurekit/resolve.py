@@ -31,6 +31,7 @@ from featurekit.types import (
     INT64,
     STRING,
     TIMESTAMP,
+    Kind,
     Type,
 )
 from featurekit.uses import Use
@@ -157,8 +158,9 @@ class _Resolver:
         self.types = dict(types)
         self.known = {**others, main: self.types}
         self.typers: dict[str, Typer] = {}
+        self.unsound: set[str] = set()
         self.rows = self.source(main, spec.sources[main])
-        self.leaks = Leaks(spec, self.types)
+        self.leaks = Leaks(spec, self.types, self.unsound)
         targets = Targets(spec, self.rows, self.leaks)
         self.typer = self.rows.within(self.attribute, self.feature, targets.node)
         self.owners = spec.histories
@@ -219,12 +221,17 @@ class _Resolver:
                 with columns.below(key, f"column {key!r}").collect():
                     raise SpecError("the data has no such column", hint=closest(key, types))
         typer.derive(columns)
-        for key, column in source.columns.items():
-            below = columns.below(key, f"column {key!r}").below("available_at", "available_at")
-            self.time(below, column.available_at, typer)
-        self.time(place.below("available_at", "available_at"), source.available_at, typer)
-        if source.event_time is not None:
-            self.time(place.below("event_time", "event_time"), Name(source.event_time), typer)
+        times = [
+            (columns.below(key, f"column {key!r}").below("available_at", "available_at"),
+             column.available_at)
+            for key, column in source.columns.items()
+        ]  # fmt: skip
+        times.append((place.below("available_at", "available_at"), source.available_at))
+        event_time = None if source.event_time is None else Name(source.event_time)
+        times.append((place.below("event_time", "event_time"), event_time))
+        found = [self.time(below, time, typer) for below, time in times if time is not None]
+        if None in found:
+            self.unsound.add(name)
         return typer
 
     def row(self, place: Place, expression: Expression, typer: Typer | None = None) -> Node | None:
@@ -364,7 +371,7 @@ class _Resolver:
         raise SpecError(f"there is no column or feature {name!r}", hint=hint)
 
     def output(self, node: Node) -> Node:
-        """A feature is a number, a string or a vector: booleans are written as 0 and 1."""
+        """A feature is a number, a string or numbers: booleans are written as 0 and 1."""
         if not reads_rows(node):
             raise SpecError("it reads no column, so it is the same for every row")
         if node.type == BOOL:
@@ -373,5 +380,10 @@ class _Resolver:
             raise SpecError(
                 f"a feature cannot be {described(node.type)}",
                 hint="hour(t), day_of_week(t), seconds_between(a, b) and the like are numbers",
+            )
+        if node.type.width is not None and node.type.kind is Kind.STRING:
+            raise SpecError(
+                f"a feature cannot be {described(node.type)}",
+                hint="a vector holds numbers; `featurekit snapshot` writes such an output",
             )
         return node

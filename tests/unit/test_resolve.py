@@ -392,10 +392,18 @@ AGGREGATES = {
 @pytest.mark.parametrize("text", AGGREGATES)
 def test_aggregates_have_types_and_enter_the_graph_as_float32(text: str) -> None:
     of = AGGREGATES[text]
-    feature = {TIMESTAMP: "hour(a.f_6h)", DURATION: "a.f_6h > 2h"}.get(of, "a.f_6h")
-    made = resolved(f"x: {feature}", aggregates(f'f: "{text}"'))
-    (node,) = [n for n in topological(made.features.values()) if isinstance(n, AggregateNode)]
+    words = Type(Kind.STRING, 2)
+    special = {TIMESTAMP: "hour(a.f_6h)", DURATION: "a.f_6h > 2h", words: "distance"}
+    made = resolved(f"x: {special.get(of, 'a.f_6h')}", aggregates(f'f: "{text}"'))
+    read = [n for n in topological(made.features.values()) if isinstance(n, AggregateNode)]
+    node = made.outputs["a"]["f_6h"]
+    assert read == ([] if of == words else [node])
     assert (node.text, node.type) == ("a.f_6h", of)
+
+
+def test_a_vector_of_strings_is_no_feature() -> None:
+    (problem,) = problems("x: a.f_6h", aggregates("f: 'last_k(airport, 2)'"))
+    assert problem.startswith("15: feature 'x': a feature cannot be a vector (string[2])")
 
 
 def test_every_aggregation_is_typed_by_a_test() -> None:
@@ -499,6 +507,28 @@ def test_the_source_of_an_aggregation_is_checked_too() -> None:
         "10: source 'weather': event_time: a timestamp is needed; 'wind' is a float32. "
         "Hint: declare it: wind: {type: timestamp}"
     )
+
+
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        ("known + 1d", "there is no column 'known'"),
+        ("time_hour + 3", "'time_hour + 3': a timestamp and a int64 cannot be added"),
+        ("time_hour - time_hour", "a timestamp is needed; 'time_hour - time_hour' is a duration"),
+        ("time_hour if wind > 1 else time_hour", "'time_hour if wind > 1 else time_hour' is not"),
+    ],
+)
+def test_a_time_that_is_none_is_reported_once_and_where_it_stands(time: str, message: str) -> None:
+    head = HEAD.replace("available_at: time_hour + 1h", f"available_at: {time}")
+    (problem,) = problems("x: a.f_6h\ny: a.f_6h + 1", aggregates("f: count()", head=head))
+    assert problem.startswith(f"10: source 'weather': available_at: {message}")
+
+
+def test_a_derived_column_that_is_wrong_is_reported_once_wherever_it_is_used() -> None:
+    head = HEAD.replace("time_hour + 1h}", "time_hour + 1h, columns: {z: {expr: lower(nope)}}}")
+    for text, by in (("f: count(z)", "{origin: airport}"), ("f: count()", "{origin: z}")):
+        (problem,) = problems("x: a.f_6h", aggregates(text, by=by, head=head))
+        assert problem.startswith("10: source 'weather': column 'z': there is no column 'nope'")
 
 
 def test_a_source_whose_data_was_not_read_is_typed_by_what_it_declares() -> None:
