@@ -41,11 +41,25 @@ class Histories:
 
     def outputs(self) -> dict[str, dict[str, AggregateNode]]:
         """Return the outputs of every aggregation and lookup that is right, by its name."""
+        self.own_time()
         for name, aggregation in self.spec.aggregations.items():
             self.aggregation(name, aggregation)
         for name, lookup in self.spec.lookups.items():
             self.lookup(name, lookup)
         return self.aggregates
+
+    def own_time(self) -> None:
+        """Check that past rows of the examples' source have the very time that is predicted at.
+
+        Else an example's own row could take effect before its prediction, and count.
+        """
+        main, predict_at = self.spec.examples.source, self.spec.examples.predict_at
+        looked_into = {owner.source for owner in self.spec.histories.values()}
+        if predict_at is None or self.at is None or main not in looked_into:
+            return
+        place = self.root.below("examples", "examples").below("predict_at", "predict_at")
+        with place.collect():
+            self.one_value(main, predict_at)
 
     def aggregation(self, name: str, aggregation: Aggregation) -> None:
         """Check an aggregation against its source, and make the nodes of its outputs."""
@@ -235,7 +249,8 @@ class Histories:
         """Check that a column of the examples and one of a source can be the same key."""
         main = self.spec.examples.source
         found = []
-        for name, owner in dict.fromkeys([(mine, main), (other, source)]):
+        sides = dict.fromkeys([(mine, main), (other, source)])
+        for name, owner in sides:
             with place.below("by", f"{name!r} of {owner!r}").collect():
                 of = self.typers[owner].name(name).type
                 if of not in KEY:
@@ -248,6 +263,21 @@ class Histories:
                     f"{other!r} of {source!r} is {described(found[1])}",
                     hint="keys need one type: declare it, or cast one in a derived column",
                 )
+            if len(found) == len(sides):
+                self.one_value(source, Name(other))
+
+    def one_value(self, source: str, expression: Expression) -> None:
+        """Refuse what examples would compute in float32, and past rows in float64.
+
+        Raises:
+            SpecError: Both are not the same computation, so that one row could have two values.
+        """
+        if self.typers[source].node(expression) != self.float64(source).node(expression):
+            raise SpecError(
+                f"{expression.text!r} of {source!r} is computed from floats, which are rounded to "
+                "float32 in examples and not in past rows: one row could have two values",
+                hint="declare the types of the columns it is made of, or divide integers by //",
+            )
 
 
 def _narrowed(of: Type) -> Type:

@@ -469,6 +469,40 @@ def test_a_derived_column_may_be_a_key() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rounded", "declared", "exact"),
+    [
+        ("cast(wind * 10, 'int64')", "wind: float32", "cast(wind * 10, 'int64')"),
+        ("cast(gusts / 10, 'int64')", "gusts: int64", "gusts // 10"),
+    ],
+)
+def test_a_key_is_rounded_alike_in_past_rows_and_in_examples(
+    rounded: str, declared: str, exact: str
+) -> None:
+    def keyed(of: str, columns: str = "id: int64") -> str:
+        columns = f'{columns}, z: {{expr: "{of}"}}'
+        head = HEAD.replace("time_hour + 1h}", f"time_hour + 1h, columns: {{{columns}}}}}")
+        return aggregates("f: count()", by="{flight_id: z}", head=head)
+
+    (problem,) = problems("x: a.f_6h", keyed(rounded))
+    assert problem.startswith("13: aggregation 'a': 'z' of 'weather' is computed from floats")
+    assert "x" in resolved("x: a.f_6h", keyed(exact, declared)).features
+
+
+def test_a_prediction_is_made_at_the_very_time_of_its_own_past_row() -> None:
+    rounded = "sched_dep + cast(distance * 10, 'int64') * 1m"
+    head = HEAD.replace("distance * 1.609344", f'"{rounded}"')
+    head = head.replace("predict_at: sched_dep - 2h", "predict_at: distance_km")
+    head = head.replace("_time: sched_dep", "_time: distance_km").replace(
+        "sched_dep - 30d", "distance_km - 30d"
+    )
+    assert "x" in resolved("x: a.f_6h", aggregates("f: count()", head=head)).features
+    (problem,) = problems("x: hour(distance_km)", head + TAIL)
+    assert problem.startswith("11: examples: predict_at: 'distance_km' of 'flights' is computed")
+    exact = head.replace("    columns:\n", "    columns:\n      distance: float32\n")
+    assert "x" in resolved("x: hour(distance_km)", exact + TAIL).features
+
+
 def test_an_aggregation_needs_a_source_with_times_and_a_time_of_prediction() -> None:
     (problem,) = problems("x: distance", aggregates("f: count()", source="wether"))
     assert problem == (

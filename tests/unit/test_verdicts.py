@@ -106,10 +106,15 @@ def test_a_count_of_rows_of_which_nothing_says_when_they_are_known_is_unproven(b
 
 def test_the_verdict_on_past_rows_names_when_their_key_is_known() -> None:
     spec = plain(features={"n": "sold.n_7d"})
-    spec["sources"]["sales"] = {"path": "sales.parquet", "event_time": "t", "available_at": "t",
-                                "columns": {"who": {"available_at": "landed"}}}
-    spec["aggregations"] = {"sold": {"source": "sales", "by": "who", "windows": "7d",
-                                     "features": {"n": "count()"}}}
+    spec["sources"]["sales"] = {
+        "path": "sales.parquet",
+        "event_time": "t",
+        "available_at": "t",
+        "columns": {"who": {"available_at": "landed"}},
+    }
+    spec["aggregations"] = {
+        "sold": {"source": "sales", "by": "who", "windows": "7d", "features": {"n": "count()"}}
+    }
     found = told(spec, others={"sales": TYPES}).features["n"].uses
     assert [use.known_at for use in found if use.kind == "past_rows"] == ["t, landed"]
 
