@@ -230,10 +230,17 @@ class Judge:
         except SpecError:
             return None  # Reported with the column.
         said = f"{name!r} is known at {known}; {feature!r} uses it at {predict_at}{way}"
-        return self._compared(partial(use, known_at=str(known)), said, known_at, known, predict_at)
+        if_late = "use an aggregate over past rows, or predict later"
+        if len(chain) > 2 and chain[-2].partition(".")[0] in self.leaks.looked_up:
+            if_late = (
+                f"past rows are looked up by {name!r}: if it is known earlier, declare its "
+                "available_at, or available: true; or predict later"
+            )
+        use = partial(use, known_at=str(known))
+        return self._compared(use, said, if_late, known_at, known, predict_at)
 
     def _compared(
-        self, use: Callable[..., Use], said: str, known_at: Expression, known: Moment,
+        self, use: Callable[..., Use], said: str, if_late: str, known_at: Expression, known: Moment,
         predict_at: Moment,
     ) -> Use:  # fmt: skip
         """Judge a column whose time and that of the prediction are both said."""
@@ -242,8 +249,7 @@ class Judge:
             ahead = predict_at.offset - known.offset
             if verdict:
                 return use(Proof.PROVEN, "in_time", said, ahead=ahead)
-            advice = "use an aggregate over past rows, or predict later"
-            return use(Proof.LEAK, "late", said, advice, ahead=ahead)
+            return use(Proof.LEAK, "late", said, if_late, ahead=ahead)
         advice = (
             "use past rows through an aggregation; or, where it is known earlier, declare "
             f"available_at relative to {predict_at.base}"

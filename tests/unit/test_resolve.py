@@ -600,7 +600,8 @@ def test_the_key_of_an_aggregate_must_be_known_at_prediction_time() -> None:
     (problem,) = problems("x: tail.delay_7d", head + TAIL)
     assert problem.startswith(
         "15: feature 'x': 'tailnum' is known at sched_dep; 'x' uses it at sched_dep - 2h "
-        "(through x -> tail.delay_7d -> tailnum)"
+        "(through x -> tail.delay_7d -> tailnum). Hint: past rows are looked up by 'tailnum': if "
+        "it is known earlier, declare its available_at, or available: true; or predict later"
     )
 
 
