@@ -31,7 +31,6 @@ from featurekit.types import (
     INT64,
     STRING,
     TIMESTAMP,
-    Kind,
     Type,
 )
 from featurekit.uses import Use
@@ -371,7 +370,7 @@ class _Resolver:
         raise SpecError(f"there is no column or feature {name!r}", hint=hint)
 
     def output(self, node: Node) -> Node:
-        """A feature is a number, a string or numbers: booleans are written as 0 and 1."""
+        """A feature is a number, a string or a vector: booleans are written as 0 and 1."""
         if not reads_rows(node):
             raise SpecError("it reads no column, so it is the same for every row")
         if node.type == BOOL:
@@ -380,10 +379,5 @@ class _Resolver:
             raise SpecError(
                 f"a feature cannot be {described(node.type)}",
                 hint="hour(t), day_of_week(t), seconds_between(a, b) and the like are numbers",
-            )
-        if node.type.width is not None and node.type.kind is Kind.STRING:
-            raise SpecError(
-                f"a feature cannot be {described(node.type)}",
-                hint="a vector holds numbers; `featurekit snapshot` writes such an output",
             )
         return node
