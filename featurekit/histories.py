@@ -41,11 +41,25 @@ class Histories:
 
     def outputs(self) -> dict[str, dict[str, AggregateNode]]:
         """Return the outputs of every aggregation and lookup that is right, by its name."""
+        self.own_time()
         for name, aggregation in self.spec.aggregations.items():
             self.aggregation(name, aggregation)
         for name, lookup in self.spec.lookups.items():
             self.lookup(name, lookup)
         return self.aggregates
+
+    def own_time(self) -> None:
+        """Check that past rows of the examples' source have the very time that is predicted at.
+
+        Else an example's own row could take effect before its prediction, and count.
+        """
+        main, predict_at = self.spec.examples.source, self.spec.examples.predict_at
+        looked_into = {owner.source for owner in self.spec.histories.values()}
+        if predict_at is None or self.at is None or main not in looked_into:
+            return
+        place = self.root.below("examples", "examples").below("predict_at", "predict_at")
+        with place.collect():
+            self.one_value(main, predict_at)
 
     def aggregation(self, name: str, aggregation: Aggregation) -> None:
         """Check an aggregation against its source, and make the nodes of its outputs."""
@@ -71,9 +85,8 @@ class Histories:
             below = place.below("features").below(feature, f"feature {feature!r}")
             with below.collect():
                 found[feature] = self.aggregate(aggregation, feature, expression, shared, keys)
-        unfit = len(self.problems) > known or source.event_time is None
-        unfit |= len(found) < len(aggregation.features)
-        if unfit or keys is None or self.at is None:
+        unfit = len(self.problems) > known or len(found) < len(aggregation.features)
+        if unfit or source.event_time is None or keys is None or self.at is None:
             return
         for output, feature, window in aggregation.outputs():
             aggregate = replace(found[feature], window=window)
@@ -114,6 +127,7 @@ class Histories:
             where = filters[0] if len(filters) == 1 else OperationNode.of(both, (*filters,), BOOL)
         read = [*expression.inputs]
         read += [entry for entry in (expression.where, aggregation.where) if entry is not None]
+        self.sound(name)
         for entry in read:
             self.leaks.in_aggregate(name, feature, entry)
         self.leaks.of_own_row(name, feature, read, [Name(key) for key in aggregation.by.values()])
@@ -142,6 +156,7 @@ class Histories:
                 value = self.float64(lookup.source).node(expression)
                 if value.level or value.type.width is not None:
                     raise SpecError(f"{shortened(expression.text)!r} is no value of a row")
+                self.sound(lookup.source)
                 self.leaks.in_aggregate(lookup.source, feature, expression)
                 unfit = len(self.problems) > known or (timed and self.at is None)
                 if unfit or keys is None:
@@ -168,6 +183,11 @@ class Histories:
                 )
             return None
         return source
+
+    def sound(self, name: str) -> None:
+        """Go no further with a source whose times have been reported."""
+        if name in self.leaks.unsound:
+            raise Reported
 
     def predicted(self, why: str) -> None:
         """Refuse a spec that does not say when the prediction is made."""
@@ -208,17 +228,13 @@ class Histories:
         typer, event_time = self.float64(name), self.spec.sources[name].event_time
         keys = [Name(column) for column in by.values()]
         times = self.leaks.known_at(name, *read, *keys)
-        try:
-            return History(
-                name,
-                tuple(typer.node(key) for key in keys),
-                tuple(typer.node(time) for time in times),
-                None if event_time is None else typer.name(event_time),
-                unique,
-            )
-        except SpecError:
-            # What is wrong with a time is told once, where the source declares it.
-            raise Reported from None
+        return History(
+            name,
+            tuple(typer.node(key) for key in keys),
+            tuple(typer.node(time) for time in times),
+            None if event_time is None else typer.name(event_time),
+            unique,
+        )
 
     def entity(self, place: Place, source: str, by: Mapping[str, str]) -> tuple[Node, ...] | None:
         """Check the key of a source's past rows, and return that of the examples if it is right."""
@@ -236,7 +252,8 @@ class Histories:
         """Check that a column of the examples and one of a source can be the same key."""
         main = self.spec.examples.source
         found = []
-        for name, owner in dict.fromkeys([(mine, main), (other, source)]):
+        sides = dict.fromkeys([(mine, main), (other, source)])
+        for name, owner in sides:
             with place.below("by", f"{name!r} of {owner!r}").collect():
                 of = self.typers[owner].name(name).type
                 if of not in KEY:
@@ -249,6 +266,21 @@ class Histories:
                     f"{other!r} of {source!r} is {described(found[1])}",
                     hint="keys need one type: declare it, or cast one in a derived column",
                 )
+            if len(found) == len(sides):
+                self.one_value(source, Name(other))
+
+    def one_value(self, source: str, expression: Expression) -> None:
+        """Refuse what examples would compute in float32, and past rows in float64.
+
+        Raises:
+            SpecError: Both are not the same computation, so that one row could have two values.
+        """
+        if self.typers[source].node(expression) != self.float64(source).node(expression):
+            raise SpecError(
+                f"{expression.text!r} of {source!r} is computed from floats, which are rounded to "
+                "float32 in examples and not in past rows: one row could have two values",
+                hint="declare the types of the columns it is made of, or divide integers by //",
+            )
 
 
 def _narrowed(of: Type) -> Type:

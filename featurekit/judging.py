@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 
@@ -10,7 +10,7 @@ from featurekit.availability import Moment, moment
 from featurekit.errors import LeakageError, SpecError
 from featurekit.leaks import Chain, Leaks, says, through
 from featurekit.spec.expression import Attribute, Expression, Name
-from featurekit.spec.objects import UNDECLARED, Feature, Lookup
+from featurekit.spec.objects import UNDECLARED, Feature, Lookup, Source
 from featurekit.spec.problems import Place
 from featurekit.uses import Proof, Use
 
@@ -80,21 +80,24 @@ class Judge:
         """Yield what a feature uses of other rows: outputs of aggregations and lookups."""
         for attribute, chain in self._attributes(feature.expr, (name,)):
             owner = self.leaks.looked_up[attribute.aggregation]
-            if owner.source not in self.leaks.spec.sources:
+            if owner.source not in self.leaks.spec.sources or owner.source in self.leaks.unsound:
                 continue
             read = self._read(attribute.aggregation, attribute.name)
             source = self.leaks.spec.sources[owner.source]
-            names = {
-                column for part in read
-                for column, _ in self.leaks.used(part, (), source.columns)
-            }  # fmt: skip
-            columns = {column: source.columns.get(column, UNDECLARED) for column in names}
-            said = source.available_at is not None or all(
-                says(column) or column.expr is not None for column in columns.values()
+            names = self._columns(read, source)
+            columns = {name: source.columns.get(name, UNDECLARED) for name in names}
+            keys = [Name(key) for key in owner.by.values()]
+            counted = {
+                name: source.columns.get(name, UNDECLARED)
+                for name in self._columns([*read, *keys], source)
+            }
+            said = source.available_at is not None or (
+                bool(counted)
+                and all(says(column) or column.expr is not None for column in counted.values())
             )
             own = owner.source == self.leaks.spec.examples.source
             of_label = own and not self.leaks.label.isdisjoint(names)
-            known = [time.text for time in self.leaks.known_at(owner.source, *read)]
+            known = [time.text for time in self.leaks.known_at(owner.source, *read, *keys)]
             use = partial(
                 Use, name, attribute.text, owner.source, chain, made_of_label=of_label,
                 known_at=", ".join(known) or None,
@@ -129,6 +132,10 @@ class Judge:
                     f"takes them to be known at {source.event_time}{through(chain)}",
                     f"declare available_at of {owner.source!r}",
                 )  # fmt: skip
+
+    def _columns(self, read: Sequence[Expression], source: Source) -> set[str]:
+        """Return the columns of a source that some expressions use."""
+        return {name for part in read for name, _ in self.leaks.used(part, (), source.columns)}
 
     def _read(self, owner: str, output: str) -> list[Expression]:
         """Return what an output reads of the rows that it is computed from."""
@@ -223,10 +230,17 @@ class Judge:
         except SpecError:
             return None  # Reported with the column.
         said = f"{name!r} is known at {known}; {feature!r} uses it at {predict_at}{way}"
-        return self._compared(partial(use, known_at=str(known)), said, known_at, known, predict_at)
+        if_late = "use an aggregate over past rows, or predict later"
+        if len(chain) > 2 and chain[-2].partition(".")[0] in self.leaks.looked_up:
+            if_late = (
+                f"past rows are looked up by {name!r}: if it is known earlier, declare its "
+                "available_at, or available: true; or predict later"
+            )
+        use = partial(use, known_at=str(known))
+        return self._compared(use, said, if_late, known_at, known, predict_at)
 
     def _compared(
-        self, use: Callable[..., Use], said: str, known_at: Expression, known: Moment,
+        self, use: Callable[..., Use], said: str, if_late: str, known_at: Expression, known: Moment,
         predict_at: Moment,
     ) -> Use:  # fmt: skip
         """Judge a column whose time and that of the prediction are both said."""
@@ -235,8 +249,7 @@ class Judge:
             ahead = predict_at.offset - known.offset
             if verdict:
                 return use(Proof.PROVEN, "in_time", said, ahead=ahead)
-            advice = "use an aggregate over past rows, or predict later"
-            return use(Proof.LEAK, "late", said, advice, ahead=ahead)
+            return use(Proof.LEAK, "late", said, if_late, ahead=ahead)
         advice = (
             "use past rows through an aggregation; or, where it is known earlier, declare "
             f"available_at relative to {predict_at.base}"

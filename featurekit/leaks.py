@@ -21,10 +21,12 @@ class Leaks:
     Args:
         spec: The spec.
         data: The columns that the data of the examples' source holds.
+        unsound: The sources that declare a time which is none, and which has been reported.
     """
 
-    def __init__(self, spec: Spec, data: Collection[str]) -> None:
+    def __init__(self, spec: Spec, data: Collection[str], unsound: Collection[str] = ()) -> None:
         self.spec = spec
+        self.unsound = unsound
         self.source = spec.sources[spec.examples.source]
         self.looked_up = spec.histories
         self.features = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from featurekit.errors import SpecError
 from featurekit.graph import (
     AggregateNode,
     ColumnNode,
@@ -18,8 +19,9 @@ from featurekit.graph import (
     topological,
 )
 from featurekit.resolve import Resolved
+from featurekit.spec.problems import Problems
 from featurekit.transforms.base import Reach
-from featurekit.types import Type
+from featurekit.types import Kind, Type
 
 __all__ = ["Plan", "Route", "Step", "key_text", "make_plan"]
 
@@ -140,7 +142,12 @@ def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = Tru
 
     Statistics of the same node are asked for once, and each in the earliest pass in which its
     input can be computed.
+
+    Raises:
+        SpecErrors: A SavedModel is asked for, which a feature cannot be in.
     """
+    if saved_model:
+        _refuse_words(resolved)
     levels: dict[int, dict[StatisticRequest, None]] = {}
     for node in topological([*resolved.features.values(), *resolved.beside]):
         if isinstance(node, OperationNode):
@@ -148,6 +155,19 @@ def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = Tru
                 levels.setdefault(request.level, {})[request] = None
     ordered = tuple(tuple(levels[level]) for level in sorted(levels))
     return Plan(resolved, ordered, engine, saved_model)
+
+
+def _refuse_words(resolved: Resolved) -> None:
+    """Refuse features that are vectors of strings."""
+    problems = Problems(resolved.spec.places)
+    for name, node in resolved.features.items():
+        if node.type.kind is Kind.STRING and node.type.width is not None:
+            error = SpecError(
+                "a SavedModel has no vector of strings",
+                hint="run without TensorFlow; `featurekit snapshot` writes such an output too",
+            )
+            problems.add(error, "features", name, label=f"feature {name!r}")
+    problems.check()
 
 
 def _route(node: Node) -> Route:

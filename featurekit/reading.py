@@ -32,7 +32,8 @@ __all__ = ["Check", "typed_columns"]
 
 LATEST_YEAR = 9999
 _EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-_LATEST = int(datetime(LATEST_YEAR, 12, 31, tzinfo=UTC).timestamp()) * 1_000_000
+_LATEST = (int(datetime(LATEST_YEAR, 12, 31, tzinfo=UTC).timestamp()) + 86_400) * 1_000_000 - 1
+"""The last microsecond of that day, by which many tables say "for ever"."""
 _OUTSIDE = f"times outside of the years 1 to {LATEST_YEAR}"
 _OUTSIDE_HINT = "were milliseconds taken for seconds? declare unit: s, ms or us"
 
@@ -90,7 +91,11 @@ def typed_columns(
             )
         declared = source.columns.get(name, Column())
         reader = _Reader(name, pl.col(stored), table.schema[stored], declared)
-        columns.append(reader.read(of).alias(name))
+        try:
+            columns.append(reader.read(of).alias(name))
+        except SpecError as error:
+            where = f"source {table.name!r}"
+            raise SpecError(error.message, where=where, hint=error.hint) from None
         checks.extend(reader.checks)
         if not declared.nullable:
             missing = reader.read(of).is_null()

@@ -157,8 +157,9 @@ class _Resolver:
         self.types = dict(types)
         self.known = {**others, main: self.types}
         self.typers: dict[str, Typer] = {}
+        self.unsound: set[str] = set()
         self.rows = self.source(main, spec.sources[main])
-        self.leaks = Leaks(spec, self.types)
+        self.leaks = Leaks(spec, self.types, self.unsound)
         targets = Targets(spec, self.rows, self.leaks)
         self.typer = self.rows.within(self.attribute, self.feature, targets.node)
         self.owners = spec.histories
@@ -219,12 +220,17 @@ class _Resolver:
                 with columns.below(key, f"column {key!r}").collect():
                     raise SpecError("the data has no such column", hint=closest(key, types))
         typer.derive(columns)
-        for key, column in source.columns.items():
-            below = columns.below(key, f"column {key!r}").below("available_at", "available_at")
-            self.time(below, column.available_at, typer)
-        self.time(place.below("available_at", "available_at"), source.available_at, typer)
-        if source.event_time is not None:
-            self.time(place.below("event_time", "event_time"), Name(source.event_time), typer)
+        times = [
+            (columns.below(key, f"column {key!r}").below("available_at", "available_at"),
+             column.available_at)
+            for key, column in source.columns.items()
+        ]  # fmt: skip
+        times.append((place.below("available_at", "available_at"), source.available_at))
+        event_time = None if source.event_time is None else Name(source.event_time)
+        times.append((place.below("event_time", "event_time"), event_time))
+        found = [self.time(below, time, typer) for below, time in times if time is not None]
+        if None in found:
+            self.unsound.add(name)
         return typer
 
     def row(self, place: Place, expression: Expression, typer: Typer | None = None) -> Node | None:

@@ -159,7 +159,7 @@ def planned(spec: Spec) -> Plan:
         name: {key: column.type for key, column in source.columns.items() if column.type}
         for name, source in spec.sources.items()
     }
-    return make_plan(resolve(spec, types[spec.examples.source], types))
+    return make_plan(resolve(spec, types[spec.examples.source], types), saved_model=False)
 
 
 def run_sql(made: Sequence[Statement], tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

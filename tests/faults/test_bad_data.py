@@ -183,6 +183,26 @@ def test_milliseconds_taken_for_seconds(refuse: Refuse) -> None:
     assert "milliseconds taken for seconds" in str(refuse(stored, "hour(t)"))
 
 
+@pytest.mark.parametrize("unit", ["us", "ms", "integers", "text"])
+def test_the_last_moment_of_the_year_9999_is_a_time(tmp_path: Path, unit: str) -> None:
+    end = pl.Series("t", ["9999-12-31T23:59:59.999Z"])
+    stored = end.str.to_datetime(time_unit="ms", time_zone="UTC")
+    data = {
+        "us": stored.cast(pl.Datetime("us", "UTC")),
+        "ms": stored,
+        "integers": stored.dt.timestamp("ms"),
+        "text": end,
+    }[unit]
+    spec = Spec(
+        sources={"rows": Source(data=data.to_frame(), columns={"t": {"type": "timestamp",
+                                "unit": "ms"} if unit == "integers" else "timestamp"})},
+        examples=Examples("rows"),
+        features={"year": "year(t)"},
+    )  # fmt: skip
+    made = run(spec, tmp_path / "out", tensorflow=False).examples("train").to_polars()
+    assert made["year"].to_list() == [9999]
+
+
 def test_integer_keys_beyond_two_to_the_53_in_a_float_column(refuse: Refuse) -> None:
     data = pl.DataFrame({"k": [float(2**55), 2.0], "x": [1.0, 2.0]})
     error = refuse(data, columns={"k": "int64"}, keys=["k"])

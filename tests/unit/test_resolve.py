@@ -10,6 +10,7 @@ import pytest
 import featurekit as fk
 from featurekit.errors import LeakageError, SpecError, SpecErrors
 from featurekit.graph import AggregateNode, ColumnNode, OperationNode, topological
+from featurekit.planner import make_plan
 from featurekit.resolve import Resolved, resolve
 from featurekit.spec.yaml import parse_spec
 from featurekit.transforms.catalogue import aggregations
@@ -398,6 +399,13 @@ def test_aggregates_have_types_and_enter_the_graph_as_float32(text: str) -> None
     assert (node.text, node.type) == ("a.f_6h", of)
 
 
+def test_a_saved_model_has_no_vector_of_strings() -> None:
+    made = resolved("x: a.f_6h", aggregates("f: 'last_k(airport, 2)'"))
+    assert make_plan(made, saved_model=False).resolved is made
+    with pytest.raises(SpecErrors, match=r"f\.yaml:15: feature 'x': a SavedModel has no vector of"):
+        make_plan(made)
+
+
 def test_every_aggregation_is_typed_by_a_test() -> None:
     assert {text.partition("(")[0] for text in AGGREGATES} == set(aggregations())
 
@@ -461,6 +469,40 @@ def test_a_derived_column_may_be_a_key() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rounded", "declared", "exact"),
+    [
+        ("cast(wind * 10, 'int64')", "wind: float32", "cast(wind * 10, 'int64')"),
+        ("cast(gusts / 10, 'int64')", "gusts: int64", "gusts // 10"),
+    ],
+)
+def test_a_key_is_rounded_alike_in_past_rows_and_in_examples(
+    rounded: str, declared: str, exact: str
+) -> None:
+    def keyed(of: str, columns: str = "id: int64") -> str:
+        columns = f'{columns}, z: {{expr: "{of}"}}'
+        head = HEAD.replace("time_hour + 1h}", f"time_hour + 1h, columns: {{{columns}}}}}")
+        return aggregates("f: count()", by="{flight_id: z}", head=head)
+
+    (problem,) = problems("x: a.f_6h", keyed(rounded))
+    assert problem.startswith("13: aggregation 'a': 'z' of 'weather' is computed from floats")
+    assert "x" in resolved("x: a.f_6h", keyed(exact, declared)).features
+
+
+def test_a_prediction_is_made_at_the_very_time_of_its_own_past_row() -> None:
+    rounded = "sched_dep + cast(distance * 10, 'int64') * 1m"
+    head = HEAD.replace("distance * 1.609344", f'"{rounded}"')
+    head = head.replace("predict_at: sched_dep - 2h", "predict_at: distance_km")
+    head = head.replace("_time: sched_dep", "_time: distance_km").replace(
+        "sched_dep - 30d", "distance_km - 30d"
+    )
+    assert "x" in resolved("x: a.f_6h", aggregates("f: count()", head=head)).features
+    (problem,) = problems("x: hour(distance_km)", head + TAIL)
+    assert problem.startswith("11: examples: predict_at: 'distance_km' of 'flights' is computed")
+    exact = head.replace("    columns:\n", "    columns:\n      distance: float32\n")
+    assert "x" in resolved("x: hour(distance_km)", exact + TAIL).features
+
+
 def test_an_aggregation_needs_a_source_with_times_and_a_time_of_prediction() -> None:
     (problem,) = problems("x: distance", aggregates("f: count()", source="wether"))
     assert problem == (
@@ -501,6 +543,28 @@ def test_the_source_of_an_aggregation_is_checked_too() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        ("known + 1d", "there is no column 'known'"),
+        ("time_hour + 3", "'time_hour + 3': a timestamp and a int64 cannot be added"),
+        ("time_hour - time_hour", "a timestamp is needed; 'time_hour - time_hour' is a duration"),
+        ("time_hour if wind > 1 else time_hour", "'time_hour if wind > 1 else time_hour' is not"),
+    ],
+)
+def test_a_time_that_is_none_is_reported_once_and_where_it_stands(time: str, message: str) -> None:
+    head = HEAD.replace("available_at: time_hour + 1h", f"available_at: {time}")
+    (problem,) = problems("x: a.f_6h\ny: a.f_6h + 1", aggregates("f: count()", head=head))
+    assert problem.startswith(f"10: source 'weather': available_at: {message}")
+
+
+def test_a_derived_column_that_is_wrong_is_reported_once_wherever_it_is_used() -> None:
+    head = HEAD.replace("time_hour + 1h}", "time_hour + 1h, columns: {z: {expr: lower(nope)}}}")
+    for text, by in (("f: count(z)", "{origin: airport}"), ("f: count()", "{origin: z}")):
+        (problem,) = problems("x: a.f_6h", aggregates(text, by=by, head=head))
+        assert problem.startswith("10: source 'weather': column 'z': there is no column 'nope'")
+
+
 def test_a_source_whose_data_was_not_read_is_typed_by_what_it_declares() -> None:
     declared = HEAD.replace(
         "time_hour + 1h}",
@@ -536,7 +600,8 @@ def test_the_key_of_an_aggregate_must_be_known_at_prediction_time() -> None:
     (problem,) = problems("x: tail.delay_7d", head + TAIL)
     assert problem.startswith(
         "15: feature 'x': 'tailnum' is known at sched_dep; 'x' uses it at sched_dep - 2h "
-        "(through x -> tail.delay_7d -> tailnum)"
+        "(through x -> tail.delay_7d -> tailnum). Hint: past rows are looked up by 'tailnum': if "
+        "it is known earlier, declare its available_at, or available: true; or predict later"
     )
 
 

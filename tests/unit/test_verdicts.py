@@ -89,6 +89,36 @@ def test_what_nobody_declares_is_unproven_and_strict_mode_refuses_it() -> None:
     assert str(told(spec).features["x_z"].proof) == "proven"
 
 
+@pytest.mark.parametrize("by", [{}, "who"])
+def test_a_count_of_rows_of_which_nothing_says_when_they_are_known_is_unproven(by: Any) -> None:
+    spec = plain(features={"n": "own.n_7d"})
+    spec["sources"]["rows"]["columns"] = {"who": {"available": True}}
+    spec["aggregations"]["own"] |= {"by": by, "features": {"n": "count()"}}
+    spec["examples"].pop("label")
+    assert str(told(spec).features["n"].proof) == "proven"
+    del spec["sources"]["rows"]["available_at"]
+    uses = {use.column: str(use.proof) for use in told(spec).features["n"].uses}
+    assert uses["own.n_7d"] == ("proven" if by else "unproven")  # The key says when it is known.
+    spec["sources"]["rows"]["columns"] = {}
+    uses = {use.column: str(use.proof) for use in told(spec).features["n"].uses}
+    assert uses["own.n_7d"] == "unproven"
+
+
+def test_the_verdict_on_past_rows_names_when_their_key_is_known() -> None:
+    spec = plain(features={"n": "sold.n_7d"})
+    spec["sources"]["sales"] = {
+        "path": "sales.parquet",
+        "event_time": "t",
+        "available_at": "t",
+        "columns": {"who": {"available_at": "landed"}},
+    }
+    spec["aggregations"] = {
+        "sold": {"source": "sales", "by": "who", "windows": "7d", "features": {"n": "count()"}}
+    }
+    found = told(spec, others={"sales": TYPES}).features["n"].uses
+    assert [use.known_at for use in found if use.kind == "past_rows"] == ["t, landed"]
+
+
 def test_without_a_time_of_prediction_nothing_is_proven() -> None:
     spec = plain(features={"x_z": "zscore(x)"}, aggregations={})
     del spec["examples"]["predict_at"]
