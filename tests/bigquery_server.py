@@ -73,6 +73,7 @@ class Table:
     modified: int
     expires: int | None = None
     kind: str = "TABLE"
+    streaming: bool = False
 
 
 @dataclass
@@ -234,6 +235,7 @@ class BigQuery:
             "numRows": str(len(table.rows)), "numBytes": "1", "etag": str(table.modified),
             "creationTime": str(table.created), "lastModifiedTime": str(table.modified),
             **({"expirationTime": str(table.expires)} if table.expires else {}),
+            **({"streamingBuffer": {"estimatedRows": "1"}} if table.streaming else {}),
         }  # fmt: skip
 
     def _data(

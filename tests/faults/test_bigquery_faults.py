@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 import pytest
 
+from featurekit.engines.bigquery import aggregates
 from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.jobs import Estimate, Result, Statement, estimate, run_statements
 from featurekit.engines.bigquery.load import load_table
 from featurekit.engines.bigquery.read import read_batches, read_table
 from featurekit.engines.bigquery.settings import Settings
+from featurekit.engines.bigquery.tables import fingerprint
 from featurekit.errors import (
     BudgetError,
     DataError,
@@ -25,6 +28,9 @@ from featurekit.errors import (
     SpecError,
     UsageError,
 )
+from featurekit.opening import open_sources
+from featurekit.planner import make_plan
+from featurekit.spec.objects import Aggregation, Examples, Source, Spec
 from featurekit.spec.table_id import TableId, table_id
 from tests.bigquery_server import (
     DATASET,
@@ -242,7 +248,7 @@ def test_a_service_that_stalls_ends_at_the_deadline_and_names_job_and_features(
     for _ in range(TIMES):
         began = time.monotonic()
         with (
-            Warehouse(settings(service, deadline=0.1)) as warehouse,
+            Warehouse(settings(service, deadline=0.3)) as warehouse,
             pytest.raises(EngineError) as caught,
         ):
             run_statements(warehouse, STATEMENTS[:1]) if service.rows("flights") else load_table(
@@ -252,7 +258,7 @@ def test_a_service_that_stalls_ends_at_the_deadline_and_names_job_and_features(
         assert_one_clear_error(caught.value)
         assert re.match(
             r"BigQuery job featurekit_load_[0-9a-f]{32}_1, load flights "
-            r"\(features mean, maximum\): the run's 0.1 s are over. Hint: a job that was started",
+            r"\(features mean, maximum\): the run's 0.3 s are over. Hint: a job that was started",
             str(caught.value),
         )
     assert len(service.of_kind("load")) == 1
@@ -338,6 +344,71 @@ def test_a_job_of_somebody_else_with_the_same_id_is_not_taken(service: BigQuery)
         (result,) = run_statements(warehouse, STATEMENTS[:1])
     assert result.job_id == f"featurekit_query_{digest}_2"
     assert service.rows("late") == LATE_ROWS
+
+
+def test_a_job_that_is_shown_to_its_owner_alone_is_done_again(service: BigQuery) -> None:
+    service.put("flights", MEAN_FIELDS, MEAN_ROWS)
+
+    def made() -> list[tuple[Any, ...]] | None:
+        with Warehouse(settings(service)) as warehouse:
+            run_statements(warehouse, STATEMENTS)
+        return service.rows("examples")
+
+    assert made() == MEAN_ROWS
+    theirs = list(service.jobs)
+    hidden = Fault(
+        "refuse", f"GET .*/({'|'.join(theirs)})$", times=None, status=403, reason="accessDenied",
+        message="Access Denied: Job: User does not have bigquery.jobs.get permission for job",
+    )  # fmt: skip
+    service.faults.append(hidden)
+    assert made() == MEAN_ROWS
+    assert len(service.jobs) == 2 * len(theirs)
+    assert set(service.effects.values()) == {1}
+    # A refusal of another kind is no sign that the job is somebody else's.
+    hidden.reason = "quotaExceeded"
+    with pytest.raises(EngineError, match="a quota is used up"):
+        made()
+
+
+def test_what_leaves_no_trace_of_a_write_is_read_again_in_every_run(service: BigQuery) -> None:
+    def described() -> str:
+        with Warehouse(settings(service)) as warehouse:
+            found = fingerprint(warehouse, warehouse.settings.table("examples"))
+            assert found == fingerprint(warehouse, warehouse.settings.table("examples"))
+        return found
+
+    table = service.tables[f"{PROJECT}.{DATASET}.examples"]
+    assert described() == described()
+    for table.kind in ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL"):
+        assert described() != described()
+    table.kind, table.streaming = "TABLE", True
+    assert described() != described()
+
+
+def test_data_that_is_loaded_again_a_day_later_is_the_same_data(
+    service: BigQuery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def end(_: Warehouse, made: Sequence[Statement], *, fingerprint: str) -> None:
+        asked.append([each.digest(table_id("p.d.t"), fingerprint) for each in made])
+        raise StopIteration
+
+    monkeypatch.setattr(aggregates, "run_statements", end)
+    day = pl.Series([datetime(2024, 1, 1 + day, tzinfo=UTC) for day in range(FLIGHTS.height)])
+    spec = Spec(
+        sources={"flights": Source(data=FLIGHTS.with_columns(day=day), event_time="day")},
+        examples=Examples("flights", keys="flight", predict_at="day"),
+        aggregations={"all": Aggregation("flights", windows=["7d"], features={"n": "count()"})},
+        features={"flights": "all.n_7d"},
+    )
+    resolved, tables = open_sources(spec)
+    for _ in range(3):
+        with Warehouse(settings(service)) as warehouse, pytest.raises(StopIteration):
+            aggregates.compute(make_plan(resolved), warehouse, tables["flights"], tables, load=True)
+        assert service.expire("__staging_")
+    assert len(service.of_kind("load")) == 6, "each day's table is loaded by a job of its own"
+    assert asked[0] == asked[1] == asked[2]
 
 
 def test_a_job_that_the_service_failed_is_run_again_but_not_for_ever(service: BigQuery) -> None:
@@ -623,7 +694,9 @@ def test_a_statement_with_a_bad_key_is_refused(key: str) -> None:
     "changed",
     [{"max_bytes": 0}, {"deadline": -1.0}, {"request_timeout": 0}, {"max_bytes": float("nan")},
      {"labels": {"Team": "x"}}, {"labels": {"team": "X"}}, {"labels": {"featurekit_hash": "x"}},
-     {"labels": {"t" * 64: "x"}}, {"job_attempts": 0}, {"max_bytes": True}],
+     {"labels": {"t" * 64: "x"}}, {"job_attempts": 0}, {"max_bytes": True},
+     {"max_bytes": "5"}, {"max_bytes": 1e10}, {"staging_hours": 1.5}, {"labels": {"team": 5}},
+     {"labels": {5: "x"}}],
 )  # fmt: skip
 def test_a_bad_setting_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -228,7 +228,7 @@ class _Computing:
         spine = None
         if own is not None:
             loaded = self._loaded(own, self.spec.examples.source, _spine_table(self.spec))
-            seen.append(loaded.job_id)
+            seen.append(str(loaded.table))
             spine = Spine(str(loaded.table), asked=self.asked)
         made = statements(
             self.plan, tables, self.warehouse.settings.staging, spine=spine, between=between,
@@ -237,7 +237,10 @@ class _Computing:
         return run_statements(self.warehouse, made, fingerprint=content_hash(seen))[-1]
 
     def _tables(self) -> tuple[dict[str, str], dict[str, dict[str, str]], list[str]]:
-        """Return each source's table, the types of its columns, and what its data is now."""
+        """Return each source's table, the types of its columns, and what its data is now.
+
+        A table that was loaded has a name that is made of its content.
+        """
         tables: dict[str, str] = {}
         stored: dict[str, dict[str, str]] = {}
         seen: list[str] = []
@@ -252,7 +255,7 @@ class _Computing:
             else:
                 loaded, stored[name] = self._load_source(name)
                 tables[name] = str(loaded.table)
-                seen.append(loaded.job_id)
+                seen.append(tables[name])
         return tables, stored, seen
 
     def _load_source(self, name: str) -> tuple[Result, dict[str, str]]:
