@@ -131,7 +131,7 @@ def test_a_run_loads_estimates_computes_checks_and_replaces(service: BigQuery) -
     assert warehouse.billed == 3_000 + 500 + 2 * 10
     assert (
         "2 statements will read 3,000 bytes of the 10,000 that they may; "
-        "not known before the run: means"
+        "not counting tables yet to be made, read by: means"
     ) in said
     assert "means: will read 500 bytes" in said
     kinds = [job["configuration"]["labels"].get("featurekit") for job in service.sent]
@@ -443,6 +443,30 @@ def test_an_estimate_over_the_budget_runs_nothing(service: BigQuery) -> None:
     assert not service.jobs
     assert service.rows("late") is None
     assert service.rows("examples") == OLD_ROWS
+
+
+def test_all_that_is_read_beside_tables_yet_to_be_made_is_estimated_before_anything_runs(
+    service: BigQuery,
+) -> None:
+    service.telling = True
+    service.put("flights", MEAN_FIELDS, [])
+    late = "`test-project.work.late`"
+    statements = (
+        STATEMENTS[0],
+        Statement("joined", f"SELECT * FROM {late} JOIN `test-project.work.flights`",
+                  destination="joined"),
+        Statement("last", "SELECT * FROM `test-project.work.joined`", destination="last"),
+    )  # fmt: skip
+    number = "CAST(CAST(RAND() AS STRING) AS INT64)"
+    for_late = f"(SELECT {number} AS `flight`, {number.replace('INT', 'FLOAT')} AS `delay`)"
+    joined = statements[1].sql.replace(late, for_late)
+    service.answer(joined, [column("days", mode="REPEATED")], [], 7_000)
+    service.answer(f"SELECT * FROM (SELECT [{number}] AS `days`)", [], [], 0)
+    with Warehouse(settings(service, max_bytes=9_999)) as warehouse:
+        assert estimate(warehouse, statements) == Estimate(10_000, ("joined", "last"))
+        with pytest.raises(BudgetError, match="would read 10,000 bytes, and the budget is 9,999"):
+            run_statements(warehouse, statements)
+    assert not service.jobs
 
 
 def test_a_statement_without_an_estimate_is_estimated_before_it_runs(service: BigQuery) -> None:
