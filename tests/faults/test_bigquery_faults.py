@@ -457,7 +457,7 @@ def test_all_that_is_read_beside_tables_yet_to_be_made_is_estimated_before_anyth
                   destination="joined"),
         Statement("last", "SELECT * FROM `test-project.work.joined`", destination="last"),
     )  # fmt: skip
-    number = "CAST(CAST(RAND() AS STRING) AS INT64)"
+    number = "SAFE_CAST(CAST(RAND() AS STRING) AS INT64)"
     for_late = f"(SELECT {number} AS `flight`, {number.replace('INT', 'FLOAT')} AS `delay`)"
     joined = statements[1].sql.replace(late, for_late)
     service.answer(joined, [column("days", mode="REPEATED")], [], 7_000)

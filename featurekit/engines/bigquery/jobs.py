@@ -28,7 +28,15 @@ from featurekit.engines.bigquery.tables import (
 from featurekit.errors import BudgetError, DataError, EngineError, SpecError
 from featurekit.spec.table_id import TableId, column_problem, table_id
 
-__all__ = ["Estimate", "Result", "Settings", "Statement", "estimate", "run_statements"]
+__all__ = [
+    "Estimate",
+    "Result",
+    "Settings",
+    "Statement",
+    "estimate",
+    "passing_copy",
+    "run_statements",
+]
 
 _ARRAY = re.compile(r"ARRAY<(\w+)>")
 
@@ -182,6 +190,26 @@ def run_statements(
     )
 
 
+def passing_copy(warehouse: Warehouse, table: TableId, columns: Sequence[str]) -> TableId:
+    """Have some columns of a view, or of a table that is being written to, stand still.
+
+    Returns:
+        A table for this run alone, which expires by itself.
+
+    Raises:
+        BudgetError: It would read more than the run may; nothing has run.
+        EngineError: The job failed, or the service did not answer in time.
+    """
+    selected = ", ".join(f"`{name}`" for name in columns)
+    sql = f"SELECT {selected} FROM {table.sql}"  # noqa: S608
+    digest = content_hash([sql, warehouse.run])
+    statement = Statement(f"rows of {table}", sql, destination=f"rows__{digest}")
+    _check_budget(warehouse, statement)
+    made = warehouse.settings.table(statement.destination)
+    make_table(warehouse, Task("query", statement.name, digest), sql, made)
+    return made
+
+
 def _run(warehouse: Warehouse, statement: Statement, fingerprint: str, unknown: bool) -> Result:
     destination = warehouse.settings.table(statement.destination)
     digest = statement.digest(destination, fingerprint)
@@ -280,7 +308,8 @@ def _stand_in(schema: Sequence[Any]) -> str:
     columns = []
     for column in schema:
         # No constant: of a query over nothing but nulls one could know that it reads nothing.
-        value = f"CAST(CAST(RAND() AS STRING) AS {standard_type(column.field_type)})"
+        # And nothing that fails: there are services that run what they estimate.
+        value = f"SAFE_CAST(CAST(RAND() AS STRING) AS {standard_type(column.field_type)})"
         columns.append(f"{f'[{value}]' if column.mode == 'REPEATED' else value} AS `{column.name}`")
     return f"(SELECT {', '.join(columns)})" if columns else ""
 
