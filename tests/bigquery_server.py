@@ -73,6 +73,7 @@ class Table:
     modified: int
     expires: int | None = None
     kind: str = "TABLE"
+    streaming: bool = False
 
 
 @dataclass
@@ -121,6 +122,7 @@ class BigQuery:
         sent: The body of every job that was asked for, dry runs included.
         running: So many times a job is asked for until it is done.
         inheriting: Whether a copy expires when its source does.
+        telling: Whether a dry run tells the columns of the result.
     """
 
     def __init__(self) -> None:
@@ -134,6 +136,7 @@ class BigQuery:
         self.sent: list[Json] = []
         self.running: float = 1
         self.inheriting = False
+        self.telling = False
         self.failing: list[Json] = []
         self.uploads: dict[str, Json] = {}
         self.lock = threading.RLock()
@@ -234,6 +237,7 @@ class BigQuery:
             "numRows": str(len(table.rows)), "numBytes": "1", "etag": str(table.modified),
             "creationTime": str(table.created), "lastModifiedTime": str(table.modified),
             **({"expirationTime": str(table.expires)} if table.expires else {}),
+            **({"streamingBuffer": {"estimatedRows": "1"}} if table.streaming else {}),
         }  # fmt: skip
 
     def _data(
@@ -253,10 +257,11 @@ class BigQuery:
         self.sent.append(wanted)
         if config.get("dryRun"):
             answer = self._answer(config["query"]["query"])
+            schema = {"schema": {"fields": answer.fields}} if self.telling else {}
             return {
                 "jobReference": wanted["jobReference"], "configuration": config,
                 "status": {"state": "DONE"},
-                "statistics": {"query": {"totalBytesProcessed": str(answer.size)}},
+                "statistics": {"query": {"totalBytesProcessed": str(answer.size), **schema}},
             }  # fmt: skip
         if job_id in self.jobs:
             raise Refused(409, "duplicate", f"Already Exists: Job {project}:{LOCATION}.{job_id}")

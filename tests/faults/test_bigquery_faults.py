@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 import pytest
 
+from featurekit.engines.bigquery import aggregates
 from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.jobs import Estimate, Result, Statement, estimate, run_statements
 from featurekit.engines.bigquery.load import load_table
 from featurekit.engines.bigquery.read import read_batches, read_table
 from featurekit.engines.bigquery.settings import Settings
+from featurekit.engines.bigquery.tables import fingerprint
 from featurekit.errors import (
     BudgetError,
     DataError,
@@ -25,6 +28,9 @@ from featurekit.errors import (
     SpecError,
     UsageError,
 )
+from featurekit.opening import open_sources
+from featurekit.planner import make_plan
+from featurekit.spec.objects import Aggregation, Examples, Source, Spec
 from featurekit.spec.table_id import TableId, table_id
 from tests.bigquery_server import (
     DATASET,
@@ -125,7 +131,7 @@ def test_a_run_loads_estimates_computes_checks_and_replaces(service: BigQuery) -
     assert warehouse.billed == 3_000 + 500 + 2 * 10
     assert (
         "2 statements will read 3,000 bytes of the 10,000 that they may; "
-        "not known before the run: means"
+        "not counting tables yet to be made, read by: means"
     ) in said
     assert "means: will read 500 bytes" in said
     kinds = [job["configuration"]["labels"].get("featurekit") for job in service.sent]
@@ -242,7 +248,7 @@ def test_a_service_that_stalls_ends_at_the_deadline_and_names_job_and_features(
     for _ in range(TIMES):
         began = time.monotonic()
         with (
-            Warehouse(settings(service, deadline=0.1)) as warehouse,
+            Warehouse(settings(service, deadline=0.3)) as warehouse,
             pytest.raises(EngineError) as caught,
         ):
             run_statements(warehouse, STATEMENTS[:1]) if service.rows("flights") else load_table(
@@ -252,7 +258,7 @@ def test_a_service_that_stalls_ends_at_the_deadline_and_names_job_and_features(
         assert_one_clear_error(caught.value)
         assert re.match(
             r"BigQuery job featurekit_load_[0-9a-f]{32}_1, load flights "
-            r"\(features mean, maximum\): the run's 0.1 s are over. Hint: a job that was started",
+            r"\(features mean, maximum\): the run's 0.3 s are over. Hint: a job that was started",
             str(caught.value),
         )
     assert len(service.of_kind("load")) == 1
@@ -340,6 +346,71 @@ def test_a_job_of_somebody_else_with_the_same_id_is_not_taken(service: BigQuery)
     assert service.rows("late") == LATE_ROWS
 
 
+def test_a_job_that_is_shown_to_its_owner_alone_is_done_again(service: BigQuery) -> None:
+    service.put("flights", MEAN_FIELDS, MEAN_ROWS)
+
+    def made() -> list[tuple[Any, ...]] | None:
+        with Warehouse(settings(service)) as warehouse:
+            run_statements(warehouse, STATEMENTS)
+        return service.rows("examples")
+
+    assert made() == MEAN_ROWS
+    theirs = list(service.jobs)
+    hidden = Fault(
+        "refuse", f"GET .*/({'|'.join(theirs)})$", times=None, status=403, reason="accessDenied",
+        message="Access Denied: Job: User does not have bigquery.jobs.get permission for job",
+    )  # fmt: skip
+    service.faults.append(hidden)
+    assert made() == MEAN_ROWS
+    assert len(service.jobs) == 2 * len(theirs)
+    assert set(service.effects.values()) == {1}
+    # A refusal of another kind is no sign that the job is somebody else's.
+    hidden.reason = "quotaExceeded"
+    with pytest.raises(EngineError, match="a quota is used up"):
+        made()
+
+
+def test_what_leaves_no_trace_of_a_write_is_read_again_in_every_run(service: BigQuery) -> None:
+    def described() -> str:
+        with Warehouse(settings(service)) as warehouse:
+            found = fingerprint(warehouse, warehouse.settings.table("examples"))
+            assert found == fingerprint(warehouse, warehouse.settings.table("examples"))
+        return found
+
+    table = service.tables[f"{PROJECT}.{DATASET}.examples"]
+    assert described() == described()
+    for table.kind in ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL"):
+        assert described() != described()
+    table.kind, table.streaming = "TABLE", True
+    assert described() != described()
+
+
+def test_data_that_is_loaded_again_a_day_later_is_the_same_data(
+    service: BigQuery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def end(_: Warehouse, made: Sequence[Statement], *, fingerprint: str) -> None:
+        asked.append([each.digest(table_id("p.d.t"), fingerprint) for each in made])
+        raise StopIteration
+
+    monkeypatch.setattr(aggregates, "run_statements", end)
+    day = pl.Series([datetime(2024, 1, 1 + day, tzinfo=UTC) for day in range(FLIGHTS.height)])
+    spec = Spec(
+        sources={"flights": Source(data=FLIGHTS.with_columns(day=day), event_time="day")},
+        examples=Examples("flights", keys="flight", predict_at="day"),
+        aggregations={"all": Aggregation("flights", windows=["7d"], features={"n": "count()"})},
+        features={"flights": "all.n_7d"},
+    )
+    resolved, tables = open_sources(spec)
+    for _ in range(3):
+        with Warehouse(settings(service)) as warehouse, pytest.raises(StopIteration):
+            aggregates.compute(make_plan(resolved), warehouse, tables["flights"], tables, load=True)
+        assert service.expire("__staging_")
+    assert len(service.of_kind("load")) == 6, "each day's table is loaded by a job of its own"
+    assert asked[0] == asked[1] == asked[2]
+
+
 def test_a_job_that_the_service_failed_is_run_again_but_not_for_ever(service: BigQuery) -> None:
     service.put("flights", MEAN_FIELDS, [])
     passing = {"reason": "backendError", "message": "Error encountered during execution."}
@@ -372,6 +443,30 @@ def test_an_estimate_over_the_budget_runs_nothing(service: BigQuery) -> None:
     assert not service.jobs
     assert service.rows("late") is None
     assert service.rows("examples") == OLD_ROWS
+
+
+def test_all_that_is_read_beside_tables_yet_to_be_made_is_estimated_before_anything_runs(
+    service: BigQuery,
+) -> None:
+    service.telling = True
+    service.put("flights", MEAN_FIELDS, [])
+    late = "`test-project.work.late`"
+    statements = (
+        STATEMENTS[0],
+        Statement("joined", f"SELECT * FROM {late} JOIN `test-project.work.flights`",
+                  destination="joined"),
+        Statement("last", "SELECT * FROM `test-project.work.joined`", destination="last"),
+    )  # fmt: skip
+    number = "SAFE_CAST(CAST(RAND() AS STRING) AS INT64)"
+    for_late = f"(SELECT {number} AS `flight`, {number.replace('INT', 'FLOAT')} AS `delay`)"
+    joined = statements[1].sql.replace(late, for_late)
+    service.answer(joined, [column("days", mode="REPEATED")], [], 7_000)
+    service.answer(f"SELECT * FROM (SELECT [{number}] AS `days`)", [], [], 0)
+    with Warehouse(settings(service, max_bytes=9_999)) as warehouse:
+        assert estimate(warehouse, statements) == Estimate(10_000, ("joined", "last"))
+        with pytest.raises(BudgetError, match="would read 10,000 bytes, and the budget is 9,999"):
+            run_statements(warehouse, statements)
+    assert not service.jobs
 
 
 def test_a_statement_without_an_estimate_is_estimated_before_it_runs(service: BigQuery) -> None:
@@ -623,7 +718,9 @@ def test_a_statement_with_a_bad_key_is_refused(key: str) -> None:
     "changed",
     [{"max_bytes": 0}, {"deadline": -1.0}, {"request_timeout": 0}, {"max_bytes": float("nan")},
      {"labels": {"Team": "x"}}, {"labels": {"team": "X"}}, {"labels": {"featurekit_hash": "x"}},
-     {"labels": {"t" * 64: "x"}}, {"job_attempts": 0}, {"max_bytes": True}],
+     {"labels": {"t" * 64: "x"}}, {"job_attempts": 0}, {"max_bytes": True},
+     {"max_bytes": "5"}, {"max_bytes": 1e10}, {"staging_hours": 1.5}, {"labels": {"team": 5}},
+     {"labels": {5: "x"}}],
 )  # fmt: skip
 def test_a_bad_setting_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

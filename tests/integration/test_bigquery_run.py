@@ -158,6 +158,22 @@ def test_sources_that_are_tables_give_the_same(
     assert_frame_equal(here.examples().to_polars().sort("id"), local.sort("id"))
 
 
+def test_examples_may_be_a_view(folder: Path, settings: fk.BigQuery, local: pl.DataFrame) -> None:
+    with Warehouse(settings) as warehouse:
+        load_table(warehouse, folder / "examples.parquet", "own_examples")
+        warehouse.client.query(
+            "CREATE OR REPLACE VIEW `test-project.runs.seen_examples` AS "
+            "SELECT * FROM `test-project.runs.own_examples`"
+        ).result()
+    viewed = spec(folder, examples={"table": "test-project.runs.seen_examples"})
+    made = fk.run(
+        viewed, folder / "viewed", tensorflow=False, engine="gcp", bigquery=settings, load=True
+    )
+    assert_frame_equal(
+        made.examples().to_polars().sort("id"), local.sort("id"), check_exact=False, rel_tol=1e-5
+    )
+
+
 def test_columns_that_no_feature_can_read_do_not_stop_a_table_from_being_read(
     folder: Path, settings: fk.BigQuery
 ) -> None:

@@ -6,23 +6,24 @@ import itertools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from featurekit.engines.bigquery.client import Warehouse
 from featurekit.engines.bigquery.columns import ROW_ID, Names
-from featurekit.engines.bigquery.jobs import Result, Statement, run_statements
+from featurekit.engines.bigquery.jobs import Result, Statement, passing_copy, run_statements
 from featurekit.engines.bigquery.load import load_table
 from featurekit.engines.bigquery.read import arrow_types, export_parquet, read_batches, read_table
 from featurekit.engines.bigquery.sql import Spine, column_names, statements
-from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint
+from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint, is_described
 from featurekit.engines.rows import check_rows, computed_rows
 from featurekit.errors import UsageError
 from featurekit.graph import AggregateNode, ColumnNode, Node, topological
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors, renamed_columns
 from featurekit.spec.objects import Spec
-from featurekit.spec.table_id import table_id
+from featurekit.spec.table_id import TableId, table_id
 from featurekit.transforms.base import polars_dtype
 from featurekit.transforms.sql import bigquery_type
 from featurekit.types import Kind, Type
@@ -45,7 +46,10 @@ def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
         DataError: There is no such table.
         EngineError: The service does not answer.
     """
-    found = existing(warehouse, table_id(table, project=warehouse.settings.project))
+    return _readable(existing(warehouse, table_id(table, project=warehouse.settings.project)))
+
+
+def _readable(found: Any) -> dict[str, str]:
     readable = arrow_types()
     return {
         column.name: column.field_type
@@ -66,17 +70,18 @@ def empty_frame(types: Mapping[str, str]) -> pl.LazyFrame:
 
 
 def download(warehouse: Warehouse, table: str, folder: Path) -> pl.LazyFrame:
-    """Read a table into a Parquet file of a folder, and return its rows.
+    """Read a table or view into a Parquet file of a folder, and return its rows.
 
     Raises:
         DataError: There is no such table.
+        BudgetError: It is a view, or is being written to, and is too large to be copied first.
         EngineError: Rows were lost on the way, or the service does not answer.
     """
     import pyarrow.parquet as pq
 
     name = table_id(table, project=warehouse.settings.project)
     path = folder / f"{content_hash([str(name)])}.parquet"
-    columns = stored_types(warehouse, table)
+    name, columns = _standing(warehouse, name)
     writer = None
     with polars_errors(str(folder), writing=True):
         for batch in read_batches(warehouse, name, columns=columns):
@@ -86,6 +91,15 @@ def download(warehouse: Warehouse, table: str, folder: Path) -> pl.LazyFrame:
         return empty_frame(columns)
     writer.close()
     return pl.scan_parquet(path, glob=False)
+
+
+def _standing(warehouse: Warehouse, table: TableId) -> tuple[TableId, dict[str, str]]:
+    """Return a table, or a copy of what cannot be read as it is, and the types of its columns."""
+    found = existing(warehouse, table)
+    columns = _readable(found)
+    if not is_described(found):
+        table = passing_copy(warehouse, table, list(columns))
+    return table, columns
 
 
 def planned_statements(plan: Plan, staging: str) -> list[Statement]:
@@ -165,7 +179,8 @@ def export(
     if not plan.resolved.aggregates:
         own = spec.sources[main]
         assert own.table is not None
-        export_parquet(warehouse, table_id(own.table, project=warehouse.settings.project), uri)
+        name = table_id(own.table, project=warehouse.settings.project)
+        export_parquet(warehouse, _standing(warehouse, name)[0], uri)
         return renamed_columns(own)
     examples = sources[main]
     computing = _Computing(plan, warehouse, examples, sources, load)
@@ -228,7 +243,7 @@ class _Computing:
         spine = None
         if own is not None:
             loaded = self._loaded(own, self.spec.examples.source, _spine_table(self.spec))
-            seen.append(loaded.job_id)
+            seen.append(str(loaded.table))
             spine = Spine(str(loaded.table), asked=self.asked)
         made = statements(
             self.plan, tables, self.warehouse.settings.staging, spine=spine, between=between,
@@ -237,7 +252,10 @@ class _Computing:
         return run_statements(self.warehouse, made, fingerprint=content_hash(seen))[-1]
 
     def _tables(self) -> tuple[dict[str, str], dict[str, dict[str, str]], list[str]]:
-        """Return each source's table, the types of its columns, and what its data is now."""
+        """Return each source's table, the types of its columns, and what its data is now.
+
+        A table that was loaded has a name that is made of its content.
+        """
         tables: dict[str, str] = {}
         stored: dict[str, dict[str, str]] = {}
         seen: list[str] = []
@@ -252,7 +270,7 @@ class _Computing:
             else:
                 loaded, stored[name] = self._load_source(name)
                 tables[name] = str(loaded.table)
-                seen.append(loaded.job_id)
+                seen.append(tables[name])
         return tables, stored, seen
 
     def _load_source(self, name: str) -> tuple[Result, dict[str, str]]:

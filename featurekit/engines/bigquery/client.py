@@ -23,6 +23,7 @@ from featurekit.engines.bigquery.failures import (
     is_passing,
     job_failure,
     place,
+    reason_of,
     translated,
 )
 from featurekit.engines.bigquery.settings import Settings
@@ -77,6 +78,10 @@ class Done:
 
 class _Late(EngineError):
     """The run's time is over."""
+
+
+class _Hidden(Exception):
+    """A job of another user, which this one may not look at."""
 
 
 class Warehouse:
@@ -271,6 +276,8 @@ class Warehouse:
                 if found and job.labels.get("featurekit_hash") != task.digest:
                     continue  # it has our id by chance or by malice, and is not our job
                 job = self._finished(task, job)
+            except _Hidden:
+                continue
             except KeyboardInterrupt:
                 self._cancel(job_id)
                 raise
@@ -296,7 +303,10 @@ class Warehouse:
     def earlier(self, task: Task, intact: Callable[[Any], bool]) -> Done | None:
         """Return a finished job of an earlier run whose work still stands, if there is one."""
         for attempt in range(1, _MOST_ATTEMPTS + 1):
-            job = self._found(task, task.job_id(attempt))
+            try:
+                job = self._found(task, task.job_id(attempt))
+            except _Hidden:
+                continue
             if job is None:
                 return None
             ours = job.labels.get("featurekit_hash") == task.digest
@@ -335,7 +345,7 @@ class Warehouse:
         except Conflict:
             # A job that exists can be invisible for a moment:
             # https://github.com/googleapis/python-bigquery/issues/2134
-            job = self.call(task.where(job_id), partial(self._get, job_id), also=(NotFound,))
+            job = self._seen(task, job_id, also=(NotFound,))
             # It is this run's own when its answer was lost on the way.
             return job, job.labels.get("featurekit_run") != self.run
 
@@ -343,9 +353,33 @@ class Warehouse:
         from google.api_core.exceptions import NotFound
 
         try:
-            return self.call(task.where(job_id), partial(self._get, job_id), expected=(NotFound,))
+            return self._seen(task, job_id, expected=(NotFound,))
         except NotFound:
             return None
+
+    def _seen(
+        self,
+        task: Task,
+        job_id: str,
+        *,
+        expected: tuple[type[Exception], ...] = (),
+        also: tuple[type[Exception], ...] = (),
+    ) -> Any:
+        """Return a job that may be another user's.
+
+        Raises:
+            _Hidden: It is, and shown to its owner alone: nothing says whether its work is done.
+        """
+        from google.api_core.exceptions import Forbidden
+
+        where = task.where(job_id)
+        request = partial(self._get, job_id)
+        try:
+            return self.call(where, request, expected=(Forbidden, *expected), also=also)
+        except Forbidden as error:
+            if reason_of(error) == "accessDenied":
+                raise _Hidden from None
+            raise translated(error, where) from None
 
     def _get(self, job_id: str, timeout: float) -> Any:
         job = self.client.get_job(job_id, location=self.location, retry=None, timeout=timeout)

@@ -28,7 +28,9 @@ from featurekit.types import (
     Type,
 )
 
-__all__ = ["ROW_ID", "STEP", "Names", "column", "column_names", "slug", "stored_column"]
+__all__ = [
+    "ROW_ID", "STEP", "Names", "column", "column_names", "slug", "standard_type", "stored_column",
+]  # fmt: skip
 
 ROW_ID = "row_id"
 """The column that ties a row of a result to its example."""
@@ -106,6 +108,16 @@ def column(name: str, table: str | None = None) -> Any:
     return exp.column(name, table=table, quoted=True)
 
 
+def standard_type(name: str) -> str:
+    """Return what GoogleSQL calls a type.
+
+    Example:
+        >>> standard_type("FLOAT")
+        'FLOAT64'
+    """
+    return _OLD_NAMES.get(name.upper(), name.upper())
+
+
 def stored_column(
     name: str, of: Type, owner: str, source: Source, stored: Mapping[str, str] | None
 ) -> Any:
@@ -134,8 +146,7 @@ def stored_column(
                 where=f"source {owner!r}",
                 hint=closest(kept, stored),
             )
-        held = found[kept.lower()].upper()
-        held = _OLD_NAMES.get(held, held)
+        held = standard_type(found[kept.lower()])
     if of in (FLOAT32, FLOAT64):
         read = _float(x, of, held)
     elif of == TIMESTAMP:

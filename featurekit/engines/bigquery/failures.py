@@ -12,7 +12,7 @@ from typing import Any
 
 from featurekit.errors import BudgetError, DataError, EngineError, FeatureKitError
 
-__all__ = ["Unusable", "caught", "is_passing", "job_failure", "place", "translated"]
+__all__ = ["Unusable", "caught", "is_passing", "job_failure", "place", "reason_of", "translated"]
 
 PASSING_REASONS = frozenset({
     "backendError", "internalError", "jobBackendError", "jobInternalError",
@@ -75,7 +75,7 @@ def is_passing(error: Exception) -> bool:
     # An upload that is answered by something else, such as a proxy's page, has an error's type.
     if isinstance(error, Unusable) or getattr(error, "code", None) == 200:
         return True
-    if _reason(error) in PASSING_REASONS:
+    if reason_of(error) in PASSING_REASONS:
         return True
     return isinstance(
         error,
@@ -128,7 +128,7 @@ def translated(error: Exception, where: str, seconds: float = 0.0) -> FeatureKit
     if isinstance(error, (KeyError, ValueError)):
         return EngineError(f"the answer is not one of BigQuery: {_text(error)}", where=where)
     if isinstance(error, api.GoogleAPICallError):
-        return _of_reason(_reason(error), int(error.code or 0), _text(error), where)
+        return _of_reason(reason_of(error), int(error.code or 0), _text(error), where)
     return EngineError(f"the request failed: {_text(error)}", where=where)
 
 
@@ -194,7 +194,8 @@ def _of_reason(reason: str, code: int, text: str, where: str) -> FeatureKitError
     return EngineError(f"BigQuery refused: {text}", where=where)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return the service's word for why it refused a request, if it said one."""
     errors = getattr(error, "errors", None) or [{}]
     return str(errors[0].get("reason", "")) if isinstance(errors[0], Mapping) else ""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from featurekit.engines.bigquery.client import Task, Warehouse
-from featurekit.engines.bigquery.failures import Unusable, place
+from featurekit.engines.bigquery.columns import standard_type
+from featurekit.engines.bigquery.failures import Unusable, place, translated
 from featurekit.engines.bigquery.settings import Settings
 from featurekit.engines.bigquery.tables import (
     content_hash,
@@ -27,7 +28,15 @@ from featurekit.engines.bigquery.tables import (
 from featurekit.errors import BudgetError, DataError, EngineError, SpecError
 from featurekit.spec.table_id import TableId, column_problem, table_id
 
-__all__ = ["Estimate", "Result", "Settings", "Statement", "estimate", "run_statements"]
+__all__ = [
+    "Estimate",
+    "Result",
+    "Settings",
+    "Statement",
+    "estimate",
+    "passing_copy",
+    "run_statements",
+]
 
 _ARRAY = re.compile(r"ARRAY<(\w+)>")
 
@@ -93,9 +102,10 @@ class Estimate:
     """What a run is going to read.
 
     Args:
-        bytes: The sum over the statements that can be estimated.
-        unknown: The names of those that cannot, because they read a table that an earlier
-            statement is yet to make. Each is estimated right before it runs.
+        bytes: The sum over the statements, without what they read of tables that earlier ones are
+            yet to make.
+        unknown: The names of those that read such a table. Each is estimated again right before
+            it runs.
     """
 
     bytes: int
@@ -129,13 +139,13 @@ def estimate(warehouse: Warehouse, statements: Sequence[Statement]) -> Estimate:
     Raises:
         FeatureKitError: BigQuery refuses a statement.
     """
-    total, unknown, made = 0, list[str](), set[str]()
+    total, unknown, made = 0, list[str](), dict[str, str]()
     for statement in statements:
-        size = _dry_run(warehouse, statement, made)
-        if size is None:
+        found = _dry_run(warehouse, statement, made)
+        if not found.whole:
             unknown.append(statement.name)
-        total += size or 0
-        made.add(str(warehouse.settings.table(statement.destination)))
+        total += found.bytes
+        made[str(warehouse.settings.table(statement.destination))] = found.stand_in
     return Estimate(total, tuple(unknown))
 
 
@@ -157,14 +167,14 @@ def run_statements(
         What is in place, in the order of the statements.
 
     Raises:
-        BudgetError: The estimate is over the budget; nothing has run, except what a statement
-            without an estimate reads.
+        BudgetError: The estimate is over the budget, and nothing has run; or a statement is over
+            it with the tables that earlier ones made.
         DataError: A table or column does not exist, or the keys are not unique.
         EngineError: A job failed, the service did not answer in time, or rows were lost.
     """
     expected = estimate(warehouse, statements)
     limit = warehouse.settings.max_bytes
-    unknown = f"; not known before the run: {', '.join(expected.unknown)}"
+    unknown = f"; not counting tables yet to be made, read by: {', '.join(expected.unknown)}"
     warehouse.tell(
         f"{len(statements)} statements will read {expected.bytes:,} bytes of the {limit:,} that "
         f"they may{unknown if expected.unknown else ''}"
@@ -178,6 +188,26 @@ def run_statements(
     return tuple(
         _run(warehouse, each, fingerprint, each.name in expected.unknown) for each in statements
     )
+
+
+def passing_copy(warehouse: Warehouse, table: TableId, columns: Sequence[str]) -> TableId:
+    """Have some columns of a view, or of a table that is being written to, stand still.
+
+    Returns:
+        A table for this run alone, which expires by itself.
+
+    Raises:
+        BudgetError: It would read more than the run may; nothing has run.
+        EngineError: The job failed, or the service did not answer in time.
+    """
+    selected = ", ".join(f"`{name}`" for name in columns)
+    sql = f"SELECT {selected} FROM {table.sql}"  # noqa: S608
+    digest = content_hash([sql, warehouse.run])
+    statement = Statement(f"rows of {table}", sql, destination=f"rows__{digest}")
+    _check_budget(warehouse, statement)
+    made = warehouse.settings.table(statement.destination)
+    make_table(warehouse, Task("query", statement.name, digest), sql, made)
+    return made
 
 
 def _run(warehouse: Warehouse, statement: Statement, fingerprint: str, unknown: bool) -> Result:
@@ -202,42 +232,91 @@ def _run(warehouse: Warehouse, statement: Statement, fingerprint: str, unknown: 
     return Result(statement.name, destination, rows, done.job.job_id, billed, done.reused)
 
 
-def _dry_run(warehouse: Warehouse, statement: Statement, made: set[str]) -> int | None:
-    """Return what a statement is going to read, or None if it needs one of the tables `made`."""
+@dataclass(frozen=True)
+class _DryRun:
+    """What BigQuery says of a statement without running it.
+
+    Args:
+        bytes: What it is going to read.
+        stand_in: A subquery with the columns of its result; empty where they are not known.
+        whole: Whether the bytes are all of it.
+    """
+
+    bytes: int = 0
+    stand_in: str = ""
+    whole: bool = False
+
+
+def _dry_run(warehouse: Warehouse, statement: Statement, made: Mapping[str, str]) -> _DryRun:
+    """Estimate a statement.
+
+    Args:
+        warehouse: The connection.
+        statement: The statement.
+        made: The tables that earlier statements make, with what stands in for each of them until
+            it is there.
+    """
     from google.api_core.exceptions import NotFound
+
+    where = place(f"BigQuery, dry run of {statement.name}", statement.features)
+    missing = [name for name in made if f"`{name}`" in statement.sql]
+    sql = statement.sql
+    for name in missing:
+        sql = sql.replace(f"`{name}`", made[name] or f"`{name}`")
+    for text in dict.fromkeys([statement.sql, sql]):
+        try:
+            found = _ask(warehouse, statement, text, where, (NotFound,) if missing else ())
+        except NotFound as error:
+            # The service writes project:dataset.table or project.dataset.table.
+            said = str(error).replace(":", ".")
+            if not any(name.replace(":", ".") in said for name in missing):
+                raise translated(error, where) from None
+        else:
+            return replace(found, whole=text == statement.sql)
+    return _DryRun()
+
+
+def _ask(
+    warehouse: Warehouse,
+    statement: Statement,
+    sql: str,
+    where: str,
+    expected: tuple[type[Exception], ...],
+) -> _DryRun:
+    """Send a statement for an estimate."""
     from google.cloud import bigquery
 
     config = bigquery.QueryJobConfig(
         query_parameters=statement.query_parameters(), dry_run=True, use_query_cache=False,
         labels=dict(warehouse.settings.labels),
     )  # fmt: skip
-    where = place(f"BigQuery, dry run of {statement.name}", statement.features)
     location = warehouse.location
-    missing = [name for name in made if name in statement.sql.replace("`", "")]
 
-    def ask(timeout: float) -> int:
+    def ask(timeout: float) -> _DryRun:
         job = warehouse.client.query(
-            statement.sql, job_config=config, location=location, retry=None, timeout=timeout,
-            job_retry=None,
-        )  # fmt: skip
+            sql, job_config=config, location=location, retry=None, timeout=timeout, job_retry=None
+        )
         if job.total_bytes_processed is None:
             raise Unusable("the answer to a dry run has no estimate")
-        return int(job.total_bytes_processed)
+        return _DryRun(int(job.total_bytes_processed), _stand_in(job.schema or []))
 
-    try:
-        return warehouse.call(where, ask, expected=(NotFound,) if missing else ())
-    except NotFound as error:
-        # The service writes project:dataset.table or project.dataset.table.
-        said = str(error).replace(":", ".")
-        if any(name.replace(":", ".") in said for name in missing):
-            return None
-        with warehouse.errors(where):
-            raise
+    return warehouse.call(where, ask, expected=expected)
+
+
+def _stand_in(schema: Sequence[Any]) -> str:
+    """Return a subquery with some columns, for dry runs: what it makes could be anything."""
+    columns = []
+    for column in schema:
+        # No constant: of a query over nothing but nulls one could know that it reads nothing.
+        # And nothing that fails: there are services that run what they estimate.
+        value = f"SAFE_CAST(CAST(RAND() AS STRING) AS {standard_type(column.field_type)})"
+        columns.append(f"{f'[{value}]' if column.mode == 'REPEATED' else value} AS `{column.name}`")
+    return f"(SELECT {', '.join(columns)})" if columns else ""
 
 
 def _check_budget(warehouse: Warehouse, statement: Statement) -> None:
     """Estimate a statement whose tables are there by now, and refuse it if it is too much."""
-    size = _dry_run(warehouse, statement, set()) or 0
+    size = _dry_run(warehouse, statement, {}).bytes
     warehouse.tell(f"{statement.name}: will read {size:,} bytes")
     if size > warehouse.bytes_left:
         raise BudgetError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurekit.engines.bigquery.client import Done, Task, Warehouse
 from featurekit.engines.bigquery.failures import place, translated
-from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint
+from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint, is_described
 from featurekit.errors import DataError, EngineError, UsageError
 from featurekit.spec.table_id import TableId
 
@@ -124,9 +124,10 @@ def _batches(
     columns: Collection[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     where = place(f"BigQuery table {table}", features)
-    if found.table_type != "TABLE":
-        raise DataError(f"it is a {found.table_type.lower()}, not a table", where=where,
-                        hint="read it by a statement")  # fmt: skip
+    if not is_described(found):
+        kind = "table that is being written to" if found.streaming_buffer else found.table_type
+        raise DataError(f"it is a {kind.lower()}, of which no one knows the rows", where=where,
+                        hint="copy it into a table")  # fmt: skip
     schema = _arrow_schema(found, table, features, columns)
     rows = 0
     with warehouse.errors(where):

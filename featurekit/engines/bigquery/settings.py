@@ -74,11 +74,16 @@ class Settings:
             "longest_delay", "job_attempts", "staging_hours", "page_rows",
         ):  # fmt: skip
             value = getattr(self, name)
-            if isinstance(value, bool) or not value > 0:
-                raise UsageError(f"{name} is a positive number, got {value!r}", where="BigQuery")
+            whole = name in ("max_bytes", "job_attempts", "staging_hours", "page_rows")
+            kind = int if whole else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
+                wanted = "a positive whole number" if whole else "a positive number"
+                raise UsageError(f"{name} is {wanted}, got {value!r}", where="BigQuery")
         for key, value in self.labels.items():
             if key in RESERVED_LABELS or not (
-                _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)
+                _LABEL_KEY.fullmatch(str(key))
+                and isinstance(value, str)
+                and _LABEL_VALUE.fullmatch(value)
             ):
                 raise UsageError(
                     f"{key}={value} is not a label that a job can have",

@@ -13,8 +13,8 @@ from featurekit.errors import DataError
 from featurekit.spec.table_id import TableId
 
 __all__ = [
-    "content_hash", "existing", "fingerprint", "into", "make_table", "put_in_place",
-    "repeated_keys", "row_count", "staging_table", "unchanged",
+    "content_hash", "existing", "fingerprint", "into", "is_described", "make_table",
+    "put_in_place", "repeated_keys", "row_count", "staging_table", "unchanged",
 ]  # fmt: skip
 
 
@@ -45,15 +45,27 @@ def existing(warehouse: Warehouse, table: TableId, features: tuple[str, ...] = (
     return found
 
 
+def is_described(found: Any) -> bool:
+    """Whether a description says how many rows there are, and when they were written.
+
+    That of a view does not, and that of a table leaves out the rows that are being streamed in.
+    """
+    return found.table_type in ("TABLE", "SNAPSHOT") and found.streaming_buffer is None
+
+
 def fingerprint(warehouse: Warehouse, table: TableId) -> str:
     """Describe the content of a table as it is now: another one after every write.
+
+    Of what is not described the description is the same after a write: what is read of it holds
+    for this run alone.
 
     Raises:
         DataError: The table does not exist.
     """
     found = existing(warehouse, table)
     counts = (found.num_rows, found.num_bytes)
-    return content_hash([str(table), found.created, found.modified, counts, found.etag])
+    run = None if is_described(found) else warehouse.run
+    return content_hash([str(table), found.created, found.modified, counts, found.etag, run])
 
 
 def make_table(
@@ -104,8 +116,7 @@ def row_count(warehouse: Warehouse, table: TableId, features: tuple[str, ...] = 
         DataError: The table does not exist.
     """
     found = existing(warehouse, table, features)
-    # The description of a view has no count, and that of a stream leaves out the last rows.
-    if found.table_type == "TABLE" and found.streaming_buffer is None:
+    if is_described(found):
         return int(found.num_rows)
     # Counted once a run: the rows may be others by the next one.
     digest = content_hash([str(table), warehouse.run])
