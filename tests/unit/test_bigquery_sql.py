@@ -35,7 +35,9 @@ def planned(aggregations: Mapping[str, Any], features: Mapping[str, str], **more
         "name": "small",
         "sources": {
             "events": {"event_time": "t", "columns": {**COLUMNS, **more.pop("columns", {})}},
-            "places": {"columns": {"place": "string", "size": "int64"}},
+            "places": {
+                "columns": {"place": "string", "size": "int64"}, **more.pop("places", {}),
+            },
         },
         "examples": {"source": "events", "keys": ["id"], "predict_at": "t", **more},
         "aggregations": aggregations,
@@ -210,6 +212,16 @@ def test_partitions_are_filtered_by_constants_where_bounds_are_known() -> None:
     assert (low in plain, high in plain) == (False, False)
     assert (low in first, high in first) == (True, True)
     assert (low in second, high in second) == (False, True)
+
+
+def test_all_rows_of_a_lookup_are_read_so_that_a_key_with_several_is_found() -> None:
+    places = {
+        "columns": {"place": "string", "size": "int64", "known": "timestamp"},
+        "available_at": "known",
+    }
+    plan = planned({}, {"a": "at.size"}, places=places)
+    between = (datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 9, 12, tzinfo=UTC))
+    assert written(plan, between=between)[1].sql == written(plan)[1].sql
 
 
 # Stored columns

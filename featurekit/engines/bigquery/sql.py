@@ -24,7 +24,7 @@ from typing import Any
 
 from featurekit.engines.bigquery.columns import ROW_ID, Names, column, column_names, slug
 from featurekit.engines.bigquery.jobs import Statement
-from featurekit.engines.bigquery.rows import Bounds, Input, Steps, computed, select, table, within
+from featurekit.engines.bigquery.rows import Input, Steps, computed, select, table
 from featurekit.engines.bigquery.tables import content_hash
 from featurekit.engines.bigquery.text import printed, write_sql
 from featurekit.engines.bigquery.windows import (
@@ -276,9 +276,8 @@ class _Writer:
         given, steps = self.source(history.source), Steps()
         uses = Counter([*history.keys, *history.effect])
         uses.update(value for node in nodes for value in node.aggregate.values * 2)
-        below = None if self.between is None else self.between[1]
-        conditions = within(given, history.effect, Bounds(below=below))
-        last, made = computed(steps, Names(), given, uses, conditions)
+        # Later rows, too: that a key has one row is checked of all of them.
+        last, made = computed(steps, Names(), given, uses)
         names = Names(EFFECT, *(self.names[node] for node in nodes))
         keys = {names.new(node.text): node for node in history.keys}
         columns = {name: made[node].copy() for name, node in keys.items()}
