@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import polars as pl
@@ -30,6 +32,8 @@ _PART = 2_000_000
 """About so many events and examples are a part of the work; those of one key stay together."""
 _ALONE = 500_000
 """Fewer are not worth a second reading."""
+_READINGS = 3
+"""In at most so many parts the rows are read again for each; those of more are written apart."""
 _RESULTS = 1 << 27
 """At most so many results are in memory before they are written to a file."""
 
@@ -67,6 +71,8 @@ def compute(
         table: The examples, as they are stored.
         sources: The opened tables of past rows, by source.
         folder: Where results may be written that are too many for memory; without it all are held.
+            Very many rows are also put there while they are worked on, or where the system keeps
+            temporary files.
         progress: Told what is being done.
         declared: How the examples' columns are to be read; by default as those of the spec's
             examples.
@@ -100,26 +106,38 @@ def compute(
         name = nodes[0].aggregate.history.source
         return _Group(nodes, table, declared, sources[name], spec.sources[name], rows, watch)
 
-    workers = pl.thread_pool_size()
-    with ThreadPoolExecutor(workers) as pool:
-        # What is written to a file is done alone, so that only its results are in memory.
-        for number, several in enumerate([[some] for some in alike] if spilling else [alike]):
-            groups = [made_group(some) for some in several]
-            tasks: list[Callable[[], None]] = []
-            for group in groups:
-                progress(group.described)
-                tasks += group.tasks(workers if len(groups) == 1 else 1)
-            for _ in pool.map(lambda task: task(), tasks):
-                pass
-            made = pl.concat([group.results() for group in groups], how="horizontal")
-            if folder is not None and spilling:
-                path = folder / f"aggregates-{number}.parquet"
-                with polars_errors(str(folder), writing=True):
-                    made.write_parquet(path, compression="uncompressed")
-                frames.append(pl.scan_parquet(path, glob=False))
-            else:
-                frames.append(made.lazy())
+    # What is written to a file is done alone, so that only its results are in memory.
+    for number, several in enumerate([[some] for some in alike] if spilling else [alike]):
+        groups = [made_group(some) for some in several]
+        made = _results(groups, folder, progress)
+        if folder is not None and spilling:
+            path = folder / f"aggregates-{number}.parquet"
+            with polars_errors(str(folder), writing=True):
+                made.write_parquet(path, compression="uncompressed")
+            frames.append(pl.scan_parquet(path, glob=False))
+        else:
+            frames.append(made.lazy())
     return pl.concat(frames, how="horizontal").select(node.text for node in nodes)
+
+
+def _results(
+    groups: Sequence[_Group], folder: Path | None, progress: Callable[[str], None]
+) -> pl.DataFrame:
+    """Return the values of groups of aggregates, a row for each example."""
+    workers = pl.thread_pool_size()
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
+
+        def new_folder() -> Path:
+            with polars_errors(str(folder or gettempdir()), writing=True):
+                return Path(stack.enter_context(TemporaryDirectory(dir=folder)))
+
+        tasks: list[Callable[[], None]] = []
+        for group in groups:
+            progress(group.described)
+            tasks += group.tasks(workers if len(groups) == 1 else 1, new_folder)
+        for _ in pool.map(lambda task: task(), tasks):
+            pass
+    return pl.concat([group.results() for group in groups], how="horizontal")
 
 
 def keys_before(
@@ -202,11 +220,12 @@ class _Group:
         by = ", ".join(key.text for key in self.nodes[0].aggregate.history.keys) or "all rows"
         return f"past rows of {self.past.name!r} by {by}: {len(self.nodes)} values an example"
 
-    def tasks(self, workers: int) -> list[Callable[[], None]]:
+    def tasks(self, workers: int, new_folder: Callable[[], Path]) -> list[Callable[[], None]]:
         """Return the work as parts that may be done side by side.
 
         Args:
             workers: In at least so many parts the work is cut if it is worth it.
+            new_folder: Makes an empty folder for the rows of many parts, kept until all is done.
         """
         examples = computed_rows(self.table, self.declared, self.asked).with_row_index(ROW)
         events = computed_rows(self.past, self.source, self.read)
@@ -215,17 +234,47 @@ class _Group:
         for name in self.keys:
             events = events.filter(pl.col(name).is_not_null())
         parts = self._parts(workers)
+        with self.watch.of(self.nodes):
+            taken = self._apart(self.past.name, events, parts, new_folder)
+            asking = self._apart(self.table.name, examples, parts, new_folder)
 
         def task(number: int) -> None:
-            mine = self._hashed() % parts == number if parts > 1 else pl.lit(True)
             with self.watch.of(self.nodes):
                 with polars_errors(f"source {self.past.name!r}"):
-                    some = events.filter(mine).collect(engine="streaming")
+                    some = taken(number).collect(engine="streaming")
                 with polars_errors(f"source {self.table.name!r}"):
-                    asked = examples.filter(mine).collect(engine="streaming")
+                    asked = asking(number).collect(engine="streaming")
                 Part(some, asked, self.keys, self.columns, self.watch).compute(self.filled)
 
         return [partial(task, number) for number in range(parts)]
+
+    def _apart(
+        self, source: str, rows: pl.LazyFrame, parts: int, new_folder: Callable[[], Path]
+    ) -> Callable[[int], pl.LazyFrame]:
+        """Return how to read the rows of a part; those of many are written to files of their own.
+
+        To read all rows again for each part would take time that grows with their square.
+        """
+        if parts == 1:
+            return lambda _: rows
+        one = len(self.keys) == 1  # The hash of a single column is made faster.
+        part = (pl.col(self.keys[0]) if one else pl.struct(self.keys)).hash(0) % parts
+        if parts <= _READINGS:
+            return lambda number: rows.filter(part == number)
+        folder = new_folder()
+        files = pl.PartitionBy(
+            folder, key={"part": part}, include_key=False, approximate_bytes_per_file=None
+        )
+        with polars_errors(f"source {source!r}", writing=True):
+            rows.sink_parquet(files, mkdir=True, compression="uncompressed")
+
+        def read(number: int) -> pl.LazyFrame:
+            found = sorted((folder / f"part={number}").glob("*.parquet"))
+            if not found:
+                return rows.clear()
+            return pl.scan_parquet(found, glob=False, hive_partitioning=False)
+
+        return read
 
     def results(self) -> pl.DataFrame:
         """Return the aggregates' values, a row for each example, once all parts are done."""
@@ -234,11 +283,6 @@ class _Group:
             with self.watch.of([result.node]):
                 columns.append(result.series())
         return pl.DataFrame(columns)
-
-    def _hashed(self) -> pl.Expr:
-        """Return a hash of the key; of a single column it is made faster."""
-        one = len(self.keys) == 1
-        return (pl.col(self.keys[0]) if one else pl.struct(self.keys)).hash(0)
 
     def _parts(self, workers: int) -> int:
         """Return in how many parts of the keys the rows are worked on."""
