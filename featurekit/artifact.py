@@ -377,7 +377,9 @@ def read_plan(manifest: Mapping[str, Any], base: Path | None = None) -> Plan:
         table: {name: parse_type(text) for name, text in columns.items()}
         for table, columns in tables.items()
     }
-    return make_plan(resolve(spec, types.pop(""), types, refuse_leaks=False))
+    resolved = resolve(spec, types.pop(""), types, refuse_leaks=False)
+    exported = manifest.get("saved_model", {}).get("exported", False)
+    return make_plan(resolved, saved_model=exported)
 
 
 def versions(on_beam: bool = False, more: tuple[str, ...] = ()) -> dict[str, str]:

@@ -91,8 +91,10 @@ class Worker:
             raise self._raised(answer["error"])
         return answer
 
-    def _raised(self, error: Mapping[str, str]) -> FeatureKitError:
+    def _raised(self, error: Mapping[str, Any]) -> FeatureKitError:
         """Return the error that the job raised, once more."""
+        if "problems" in error:
+            return errors.SpecErrors([self._raised(problem) for problem in error["problems"]])
         kind = getattr(errors, error["error"])
         where = error["where"] or (self.name if kind is EngineError else "")
         raised: FeatureKitError = kind(error["message"], where=where, hint=error["hint"])

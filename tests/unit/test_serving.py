@@ -15,7 +15,7 @@ import pytest
 
 from featurekit.errors import DataError
 from featurekit.job import run
-from featurekit.runs import Run
+from featurekit.runs import Run, open_run
 from featurekit.serving import apply_file, lazy_apply
 from featurekit.spec.objects import Column, Examples, Source, Spec
 
@@ -275,3 +275,31 @@ def test_applying_does_not_change_the_table(finished: Run) -> None:
     before = frame.copy(deep=True)
     finished.apply(frame)
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_run_without_a_saved_model_may_have_vectors_of_strings(tmp_path: Path) -> None:
+    visits = pl.DataFrame({
+        "who": [1, 1, 2], "at": [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)],
+        "shop": ["a", "b", "c"],
+    })  # fmt: skip
+    asked = pl.DataFrame({"who": [1, 2, 1], "when": [datetime(2024, 1, 4, tzinfo=UTC)] * 3})
+    asked.write_parquet(tmp_path / "asked.parquet")
+    visits.write_parquet(tmp_path / "visits.parquet")
+    spec = Spec.from_dict({
+        "sources": {
+            "asked": {"path": str(tmp_path / "asked.parquet")},
+            "visits": {"path": str(tmp_path / "visits.parquet"), "event_time": "at"},
+        },
+        "examples": {"source": "asked", "keys": ["who"], "predict_at": "when"},
+        "aggregations": {
+            "seen": {
+                "source": "visits", "by": "who", "windows": ["lifetime"],
+                "features": {"shops": "last_k(shop, 2)"},
+            }
+        },
+        "features": {"shops": "seen.shops_lifetime"},
+    })  # fmt: skip
+    made = run(spec, tmp_path / "run", tensorflow=False)
+    again = open_run(made.path)
+    assert again.examples().to_polars()["shops"].to_list() == [["b", "a"], ["c", None], ["b", "a"]]
+    assert again.apply(asked)["shops"].to_list() == [["b", "a"], ["c", None], ["b", "a"]]

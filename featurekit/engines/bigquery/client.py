@@ -25,6 +25,7 @@ from featurekit.engines.bigquery.failures import (
     place,
     reason_of,
     translated,
+    unanswered,
 )
 from featurekit.engines.bigquery.settings import Settings
 from featurekit.errors import BudgetError, EngineError, FeatureKitError, require
@@ -231,6 +232,9 @@ class Warehouse:
         except FeatureKitError:
             raise
         except caught() as error:
+            # What the end of the run's time has cut short is late.
+            if unanswered(error) and self.seconds_left <= 0:
+                raise self.late(where) from None
             raise translated(error, where, time.monotonic() - began) from None
 
     def late(self, where: str) -> EngineError:

@@ -12,7 +12,10 @@ from typing import Any
 
 from featurekit.errors import BudgetError, DataError, EngineError, FeatureKitError
 
-__all__ = ["Unusable", "caught", "is_passing", "job_failure", "place", "reason_of", "translated"]
+__all__ = [
+    "Unusable", "caught", "is_passing", "job_failure", "place", "reason_of", "translated",
+    "unanswered",
+]  # fmt: skip
 
 PASSING_REASONS = frozenset({
     "backendError", "internalError", "jobBackendError", "jobInternalError",
@@ -86,6 +89,16 @@ def is_passing(error: Exception) -> bool:
             requests.exceptions.JSONDecodeError, ConnectionError, TimeoutError, TransportError,
         ),
     )  # fmt: skip
+
+
+def unanswered(error: Exception) -> bool:
+    """Whether a request ended without any answer: it took too long, or the connection broke."""
+    import requests
+    from google.api_core.exceptions import RetryError
+
+    if isinstance(error, RetryError) and error.cause is not None:
+        return unanswered(error.cause)
+    return isinstance(error, (requests.ConnectionError, requests.Timeout, TimeoutError))
 
 
 def translated(error: Exception, where: str, seconds: float = 0.0) -> FeatureKitError:
