@@ -130,7 +130,9 @@ class Histories:
         self.sound(name)
         for entry in read:
             self.leaks.in_aggregate(name, feature, entry)
-        self.leaks.of_own_row(name, feature, read, [Name(key) for key in aggregation.by.values()])
+        if self.at is not None:  # Else nothing can be compared with it, which has been told.
+            keys_read = [Name(key) for key in aggregation.by.values()]
+            self.leaks.of_own_row(name, feature, read, keys_read)
         if keys is None:
             return Aggregate(expression.operation, values, where, History(name, ()), Window(None))
         history = self.history(name, aggregation.by, read)
