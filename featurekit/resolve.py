@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 
 from featurekit.availability import Moment, moment
@@ -24,7 +25,7 @@ from featurekit.spec.objects import Aggregation, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
 from featurekit.targets import Targets
-from featurekit.typecheck import Typer, described, in_order, names_in, reads_rows
+from featurekit.typecheck import Typer, in_order, meant, names_in, reads_rows
 from featurekit.types import (
     BOOL,
     DURATION,
@@ -32,6 +33,7 @@ from featurekit.types import (
     STRING,
     TIMESTAMP,
     Type,
+    described,
 )
 from featurekit.uses import Use
 
@@ -164,6 +166,7 @@ class _Resolver:
         self.typer = self.rows.within(self.attribute, self.feature, targets.node)
         self.owners = spec.histories
         self.aggregates: dict[str, dict[str, AggregateNode]] = {}
+        self.wrong: set[tuple[str, str]] = set()
         self.nodes: dict[str, Node] = {}
         self.failed: set[str] = set()
 
@@ -191,7 +194,7 @@ class _Resolver:
             if name in spec.sources:
                 self.source(name, spec.sources[name])
         history = Histories(spec, self.root, self.typers, self.leaks, at)
-        self.aggregates = history.outputs()
+        self.aggregates, self.wrong = history.outputs(), history.wrong
         keys = self.keys()
         label = self.label()
         split, hashed = self.split()
@@ -280,14 +283,19 @@ class _Resolver:
                     "a lookup"
                 )
             raise SpecError(f"there is no aggregation or lookup {owner!r}", hint=hint)
-        what, outputs = "lookup", list(found.features)
+        what, outputs = self.outputs(owner)
+        near = get_close_matches(name, outputs, n=1)
+        if name in outputs or (near and (owner, near[0]) in self.wrong):
+            raise Reported
+        what = what.partition(" ")[2]
+        raise SpecError(f"the {what} {owner!r} has no output {name!r}", hint=closest(name, outputs))
+
+    def outputs(self, owner: str) -> tuple[str, list[str]]:
+        """Return what an aggregation or a lookup is called, and the names of its outputs."""
+        found = self.owners[owner]
         if isinstance(found, Aggregation):
-            what, outputs = "aggregation", [output for output, _, _ in found.outputs()]
-        if name not in outputs:
-            raise SpecError(
-                f"the {what} {owner!r} has no output {name!r}", hint=closest(name, outputs)
-            )
-        raise Reported
+            return "an aggregation", [output for output, _, _ in found.outputs()]
+        return "a lookup", list(found.features)
 
     def keys(self) -> dict[str, Node]:
         found = {}
@@ -366,7 +374,12 @@ class _Resolver:
             raise Reported
         known = {*self.types, *self.rows.columns, *self.nodes}
         looked_up = [owner for owner, outputs in self.aggregates.items() if name in outputs]
-        hint = f"did you mean {looked_up[0]}.{name}?" if looked_up else closest(name, known)
+        hint = f"did you mean {looked_up[0]}.{name}?" if looked_up else meant(name, known)
+        if name in self.owners:
+            what, outputs = self.outputs(name)
+            shown = ", ".join(f"{name}.{output}" for output in outputs[:4])
+            more = ", ..." if len(outputs) > 4 else ""
+            hint = f"{name!r} is {what}; a feature uses its outputs: {shown}{more}"
         raise SpecError(f"there is no column or feature {name!r}", hint=hint)
 
     def output(self, node: Node) -> Node:

@@ -29,9 +29,19 @@ from featurekit.spec.problems import Place, Reported
 from featurekit.transforms.base import AggregateOperation, FullPassOperation, Operation
 from featurekit.transforms.catalogue import operations
 from featurekit.transforms.targets import TargetOperation
-from featurekit.types import BOOL, DURATION, FLOAT32, FLOAT64, INT64, STRING, TIMESTAMP, Type
+from featurekit.types import (
+    BOOL,
+    DURATION,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    STRING,
+    TIMESTAMP,
+    Type,
+    described,
+)
 
-__all__ = ["Typer", "described", "in_order", "names_in", "reads_rows"]
+__all__ = ["Typer", "in_order", "meant", "names_in", "reads_rows"]
 
 
 class Typer:
@@ -150,7 +160,7 @@ class Typer:
             )
         else:
             known = {*self.types, *self.columns}
-            raise SpecError(f"there is no column {name!r}", hint=closest(name, known))
+            raise SpecError(f"there is no column {name!r}", hint=meant(name, known))
         self._made[name] = node
         return node
 
@@ -209,14 +219,19 @@ class Typer:
         self, operation: Operation, written: tuple[Expression, ...]
     ) -> tuple[tuple[Node, ...], Type]:
         """Return the inputs of an operation, checked and cast, and the type of its result."""
-        inputs = tuple(self.node(entry) for entry in written)
+        inputs = tuple(
+            self._input(operation, position, entry) for position, entry in enumerate(written)
+        )
         for position, (entry, said) in enumerate(zip(inputs, written, strict=True)):
             _accept(operation, position, entry.type, said)
         inputs = _fit_literals(inputs)
         try:
             wanted = operation.coerce(tuple(entry.type for entry in inputs))
         except ValueError as error:
-            raise SpecError(f"{shortened(Call(operation, written).text)!r}: {error}") from None
+            raise SpecError(
+                f"{shortened(Call(operation, written).text)!r}: {error}",
+                hint=_mixed({entry.type for entry in inputs}),
+            ) from None
         try:
             output = operation.output_type(wanted)
             if self.wide and output == FLOAT32 and FLOAT32 not in wanted:
@@ -230,6 +245,20 @@ class Typer:
         )
         return inputs, output
 
+    def _input(self, operation: Operation, position: int, written: Expression) -> Node:
+        """Return an input's node; where a text may stand, an unknown name may have been one."""
+        try:
+            return self.node(written)
+        except Reported:
+            raise
+        except SpecError as error:
+            texts = len(operation.inputs) > 1 and STRING in operation.input_at(position).accepts
+            if not (texts and isinstance(written, Name)) or written.name in self.columns:
+                raise
+            said, quoted = error.hint, f'text goes in quotes: "{written.name}"'
+            hint = f"{said} A {quoted}" if said.endswith("?") else f"{said}; a {quoted}"
+            raise SpecError(error.message, hint=hint.removeprefix("; ")) from None
+
     def cast(self, node: Node, to: Type, what: str) -> Node:
         """Return a node of another type; constants are converted at once."""
         if node.type == to:
@@ -242,13 +271,26 @@ class Typer:
         except ValueError:
             shown = shortened(node.text)
             raise SpecError(
-                f"{what} needs {_article(to)}; {shown!r} is {described(node.type)}"
+                f"{what} needs {described(to)}; {shown!r} is {described(node.type)}"
             ) from None
         return self.intern(OperationNode.of(operation, (node,), to))
 
     def intern(self, node: Node) -> Node:
         """Return the one node with this fingerprint."""
         return self._nodes.setdefault(node, node)
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """Return a hint for the name of a column that is none.
+
+    Args:
+        name: The name.
+        known: The names that there are.
+    """
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and all(part in known for part in parts):
+        return f"several columns are a list: [{', '.join(parts)}]"
+    return closest(name, known)
 
 
 def names_in(expression: Expression) -> set[str]:
@@ -277,17 +319,6 @@ def in_order(uses: Mapping[str, Collection[str]]) -> tuple[list[str], list[list[
             cycle = list(reversed(error.args[1]))
             cycles.append(cycle)
             graph = {name: of - set(cycle) for name, of in graph.items() if name not in cycle}
-
-
-def described(of: Type) -> str:
-    """Return a type as messages say it: `an integer`, `a string`, `a float32`."""
-    if of.width is not None:
-        return f"a vector ({of})"
-    return _article(of)
-
-
-def _article(of: Type) -> str:
-    return {INT64: "an integer", STRING: "a string", BOOL: "a boolean"}.get(of, f"a {of}")
 
 
 def _accept(operation: Operation, position: int, of: Type, written: Expression) -> None:
@@ -323,6 +354,20 @@ def _hint(operation: Operation, of: Type, wanted: frozenset[Type], said: str) ->
         return f"apply_buckets({said}, [...]) first" if past else f"bucketize({said}) first"
     if wanted == frozenset({BOOL}):
         return f"compare it, for example {said} > 0" if of.is_number else ""
+    return ""
+
+
+def _mixed(types: set[Type]) -> str:
+    """Return a hint for types that do not go together in one operation."""
+    numbers = any(of.is_number for of in types)
+    if TIMESTAMP in types and (numbers or types == {TIMESTAMP}):
+        return "a time is moved by a duration: t + 7d; seconds_between(a, b) is a number"
+    if DURATION in types and numbers:
+        return "a duration is written 7d or 2h; seconds_between(a, b) is a number"
+    if TIMESTAMP in types and STRING in types:
+        return "a text is no time; year(t), month(t), hour(t) and the like are numbers"
+    if STRING in types and numbers:
+        return "cast(..., 'string') makes a text of a number, cast(..., 'float32') one of a text"
     return ""
 
 
