@@ -51,6 +51,8 @@ def load_spec(path: str | Path) -> Spec:
     path = Path(path)
     try:
         raw = path.read_bytes()
+    except IsADirectoryError:
+        raise SpecError("a spec file is needed, and this is a folder", where=str(path)) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise SpecError(f"the spec cannot be read: {reason}", where=str(path)) from None

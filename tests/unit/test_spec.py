@@ -395,8 +395,8 @@ REFUSED: dict[str, tuple[type[Settings], dict[str, Any], str]] = {
         Examples,
         {"source": "rows", "predict_at": "2024-01-01"},
         (
-            "predict_at: a time column plus or minus a duration is needed, got the date '2024-01-01'. "
-            "Hint: each row has a time of its own, for example sched_dep - 2h"
+            "predict_at: a time column plus or minus a duration is needed, got the date "
+            "'2024-01-01'. Hint: each row has a time of its own, for example sched_dep - 2h"
         ),
     ),
     "a date and an hour as a time": (
