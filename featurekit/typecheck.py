@@ -52,7 +52,7 @@ class Typer:
         types: The types of the columns that the data holds.
         attribute: Looks up the output of an aggregation.
         other: Looks up a name that is not a column (another feature).
-        open_ended: Whether the data may hold columns of which no type is known.
+        absent: Says why a name is no column that can be used, or `None` where there is none such.
         wide: Whether numbers are computed in float64, as under an aggregation, unless a column is
             declared float32.
         target: Makes the node of an operation that sees the label.
@@ -64,7 +64,7 @@ class Typer:
         types: Mapping[str, Type],
         attribute: Callable[[str, str], Node] | None = None,
         other: Callable[[str], Node] | None = None,
-        open_ended: bool = False,
+        absent: Callable[[str], SpecError | None] | None = None,
         wide: bool = False,
         target: Callable[[TargetOperation, Node], Node] | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class Typer:
         self.types = types
         self.attribute = attribute
         self.other = other
-        self.open_ended = open_ended
+        self.absent = absent
         self.wide = wide
         self.target = target
         self._nodes: dict[Node, Node] = {}
@@ -86,7 +86,7 @@ class Typer:
         target: Callable[[TargetOperation, Node], Node],
     ) -> Typer:
         """Return a typer of the same columns that knows more names; it shares all nodes."""
-        made = Typer(self.columns, self.types, attribute, other, self.open_ended, target=target)
+        made = Typer(self.columns, self.types, attribute, other, self.absent, target=target)
         made._nodes, made._made, made._failed = self._nodes, self._made, self._failed
         return made
 
@@ -96,7 +96,7 @@ class Typer:
             name: FLOAT64 if of == FLOAT32 and self._inferred(name) else of
             for name, of in self.types.items()
         }
-        made = Typer(self.columns, types, open_ended=self.open_ended, wide=True)
+        made = Typer(self.columns, types, absent=self.absent, wide=True)
         made._failed = set(self._failed)
         return made
 
@@ -152,17 +152,16 @@ class Typer:
             node = self.intern(ColumnNode.of(name, self.types[name]))
         elif self.other is not None:
             return self.other(name)
-        elif self.open_ended:
-            raise SpecError(
-                f"the type of {name!r} is not known: the spec does not declare it, "
-                "and the data has not been read",
-                hint=f"declare it under columns: {name}: and its type",
-            )
         else:
-            known = {*self.types, *self.columns}
-            raise SpecError(f"there is no column {name!r}", hint=meant(name, known))
+            raise self.unusable(name) or SpecError(
+                f"there is no column {name!r}", hint=meant(name, {*self.types, *self.columns})
+            )
         self._made[name] = node
         return node
+
+    def unusable(self, name: str) -> SpecError | None:
+        """Return why a name is no column that can be used, if there may be one of that name."""
+        return None if self.absent is None else self.absent(name)
 
     def _derived(self, name: str, column: Column, expression: Expression) -> Node:
         if name in names_in(expression):
