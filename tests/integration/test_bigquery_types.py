@@ -106,6 +106,16 @@ def test_columns_that_no_feature_can_read_are_there_all_the_same(
     ]  # fmt: skip
 
 
+def test_a_duration_is_not_refused_where_the_engine_gcp_reads_it(
+    path: Path, connection: list[str]
+) -> None:
+    text = SPEC.replace("visits}", "visits, columns: {id: duration}}", 1).replace("keys: id, ", "")
+    path.write_text(text.replace("zscore(stay)", "id > 1d"))
+    assert main(["check", str(path), *connection]) == 0
+    path.write_text(text.replace("zscore(stay)", "hour(id)").replace("duration", "timestamp"))
+    assert main(["check", str(path), *connection]) == 2
+
+
 def test_frozen_types_need_no_connection_any_more(path: Path, connection: list[str]) -> None:
     assert main(["schema", str(path), "--freeze", *connection]) == 0
     assert fk.load_spec(path).sources["visits"].columns["stay"] == fk.Column("float32")

@@ -694,6 +694,15 @@ def test_a_time_that_is_none_is_all_that_is_told_of_it(right: str, wrong: str, p
     assert part in str(problem)
 
 
+def test_a_key_of_several_columns_in_one_text_is_told_to_be_a_list() -> None:
+    text = OWN_ROW.replace("PREDICT", "granted").replace("by: user", "by: 'user, asked'")
+    spec = parse_spec(text)
+    with pytest.raises(SpecErrors) as caught:
+        resolve(spec, declared(spec))
+    (problem,) = caught.value.problems
+    assert str(problem).endswith("Hint: several columns are a list: [user, asked]")
+
+
 def test_the_mean_of_a_condition_is_the_share_of_rows_where_it_holds(tmp_path: Path) -> None:
     rows = pl.DataFrame({"t": [1, 2, 3, 4], "b": [True, False, None, True]})
     rows = rows.with_columns(pl.from_epoch("t", "s").dt.replace_time_zone("UTC"))
