@@ -8,6 +8,7 @@ result too.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
     done = False
     try:
+        if getattr(arguments, "spec", None) is not None:
+            _refuse_folder(arguments.spec)
         answer: _Answer = arguments.command(arguments)
         text, code = (answer, 0) if isinstance(answer, str) else answer
         done = True
@@ -89,10 +92,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parsed(argv: list[str]) -> argparse.Namespace:
     """Parse arguments; what follows `--` of a run or an ablation is for Beam."""
     made = parser()
+    end = argv.index("--") if "--" in argv else len(argv)
+    if argv[0:1] and argv[0] in (commands := _commands(made)):
+        _refuse_unknown(commands[argv[0]], argv[1:end])
     if argv[:1] not in (["run"], ["ablate"]) or "--" not in argv:
         return made.parse_args(argv)
-    end = argv.index("--")
     return made.parse_args(argv[:end], argparse.Namespace(beam=argv[end + 1 :]))
+
+
+def _refuse_unknown(command: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Refuse an option that a command does not have; argparse says first what is missing."""
+    known = [option for action in command._actions for option in action.option_strings]  # noqa: SLF001
+    for word in words:
+        option = word.partition("=")[0]
+        if word.startswith("--") and option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            command.error(f"there is no option {option}{meant}")
+
+
+def _refuse_folder(name: str) -> None:
+    """Refuse a folder where a spec is wanted; that of a run is for other commands.
+
+    Raises:
+        UsageError: It is a folder.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return
+    from featurekit.artifact import MANIFEST
+
+    hint = "give the path of its YAML file"
+    if (folder / MANIFEST).is_file():
+        hint = "it is the folder of a run, which apply, leakage and ablate take"
+    raise UsageError("a spec file is needed, and this is a folder", where=name, hint=hint)
 
 
 _Answer = str | tuple[str, int]

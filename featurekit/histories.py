@@ -14,8 +14,8 @@ from featurekit.spec.problems import Place, Reported
 from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import operations
-from featurekit.typecheck import Typer, described
-from featurekit.types import BOOL, KEY, Kind, Type
+from featurekit.typecheck import Typer
+from featurekit.types import BOOL, KEY, Kind, Type, described
 
 __all__ = ["Histories"]
 
@@ -38,6 +38,8 @@ class Histories:
         self.problems = root.problems
         self.aggregates: dict[str, dict[str, AggregateNode]] = {}
         self.wide: dict[str, Typer] = {}
+        self.wrong: set[tuple[str, str]] = set()
+        """Lookups and those of their outputs whose problem has been told."""
 
     def outputs(self) -> dict[str, dict[str, AggregateNode]]:
         """Return the outputs of every aggregation and lookup that is right, by its name."""
@@ -130,7 +132,9 @@ class Histories:
         self.sound(name)
         for entry in read:
             self.leaks.in_aggregate(name, feature, entry)
-        self.leaks.of_own_row(name, feature, read, [Name(key) for key in aggregation.by.values()])
+        if self.at is not None:  # Else nothing can be compared with it, which has been told.
+            keys_read = [Name(key) for key in aggregation.by.values()]
+            self.leaks.of_own_row(name, feature, read, keys_read)
         if keys is None:
             return Aggregate(expression.operation, values, where, History(name, ()), Window(None))
         history = self.history(name, aggregation.by, read)
@@ -152,6 +156,7 @@ class Histories:
         known = len(self.problems)
         keys = self.entity(place, lookup.source, lookup.by)
         for feature, expression in lookup.features.items():
+            before = len(self.problems)
             with place.below("features").below(feature, f"feature {feature!r}").collect():
                 value = self.float64(lookup.source).node(expression)
                 if value.level or value.type.width is not None:
@@ -169,6 +174,8 @@ class Histories:
                     self.predicted(f"{shortened(expression.text)!r} becomes known at a time")
                 written = Attribute(name, feature)
                 made[feature] = AggregateNode(of, written, name, feature, aggregate, keys, at)
+            if len(self.problems) > before:
+                self.wrong.add((name, feature))
 
     def past(self, place: Place, name: str) -> Source | None:
         """Return the source of past rows, or report that there is none."""

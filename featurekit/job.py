@@ -98,7 +98,8 @@ def _resolved(spec: Spec, bigquery: Settings | None, refuse_leaks: bool = True) 
     from featurekit.engines.bigquery.client import Warehouse
 
     with Warehouse(bigquery) as warehouse:
-        return open_all(spec, reader(spec, warehouse)).resolve(spec, refuse_leaks)
+        opened = open_all(spec, reader(spec, warehouse), warehouse=warehouse)
+        return opened.resolve(spec, refuse_leaks)
 
 
 def _strictly(resolved: Resolved, strict: bool) -> Resolved:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,22 +14,25 @@ import polars as pl
 
 from featurekit.engines.beam.fetching import fetched
 from featurekit.engines.rows import computed_rows
-from featurekit.errors import DataError, LeakageError, SpecError, SpecErrors
+from featurekit.errors import DataError, SpecError, SpecErrors
 from featurekit.graph import Node
+from featurekit.reading import refuse_unreadable
 from featurekit.resolve import Resolved, resolve
 from featurekit.sources import (
     Table,
     column_types,
     declared_types,
+    left_out_columns,
     open_table,
     polars_errors,
+    renamed_columns,
     stored_types,
     table_elsewhere,
 )
 from featurekit.spec.objects import Source, Spec
-from featurekit.spec.problems import nearest
+from featurekit.stored import Stored
 from featurekit.transforms.base import polars_dtype
-from featurekit.types import Type
+from featurekit.types import DURATION, Type
 
 if TYPE_CHECKING:
     from featurekit.engines.bigquery.client import Warehouse
@@ -55,12 +59,14 @@ class Opened:
         types: The types of the columns of each; those declared, where it could not.
         failure: Why a source could not be opened.
         unreached: Sources that are BigQuery tables which nobody could be asked about.
+        left_out: Returns the columns of a BigQuery table that were left out for their types.
     """
 
     tables: Mapping[str, Table]
     types: Mapping[str, Mapping[str, Type]]
     failure: DataError | None = None
     unreached: tuple[str, ...] = ()
+    left_out: Callable[[str], Mapping[str, str]] | None = None
 
     def resolve(self, spec: Spec, refuse_leaks: bool = True) -> Resolved:
         """Type-check the spec against the columns of its sources.
@@ -81,27 +87,44 @@ class Opened:
         settle = None if table is None else _settling(table, spec.sources[main])
         try:
             return resolve(
-                spec, self.types.get(main, {}), others, settle=settle, refuse_leaks=refuse_leaks
-            )
-        except SpecErrors as errors:
+                spec, self.types.get(main, {}), others, settle=settle,
+                stored=self._stored(spec), refuse_leaks=refuse_leaks,
+            )  # fmt: skip
+        except SpecErrors:
             if self.failure is not None:
                 # Columns that nobody declared seem to be missing, and it is the data that is.
                 raise self.failure from None
-            if self.unreached and errors.exit_code != LeakageError.exit_code:
-                raise SpecErrors([*self._why_unknown(spec), *errors.problems]) from None
             raise
 
-    def _why_unknown(self, spec: Spec) -> Iterator[SpecError]:
-        """Yield, for each table that was not asked about, why its columns are not known."""
-        for name in self.unreached:
-            place = nearest(spec.places, ("sources", name, "table"))
-            yield SpecError(
+    def _stored(self, spec: Spec) -> Stored:
+        """Return what the data can be asked; no rows are read for it."""
+
+        def refuse(name: str, column: str, of: Type) -> None:
+            table, source = self.tables.get(name), spec.sources[name]
+            # BigQuery has no durations: the engine gcp reads integers as such.
+            if table is not None and not (source.table is not None and of == DURATION):
+                refuse_unreadable(table, source, column, of)
+
+        def left_out(name: str) -> Mapping[str, str]:
+            source = spec.sources[name]
+            if source.table is not None and self.left_out is not None:
+                columns = renamed_columns(source)
+                stored = {kept: column for column, kept in columns.items()}
+                found = self.left_out(source.table)
+                return {stored.get(kept, kept): dtype for kept, dtype in found.items()}
+            table = self.tables.get(name)
+            return {} if table is None else left_out_columns(table, source)
+
+        unreached = {
+            name: SpecError(
                 f"nothing says how to reach the BigQuery table {spec.sources[name].table}: "
                 "only the columns that the spec declares are known",
-                where=": ".join(filter(None, (place, f"source {name!r}"))),
                 hint="give --project and --dataset (plan takes --ask, too), or declare the types: "
                 "featurekit schema SPEC --freeze writes them",
             )
+            for name in self.unreached
+        }
+        return Stored(refuse, left_out, unreached)
 
 
 def _settling(table: Table, source: Source) -> Callable[[Node, Node], tuple[int, int] | None]:
@@ -122,7 +145,10 @@ def _settling(table: Table, source: Source) -> Callable[[Node, Node], tuple[int,
 
 
 def open_all(
-    spec: Spec, rows: Callable[[str], Source | None] | None = None, ragged: bool = False
+    spec: Spec,
+    rows: Callable[[str], Source | None] | None = None,
+    ragged: bool = False,
+    warehouse: Warehouse | None = None,
 ) -> Opened:
     """Open the source of the examples, and those that aggregations and lookups need.
 
@@ -130,6 +156,7 @@ def open_all(
         spec: The spec.
         rows: Gives what to open for a source, or `None` where only its declaration is known.
         ragged: Whether rows of CSV examples may have too many fields; see `open_table`.
+        warehouse: The connection to BigQuery that `rows` has.
     """
     rows = rows or reader(spec)
     needed = {spec.examples.source, *(entry.source for entry in spec.histories.values())}
@@ -160,7 +187,12 @@ def open_all(
                 raise
             types[name] = declared_types(source)
             failure = failure or error
-    return Opened(tables, types, failure, tuple(unreached))
+    left_out = None
+    if warehouse is not None:
+        from featurekit.engines.bigquery.aggregates import left_out_types
+
+        left_out = partial(left_out_types, warehouse)
+    return Opened(tables, types, failure, tuple(unreached), left_out)
 
 
 def _says_all(source: Source) -> bool:
@@ -194,7 +226,7 @@ def open_sources(
     spec = as_spec(spec)
     main = spec.examples.source
     rows = reader(spec, warehouse, space, unread, worker)
-    opened = open_all(spec, rows, ragged)
+    opened = open_all(spec, rows, ragged, warehouse)
     resolved = opened.resolve(spec)
     past = {
         node.aggregate.history.source

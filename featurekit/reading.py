@@ -28,7 +28,7 @@ from featurekit.types import (
     Type,
 )
 
-__all__ = ["Check", "typed_columns"]
+__all__ = ["Check", "refuse_unreadable", "typed_columns"]
 
 LATEST_YEAR = 9999
 _EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
@@ -77,21 +77,9 @@ def typed_columns(
     columns: list[pl.Expr] = []
     checks: list[Check] = []
     for name, of in wanted.items():
-        stored = table.stored(name)
-        if name.startswith("~"):
-            raise SpecError(
-                f"column {name!r}: names that begin with ~ are FeatureKit's own",
-                hint=f"give it another: columns: {{name: {{column: {name!r}}}}}",
-            )
-        if stored not in table.schema:
-            raise DataError(
-                f"the data has no column {stored!r}",
-                where=f"source {table.name!r}",
-                hint=closest(stored, table.schema),
-            )
         declared = source.columns.get(name, Column())
-        reader = _Reader(name, pl.col(stored), table.schema[stored], declared)
         try:
+            reader = _reader(table, declared, name)
             columns.append(reader.read(of).alias(name))
         except SpecError as error:
             where = f"source {table.name!r}"
@@ -109,6 +97,39 @@ def typed_columns(
                 )
             )
     return columns, checks
+
+
+def refuse_unreadable(table: Table, source: Source, name: str, of: Type) -> None:
+    """Refuse a column that cannot be read as a type, by how it is stored alone.
+
+    Args:
+        table: The opened source.
+        source: Its declaration.
+        name: The column's name in the spec.
+        of: The type to read it as.
+
+    Raises:
+        SpecError: No row of it could be read.
+        DataError: The data has no such column.
+    """
+    _reader(table, source.columns.get(name, Column()), name).read(of)
+
+
+def _reader(table: Table, declared: Column, name: str) -> _Reader:
+    """Return what reads a column of a table."""
+    stored = table.stored(name)
+    if name.startswith("~"):
+        raise SpecError(
+            f"column {name!r}: names that begin with ~ are FeatureKit's own",
+            hint=f"give it another: columns: {{name: {{column: {name!r}}}}}",
+        )
+    if stored not in table.schema:
+        raise DataError(
+            f"the data has no column {stored!r}",
+            where=f"source {table.name!r}",
+            hint=closest(stored, table.schema),
+        )
+    return _Reader(name, pl.col(stored), table.schema[stored], declared)
 
 
 class _Reader:

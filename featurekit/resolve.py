@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 
 from featurekit.availability import Moment, moment
@@ -23,8 +24,9 @@ from featurekit.spec.expression import Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
+from featurekit.stored import Absent, Stored
 from featurekit.targets import Targets
-from featurekit.typecheck import Typer, described, in_order, names_in, reads_rows
+from featurekit.typecheck import Typer, in_order, meant, names_in, reads_rows
 from featurekit.types import (
     BOOL,
     DURATION,
@@ -32,6 +34,7 @@ from featurekit.types import (
     STRING,
     TIMESTAMP,
     Type,
+    described,
 )
 from featurekit.uses import Use
 
@@ -88,6 +91,15 @@ class Resolved:
         found = (node for node in topological(roots or self.roots) if isinstance(node, ColumnNode))
         return {node.name: node.type for node in found}
 
+    def read(self) -> dict[str, dict[str, Type]]:
+        """Return the stored columns that a run reads, by source, with their types."""
+        roots = {self.spec.examples.source: [*self.roots]}
+        for node in self.aggregates:
+            history = node.aggregate.history
+            roots[self.spec.examples.source] += node.asked
+            roots.setdefault(history.source, []).extend((*history.keys, *node.aggregate.read))
+        return {name: self.inputs(*nodes) if nodes else {} for name, nodes in roots.items()}
+
     @cached_property
     def aggregates(self) -> tuple[AggregateNode, ...]:
         """The aggregates and lookups that the features use."""
@@ -110,6 +122,7 @@ def resolve(
     others: Mapping[str, Mapping[str, Type]] | None = None,
     *,
     settle: Callable[[Node, Node], tuple[int, int] | None] | None = None,
+    stored: Stored | None = None,
     refuse_leaks: bool = True,
     today: date | None = None,
 ) -> Resolved:
@@ -124,6 +137,7 @@ def resolve(
         settle: Given the nodes of when something is known and of when the prediction is made,
             counts the rows of the data in which it is not known by then, and all rows. It is asked
             where the spec alone cannot tell.
+        stored: What the data can be asked of its columns.
         refuse_leaks: Whether features that leak are problems; else they are told in `uses`.
         today: The day that waivers are held against; by default the current one, in UTC.
 
@@ -134,7 +148,7 @@ def resolve(
         SpecErrors: Every problem of the spec, each with its place; its exit code is 1 when all
             of them are leaks.
     """
-    resolver = _Resolver(spec, types, others or {})
+    resolver = _Resolver(spec, types, others or {}, stored or Stored())
     settled = None if settle is None else resolver.settled(settle)
     return resolver.resolve(Judge(resolver.leaks, settled, refuse_leaks, today))
 
@@ -143,9 +157,10 @@ class _Resolver:
     """Collects the problems of all parts of a spec while building its graph."""
 
     def __init__(
-        self, spec: Spec, types: Mapping[str, Type], others: Mapping[str, Mapping[str, Type]]
-    ) -> None:
-        self.spec = spec
+        self, spec: Spec, types: Mapping[str, Type], others: Mapping[str, Mapping[str, Type]],
+        stored: Stored,
+    ) -> None:  # fmt: skip
+        self.spec, self.stored = spec, stored
         self.problems = Problems(spec.places)
         self.root = Place(self.problems)
         self.examples = self.root.below("examples", "examples")
@@ -158,12 +173,14 @@ class _Resolver:
         self.known = {**others, main: self.types}
         self.typers: dict[str, Typer] = {}
         self.unsound: set[str] = set()
+        self.unreadable: set[str] = set()
         self.rows = self.source(main, spec.sources[main])
         self.leaks = Leaks(spec, self.types, self.unsound)
         targets = Targets(spec, self.rows, self.leaks)
         self.typer = self.rows.within(self.attribute, self.feature, targets.node)
         self.owners = spec.histories
         self.aggregates: dict[str, dict[str, AggregateNode]] = {}
+        self.wrong: set[tuple[str, str]] = set()
         self.nodes: dict[str, Node] = {}
         self.failed: set[str] = set()
 
@@ -174,6 +191,8 @@ class _Resolver:
             predict_at = self.spec.examples.predict_at
             if predict_at is None:
                 return None
+            if self.spec.examples.source in self.unreadable:
+                raise Reported
             return settle(self.rows.node(known_at), self.rows.node(predict_at))
 
         return ask
@@ -191,18 +210,30 @@ class _Resolver:
             if name in spec.sources:
                 self.source(name, spec.sources[name])
         history = Histories(spec, self.root, self.typers, self.leaks, at)
-        self.aggregates = history.outputs()
+        self.aggregates, self.wrong = history.outputs(), history.wrong
         keys = self.keys()
         label = self.label()
         split, hashed = self.split()
         features = self.features()
+        past = {name: types for name, types in self.known.items() if types is not self.types}
+        made = Resolved(
+            spec, self.types, features, keys, label, split, hashed, past, self.aggregates
+        )
+        self.readable(made)
         judge.in_features(self.root.below("features"), predict_at)
         self.problems.check()
-        past = {name: types for name, types in self.known.items() if types is not self.types}
-        return Resolved(
-            spec, self.types, features, keys, label, split, hashed, past, self.aggregates,
-            {name: tuple(found) for name, found in judge.uses.items()},
-        )  # fmt: skip
+        return replace(made, uses={name: tuple(found) for name, found in judge.uses.items()})
+
+    def readable(self, made: Resolved) -> None:
+        """Refuse columns that are read, and whose stored types are not those of the spec."""
+        for source, columns in made.read().items():
+            place = self.root.below("sources").below(source, f"source {source!r}").below("columns")
+            for name, of in columns.items():
+                before = len(self.problems)
+                with place.below(name).collect():
+                    self.stored.refuse(source, name, of)
+                if len(self.problems) > before:
+                    self.unreadable.add(source)
 
     def source(self, name: str, source: Source) -> Typer:
         """Check what a source declares: derived columns and times."""
@@ -212,13 +243,15 @@ class _Resolver:
         stored = {key: column for key, column in source.columns.items() if column.expr is None}
         declared = {key: column.type for key, column in stored.items() if column.type is not None}
         types = self.known.get(name, declared)
-        open_ended = name not in self.known
-        typer = self.typers[name] = Typer(source.columns, types, open_ended=open_ended)
+        complete = name in self.known and name not in self.stored.unreached
+        absent = Absent(name, place, self.stored, complete)
+        typer = self.typers[name] = Typer(source.columns, types, absent=absent)
         columns = place.below("columns")
         for key in stored:
-            if key not in types and not open_ended:
+            if key not in types and complete:
+                missing = SpecError("the data has no such column", hint=closest(key, types))
                 with columns.below(key, f"column {key!r}").collect():
-                    raise SpecError("the data has no such column", hint=closest(key, types))
+                    raise absent(key) or missing
         typer.derive(columns)
         times = [
             (columns.below(key, f"column {key!r}").below("available_at", "available_at"),
@@ -280,14 +313,19 @@ class _Resolver:
                     "a lookup"
                 )
             raise SpecError(f"there is no aggregation or lookup {owner!r}", hint=hint)
-        what, outputs = "lookup", list(found.features)
+        what, outputs = self.outputs(owner)
+        near = get_close_matches(name, outputs, n=1)
+        if name in outputs or (near and (owner, near[0]) in self.wrong):
+            raise Reported
+        what = what.partition(" ")[2]
+        raise SpecError(f"the {what} {owner!r} has no output {name!r}", hint=closest(name, outputs))
+
+    def outputs(self, owner: str) -> tuple[str, list[str]]:
+        """Return what an aggregation or a lookup is called, and the names of its outputs."""
+        found = self.owners[owner]
         if isinstance(found, Aggregation):
-            what, outputs = "aggregation", [output for output, _, _ in found.outputs()]
-        if name not in outputs:
-            raise SpecError(
-                f"the {what} {owner!r} has no output {name!r}", hint=closest(name, outputs)
-            )
-        raise Reported
+            return "an aggregation", [output for output, _, _ in found.outputs()]
+        return "a lookup", list(found.features)
 
     def keys(self) -> dict[str, Node]:
         found = {}
@@ -366,8 +404,15 @@ class _Resolver:
             raise Reported
         known = {*self.types, *self.rows.columns, *self.nodes}
         looked_up = [owner for owner, outputs in self.aggregates.items() if name in outputs]
-        hint = f"did you mean {looked_up[0]}.{name}?" if looked_up else closest(name, known)
-        raise SpecError(f"there is no column or feature {name!r}", hint=hint)
+        hint = f"did you mean {looked_up[0]}.{name}?" if looked_up else meant(name, known)
+        if name in self.owners:
+            what, outputs = self.outputs(name)
+            shown = ", ".join(f"{name}.{output}" for output in outputs[:4])
+            more = ", ..." if len(outputs) > 4 else ""
+            hint = f"{name!r} is {what}; a feature uses its outputs: {shown}{more}"
+        raise self.rows.unusable(name) or SpecError(
+            f"there is no column or feature {name!r}", hint=hint
+        )
 
     def output(self, node: Node) -> Node:
         """A feature is a number, a string or a vector: booleans are written as 0 and 1."""

@@ -41,6 +41,7 @@ __all__ = [
     "column_types",
     "declared_types",
     "inferred_type",
+    "left_out_columns",
     "open_table",
     "polars_errors",
     "renamed_columns",
@@ -496,6 +497,17 @@ def inferred_type(dtype: Any) -> Type | None:
     if dtype == pl.Datetime or dtype == pl.Date:
         return TIMESTAMP
     return DURATION if dtype == pl.Duration else None
+
+
+def left_out_columns(table: Table, source: Source) -> dict[str, str]:
+    """Return the columns of a table whose types FeatureKit does not know, as they are stored."""
+    stored_as = {stored: name for name, stored in table.renamed.items()}
+    types = column_types(table, source)
+    named = {stored_as.get(stored, stored): dtype for stored, dtype in table.schema.items()}
+    return {
+        name: str(dtype) for name, dtype in named.items()
+        if name not in types and inferred_type(dtype) is None
+    }  # fmt: skip
 
 
 def column_types(table: Table, source: Source) -> dict[str, Type]:

@@ -14,8 +14,8 @@ from featurekit.spec.problems import Reported
 from featurekit.transforms.blocks import Block
 from featurekit.transforms.catalogue import operations
 from featurekit.transforms.targets import TargetOperation
-from featurekit.typecheck import Typer, described
-from featurekit.types import BOOL, FLOAT64, INT64, KEY, STRING
+from featurekit.typecheck import Typer
+from featurekit.types import BOOL, FLOAT64, INT64, KEY, STRING, described
 
 __all__ = ["Targets"]
 

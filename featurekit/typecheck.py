@@ -29,9 +29,19 @@ from featurekit.spec.problems import Place, Reported
 from featurekit.transforms.base import AggregateOperation, FullPassOperation, Operation
 from featurekit.transforms.catalogue import operations
 from featurekit.transforms.targets import TargetOperation
-from featurekit.types import BOOL, DURATION, FLOAT32, FLOAT64, INT64, STRING, TIMESTAMP, Type
+from featurekit.types import (
+    BOOL,
+    DURATION,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    STRING,
+    TIMESTAMP,
+    Type,
+    described,
+)
 
-__all__ = ["Typer", "described", "in_order", "names_in", "reads_rows"]
+__all__ = ["Typer", "in_order", "meant", "names_in", "reads_rows"]
 
 
 class Typer:
@@ -42,7 +52,7 @@ class Typer:
         types: The types of the columns that the data holds.
         attribute: Looks up the output of an aggregation.
         other: Looks up a name that is not a column (another feature).
-        open_ended: Whether the data may hold columns of which no type is known.
+        absent: Says why a name is no column that can be used, or `None` where there is none such.
         wide: Whether numbers are computed in float64, as under an aggregation, unless a column is
             declared float32.
         target: Makes the node of an operation that sees the label.
@@ -54,7 +64,7 @@ class Typer:
         types: Mapping[str, Type],
         attribute: Callable[[str, str], Node] | None = None,
         other: Callable[[str], Node] | None = None,
-        open_ended: bool = False,
+        absent: Callable[[str], SpecError | None] | None = None,
         wide: bool = False,
         target: Callable[[TargetOperation, Node], Node] | None = None,
     ) -> None:
@@ -62,7 +72,7 @@ class Typer:
         self.types = types
         self.attribute = attribute
         self.other = other
-        self.open_ended = open_ended
+        self.absent = absent
         self.wide = wide
         self.target = target
         self._nodes: dict[Node, Node] = {}
@@ -76,7 +86,7 @@ class Typer:
         target: Callable[[TargetOperation, Node], Node],
     ) -> Typer:
         """Return a typer of the same columns that knows more names; it shares all nodes."""
-        made = Typer(self.columns, self.types, attribute, other, self.open_ended, target=target)
+        made = Typer(self.columns, self.types, attribute, other, self.absent, target=target)
         made._nodes, made._made, made._failed = self._nodes, self._made, self._failed
         return made
 
@@ -86,7 +96,7 @@ class Typer:
             name: FLOAT64 if of == FLOAT32 and self._inferred(name) else of
             for name, of in self.types.items()
         }
-        made = Typer(self.columns, types, open_ended=self.open_ended, wide=True)
+        made = Typer(self.columns, types, absent=self.absent, wide=True)
         made._failed = set(self._failed)
         return made
 
@@ -142,17 +152,16 @@ class Typer:
             node = self.intern(ColumnNode.of(name, self.types[name]))
         elif self.other is not None:
             return self.other(name)
-        elif self.open_ended:
-            raise SpecError(
-                f"the type of {name!r} is not known: the spec does not declare it, "
-                "and the data has not been read",
-                hint=f"declare it under columns: {name}: and its type",
-            )
         else:
-            known = {*self.types, *self.columns}
-            raise SpecError(f"there is no column {name!r}", hint=closest(name, known))
+            raise self.unusable(name) or SpecError(
+                f"there is no column {name!r}", hint=meant(name, {*self.types, *self.columns})
+            )
         self._made[name] = node
         return node
+
+    def unusable(self, name: str) -> SpecError | None:
+        """Return why a name is no column that can be used, if there may be one of that name."""
+        return None if self.absent is None else self.absent(name)
 
     def _derived(self, name: str, column: Column, expression: Expression) -> Node:
         if name in names_in(expression):
@@ -209,14 +218,19 @@ class Typer:
         self, operation: Operation, written: tuple[Expression, ...]
     ) -> tuple[tuple[Node, ...], Type]:
         """Return the inputs of an operation, checked and cast, and the type of its result."""
-        inputs = tuple(self.node(entry) for entry in written)
+        inputs = tuple(
+            self._input(operation, position, entry) for position, entry in enumerate(written)
+        )
         for position, (entry, said) in enumerate(zip(inputs, written, strict=True)):
             _accept(operation, position, entry.type, said)
         inputs = _fit_literals(inputs)
         try:
             wanted = operation.coerce(tuple(entry.type for entry in inputs))
         except ValueError as error:
-            raise SpecError(f"{shortened(Call(operation, written).text)!r}: {error}") from None
+            raise SpecError(
+                f"{shortened(Call(operation, written).text)!r}: {error}",
+                hint=_mixed({entry.type for entry in inputs}),
+            ) from None
         try:
             output = operation.output_type(wanted)
             if self.wide and output == FLOAT32 and FLOAT32 not in wanted:
@@ -230,6 +244,20 @@ class Typer:
         )
         return inputs, output
 
+    def _input(self, operation: Operation, position: int, written: Expression) -> Node:
+        """Return an input's node; where a text may stand, an unknown name may have been one."""
+        try:
+            return self.node(written)
+        except Reported:
+            raise
+        except SpecError as error:
+            texts = len(operation.inputs) > 1 and STRING in operation.input_at(position).accepts
+            if not (texts and isinstance(written, Name)) or written.name in self.columns:
+                raise
+            said, quoted = error.hint, f'text goes in quotes: "{written.name}"'
+            hint = f"{said} A {quoted}" if said.endswith("?") else f"{said}; a {quoted}"
+            raise SpecError(error.message, hint=hint.removeprefix("; ")) from None
+
     def cast(self, node: Node, to: Type, what: str) -> Node:
         """Return a node of another type; constants are converted at once."""
         if node.type == to:
@@ -242,13 +270,26 @@ class Typer:
         except ValueError:
             shown = shortened(node.text)
             raise SpecError(
-                f"{what} needs {_article(to)}; {shown!r} is {described(node.type)}"
+                f"{what} needs {described(to)}; {shown!r} is {described(node.type)}"
             ) from None
         return self.intern(OperationNode.of(operation, (node,), to))
 
     def intern(self, node: Node) -> Node:
         """Return the one node with this fingerprint."""
         return self._nodes.setdefault(node, node)
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """Return a hint for the name of a column that is none.
+
+    Args:
+        name: The name.
+        known: The names that there are.
+    """
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and all(part in known for part in parts):
+        return f"several columns are a list: [{', '.join(parts)}]"
+    return closest(name, known)
 
 
 def names_in(expression: Expression) -> set[str]:
@@ -277,17 +318,6 @@ def in_order(uses: Mapping[str, Collection[str]]) -> tuple[list[str], list[list[
             cycle = list(reversed(error.args[1]))
             cycles.append(cycle)
             graph = {name: of - set(cycle) for name, of in graph.items() if name not in cycle}
-
-
-def described(of: Type) -> str:
-    """Return a type as messages say it: `an integer`, `a string`, `a float32`."""
-    if of.width is not None:
-        return f"a vector ({of})"
-    return _article(of)
-
-
-def _article(of: Type) -> str:
-    return {INT64: "an integer", STRING: "a string", BOOL: "a boolean"}.get(of, f"a {of}")
 
 
 def _accept(operation: Operation, position: int, of: Type, written: Expression) -> None:
@@ -323,6 +353,20 @@ def _hint(operation: Operation, of: Type, wanted: frozenset[Type], said: str) ->
         return f"apply_buckets({said}, [...]) first" if past else f"bucketize({said}) first"
     if wanted == frozenset({BOOL}):
         return f"compare it, for example {said} > 0" if of.is_number else ""
+    return ""
+
+
+def _mixed(types: set[Type]) -> str:
+    """Return a hint for types that do not go together in one operation."""
+    numbers = any(of.is_number for of in types)
+    if TIMESTAMP in types and (numbers or types == {TIMESTAMP}):
+        return "a time is moved by a duration: t + 7d; seconds_between(a, b) is a number"
+    if DURATION in types and numbers:
+        return "a duration is written 7d or 2h; seconds_between(a, b) is a number"
+    if TIMESTAMP in types and STRING in types:
+        return "a text is no time; year(t), month(t), hour(t) and the like are numbers"
+    if STRING in types and numbers:
+        return "cast(..., 'string') makes a text of a number, cast(..., 'float32') one of a text"
     return ""
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "Type",
     "TypeSet",
     "common_number",
+    "described",
     "duration_text",
     "parse_duration",
     "parse_type",
@@ -140,6 +141,18 @@ _NAMES = {
     "boolean": BOOL, "int": INT64, "integer": INT64, "float": FLOAT32, "double": FLOAT64,
     "str": STRING, "datetime": TIMESTAMP,
 }  # fmt: skip
+
+
+def described(of: Type) -> str:
+    """Return a type as messages say it: `an integer`, `a string`, `a float32`.
+
+    Example:
+        >>> described(INT64), described(Type(Kind.FLOAT32, 3))
+        ('an integer', 'a vector (float32[3])')
+    """
+    if of.width is not None:
+        return f"a vector ({of})"
+    return {INT64: "an integer", STRING: "a string", BOOL: "a boolean"}.get(of, f"a {of}")
 
 
 def parse_type(text: str) -> Type:

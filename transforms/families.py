@@ -34,6 +34,7 @@ from featurekit.types import (
     Type,
     TypeSet,
     common_number,
+    described,
 )
 
 __all__ = [
@@ -96,7 +97,7 @@ def constant_of(name: str, value: object, of: Type) -> bool | int | float | str:
         return value
     if of == BOOL and isinstance(value, bool):
         return value
-    raise ValueError(f"{name} must be a {of} for a column of {of}, got {value!r}")
+    raise ValueError(f"{name} must be {described(of)} for a column of {of}, got {value!r}")
 
 
 def polars_constant(value: object, of: Type) -> pl.Expr:
@@ -313,7 +314,7 @@ class Comparison(RowOperation):
             return types
         if x.is_number and y.is_number:
             return (FLOAT64, FLOAT64)
-        raise ValueError(f"{x} and {y} cannot be compared")
+        raise ValueError(f"{described(x)} and {described(y)} cannot be compared")
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return BOOL

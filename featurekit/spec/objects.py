@@ -67,7 +67,7 @@ class Column(Settings):
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "type": settings.data_type, "expr": settings.expression, "column": settings.name,
         "unit": settings.text, "zone": settings.zone, "nullable": settings.flag,
-        "available": settings.flag, "available_at": settings.expression,
+        "available": settings.flag, "available_at": settings.time,
         "description": settings.text,
     }  # fmt: skip
 
@@ -141,7 +141,7 @@ class Source(Settings):
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "path": settings.path, "table": settings.table, "format": settings.text,
         "separator": settings.text, "null_values": settings.texts, "event_time": settings.name,
-        "available_at": settings.expression,
+        "available_at": settings.time,
         "columns": settings.mapping_of(Column, "column", named=False),
         "written_by": settings.text, "description": settings.text,
     }  # fmt: skip
@@ -274,7 +274,7 @@ class Examples(Settings):
 
     what = "examples"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
-        "source": settings.name, "keys": settings.names, "predict_at": settings.expression,
+        "source": settings.name, "keys": settings.names, "predict_at": settings.time,
         "label": settings.expression, "split": settings.object_of(Split),
     }  # fmt: skip
 

@@ -29,8 +29,8 @@ from featurekit.types import Type, parse_duration, parse_type
 __all__ = [
     "FrozenMapping", "Reader", "Settings", "aggregates", "check_name", "data_type", "day",
     "duration", "entity_key", "expression", "flag", "instant", "mapping_of", "name", "names",
-    "object_of", "path", "plain", "row_values", "share", "table", "text", "texts", "windows",
-    "zone",
+    "object_of", "path", "plain", "row_values", "share", "table", "text", "texts", "time",
+    "windows", "zone",
 ]  # fmt: skip
 
 RESERVED = frozenset({"label", "split", "col", "predict_at"})
@@ -252,6 +252,19 @@ def expression(value: Any, _: Place) -> Expression:
     return made
 
 
+_DATE = re.compile(r"\s*\d{4}-\d\d?-\d\d?\b.*", re.DOTALL)
+
+
+def time(value: Any, place: Place) -> Expression:
+    """Read a time of each row: a time column plus or minus a duration."""
+    if isinstance(value, date) or (isinstance(value, str) and _DATE.fullmatch(value)):
+        raise SpecError(
+            f"a time column plus or minus a duration is needed, got the date {_shown(str(value))}",
+            hint="each row has a time of its own, for example sched_dep - 2h",
+        )
+    return expression(value, place)
+
+
 def data_type(value: Any, place: Place) -> Type:
     """Read the name of a type."""
     return value if isinstance(value, Type) else _guarded(parse_type, text(value, place))
@@ -313,15 +326,33 @@ def day(value: Any, _: Place) -> date:
 
 def windows(value: Any, place: Place) -> tuple[str, ...]:
     """Read how far back to look, each time a window such as `7d` or `14d..7d`."""
+    given = value if isinstance(value, (list, tuple)) else (value,)
+    number = next((entry for entry in given if not isinstance(entry, str)), None)
+    if number is not None:
+        raise _refuse(
+            "a list of windows", value, f"a window is a duration, such as {_window(number)}"
+        )
     found = names(value, place)
     for window in found:
         _guarded(Window.parse, window)
     return found
 
 
+def _window(value: object) -> str:
+    """Return how a number of days is written, for one that somebody took for a window."""
+    days = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return f"{value}d" if days else "7d"
+
+
 def entity_key(value: Any, place: Place) -> FrozenMapping[str]:
     """Read columns that two sources share: names, or `{example column: source column}`."""
     if not isinstance(value, Mapping):
+        listed = value if isinstance(value, (list, tuple)) else ()
+        if any(isinstance(entry, Mapping) for entry in listed):
+            pairs = [entry if isinstance(entry, Mapping) else {entry: entry} for entry in listed]
+            said = ", ".join(f"{key}: {other}" for pair in pairs for key, other in pair.items())
+            hint = f"columns of two names are one mapping: {shortened(f'{{{said}}}')}"
+            raise _refuse("a list of names, or a mapping of them,", value, hint)
         return FrozenMapping({entry: entry for entry in names(value, place)})
     for side in (value.keys(), value.values()):
         names(list(side), place)

@@ -80,6 +80,9 @@ def read(text: str, known: Mapping[str, type[Operation]]) -> Expression:
         raise SpecError(message, hint=hint) from None
 
 
+_DATE = re.compile(r"\b\d{4}-\d\d-\d\d")
+
+
 def _tree(prepared: str, text: str) -> ast.expr:
     said = repr(shortened(text))
     try:
@@ -87,8 +90,13 @@ def _tree(prepared: str, text: str) -> ast.expr:
             warnings.simplefilter("ignore")  # "\d" in a pattern is a backslash and a d.
             return ast.parse(prepared, mode="eval").body
     except SyntaxError as error:
+        if _DATE.search(text):
+            raise SpecError(
+                f"{said} is not an expression: a date cannot be written in one",
+                hint="year(t), month(t), day_of_month(t) and the like are numbers",
+            ) from None
         raise SpecError(
-            f"{said} is not an expression: {shortened(str(error.msg))}",
+            f"{said} is not an expression: {shortened(str(error.msg), 160)}",
             hint="within { } of YAML an expression with a comma goes in quotes"
             if "never closed" in str(error.msg)
             else "expressions follow Python syntax; text goes in quotes",

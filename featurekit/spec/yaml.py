@@ -51,6 +51,8 @@ def load_spec(path: str | Path) -> Spec:
     path = Path(path)
     try:
         raw = path.read_bytes()
+    except IsADirectoryError:
+        raise SpecError("a spec file is needed, and this is a folder", where=str(path)) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise SpecError(f"the spec cannot be read: {reason}", where=str(path)) from None
@@ -75,10 +77,12 @@ def parse_spec(text: str, name: str = "spec", base: Path | None = None) -> Spec:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}" if mark else name
-        raise SpecErrors([SpecError(
-            f"this is not YAML: {error.problem or error}", where=place,
-            hint="quote an expression that holds ': ', '#', '[' or '{', or, within { }, a comma",
-        )]) from None  # fmt: skip
+        said = str(error.problem or error)
+        hint = "quote an expression that holds ': ', '#', '[' or '{', or, within { }, a comma"
+        if r"'\t'" in said:
+            hint = "write blanks in the place of the tab: YAML takes no tabs for indentation"
+        problem = SpecError(f"this is not YAML: {said}", where=place, hint=hint)
+        raise SpecErrors([problem]) from None
     except yaml.YAMLError as error:
         raise SpecErrors([SpecError(f"this is not YAML: {error}", where=name)]) from None
     return read_spec(data, reader.problems, base or Path())

@@ -679,6 +679,30 @@ def test_a_label_of_past_rows_is_refused_where_the_own_row_may_count(predict_at:
     assert "granted and due" in str(problem)
 
 
+@pytest.mark.parametrize(("right", "wrong", "part"), [
+    ("event_time: granted", "event_time: grantd", "source 'loans': event_time"),
+    ("PREDICT", "grantd", "examples: predict_at"),
+    ("PREDICT", "user", "examples: predict_at"),
+    ("PREDICT", "due if repaid else granted", "examples: predict_at"),
+])  # fmt: skip
+def test_a_time_that_is_none_is_all_that_is_told_of_it(right: str, wrong: str, part: str) -> None:
+    """Leaks cannot be looked for without it: nothing is proven of any aggregate."""
+    spec = parse_spec(OWN_ROW.replace(right, wrong).replace("PREDICT", "granted"))
+    with pytest.raises(SpecErrors) as caught:
+        resolve(spec, declared(spec))
+    (problem,) = caught.value.problems
+    assert part in str(problem)
+
+
+def test_a_key_of_several_columns_in_one_text_is_told_to_be_a_list() -> None:
+    text = OWN_ROW.replace("PREDICT", "granted").replace("by: user", "by: 'user, asked'")
+    spec = parse_spec(text)
+    with pytest.raises(SpecErrors) as caught:
+        resolve(spec, declared(spec))
+    (problem,) = caught.value.problems
+    assert str(problem).endswith("Hint: several columns are a list: [user, asked]")
+
+
 def test_the_mean_of_a_condition_is_the_share_of_rows_where_it_holds(tmp_path: Path) -> None:
     rows = pl.DataFrame({"t": [1, 2, 3, 4], "b": [True, False, None, True]})
     rows = rows.with_columns(pl.from_epoch("t", "s").dt.replace_time_zone("UTC"))

@@ -20,7 +20,7 @@ LAYERS = (
     ("_version", "errors", "types"),
     ("transforms",),
     ("spec", "graph", "availability"),
-    ("typecheck", "uses", "leaks", "judging", "functions", "histories", "targets"),
+    ("typecheck", "uses", "leaks", "judging", "functions", "histories", "stored", "targets"),
     ("sources", "reading", "resolve"),
     ("planner", "verdict", "explain", "picture", "feature_reads", "feature_groups"),
     ("engines",),

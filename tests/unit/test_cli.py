@@ -153,6 +153,43 @@ def test_wrong_arguments_exit_with_2(line: str, capsys: Captured) -> None:
     assert "usage: featurekit" in captured.err
 
 
+@pytest.mark.parametrize(("line", "said"), [
+    ("run x --ouput y", "there is no option --ouput; did you mean --out?"),
+    ("run x --out y --enigne=beam", "there is no option --enigne; did you mean --engine?"),
+    ("snapshot x --asof 2013-12-01 --out y", "there is no option --asof; did you mean --as-of?"),
+    ("ablate x --zzz", "there is no option --zzz"),
+])  # fmt: skip
+def test_an_unknown_option_is_named_with_the_nearest_one(
+    line: str, said: str, capsys: Captured
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(line.split())
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: {said}\n")
+
+
+def test_what_follows_two_dashes_is_no_option_of_a_command(capsys: Captured) -> None:
+    assert main(["run", "absent.yaml", "--out", "y", "--engine", "beam", "--", "--runner=X"]) != 0
+    assert "there is no option" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [
+    "check {}", "plan {}", "schema {}", "run {} --out x", "snapshot {} --as-of 2013-12-01 --out x",
+    "ablate run --write-spec small.yaml --spec {}",
+])  # fmt: skip
+def test_a_folder_is_no_spec_and_that_of_a_run_is_for_other_commands(
+    command: str, run_folder: Path, capsys: Captured
+) -> None:
+    assert main(command.format("run").split()) == 2
+    assert capsys.readouterr().err == (
+        "featurekit: error: run: a spec file is needed, and this is a folder. "
+        "Hint: it is the folder of a run, which apply, leakage and ablate take\n"
+    )
+    (run_folder / "specs").mkdir()
+    assert main(command.format("specs").split()) == 2
+    assert "this is a folder. Hint: give the path of its YAML file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
 def test_completion_knows_every_command_and_option(shell: str, capsys: Captured) -> None:
     assert main(["completion", shell]) == 0

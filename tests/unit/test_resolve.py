@@ -142,6 +142,22 @@ ONE_PROBLEM = {
     "x: 1 if distance else 2": "where needs a boolean as its condition; 'distance' is a float32. "
     "Hint: compare it, for example distance > 0",
     "x: distance + carrier": "add needs a number, a timestamp or a duration as its y; 'carrier' is",
+    "x: sched_dep + 7": "'sched_dep + 7': a timestamp and an integer cannot be added. "
+    "Hint: a time is moved by a duration: t + 7d; seconds_between(a, b) is a number",
+    "x: 7 - sched_dep": "a timestamp cannot be subtracted from an integer. Hint: a time is moved",
+    "x: sched_dep + actual_dep": "a timestamp and a timestamp cannot be added. Hint: a time is",
+    "x: waited - 2.5": "a float32 cannot be subtracted from a duration. Hint: a duration is "
+    "written 7d or 2h; seconds_between(a, b) is a number",
+    "x: waited * distance": "a duration and a float32 cannot be multiplied, only a duration and an "
+    "integer. Hint: a duration is written 7d",
+    "x: seats == '3'": "an integer and a string cannot be compared. Hint: cast(..., 'string')",
+    "x: sched_dep > '2013-01-31'": "a timestamp and a string cannot be compared. Hint: a text is "
+    "no time; year(t), month(t), hour(t) and the like are numbers",
+    "x: carrier == UA": "there is no column or feature 'UA'. Hint: known here: actual_arr, "
+    "actual_dep, arr_delay, carrier, dep_delay, dest, distance, distance_km, ...; a text goes in "
+    'quotes: "UA"',
+    "x: dest == origine": "did you mean 'origin'? A text goes in quotes: \"origine\"",
+    "x: vocabulary(origin if is_full else none)": 'a text goes in quotes: "none"',
     "x: coalesce(distance, carrier)": "'coalesce(distance, carrier)': float32 and string have no "
     "common type",
     "x: carrier < origin": "'carrier < origin': strings are not ordered; == and != compare them",
@@ -166,6 +182,25 @@ ONE_PROBLEM = {
 def test_a_feature_that_does_not_fit_is_refused(feature: str) -> None:
     (problem,) = problems(feature)
     assert ONE_PROBLEM[feature] in problem
+
+
+@pytest.mark.parametrize(("feature", "hint"), [
+    ("x: tail", "an aggregation; a feature uses its outputs: tail.delay_1d, tail.delay_7d"),
+    ("x: log1p(gate) + 1", "'gate' is a lookup; a feature uses its outputs: gate.wind"),
+])  # fmt: skip
+def test_an_aggregation_or_lookup_alone_is_no_value(feature: str, hint: str) -> None:
+    gate = "lookups: {gate: {source: weather, by: {origin: airport}, features: [wind]}}\n"
+    (problem,) = problems(feature, HEAD + TAIL + gate)
+    assert problem.endswith(hint)
+
+
+def test_an_output_of_a_column_that_is_misspelt_is_not_suggested() -> None:
+    gate = "lookups: {gate: {source: weather, by: {origin: airport}, features: [wnid, gusts]}}\n"
+    (problem,) = problems("x: gate.wind\ny: gate.wnid", HEAD + gate)
+    assert "lookup 'gate': feature 'wnid': there is no column 'wnid'" in problem
+    assert "did you mean 'wind'?" in problem
+    two = problems("x: gate.wind\ny: gate.gust", HEAD + gate)
+    assert "the lookup 'gate' has no output 'gust'. Hint: did you mean 'gusts'?" in two[1]
 
 
 def test_a_cycle_of_features_is_told_once_and_names_its_members() -> None:
@@ -239,6 +274,9 @@ def test_a_problem_of_a_derived_column_is_not_repeated_by_its_users() -> None:
 EXAMPLES = {
     ("source: flights", "source: flihgts"): "11: examples: there is no source 'flihgts'. "
     "Hint: did you mean 'flights'?",
+    ("keys: [flight_id]", "keys: 'flight_id, tailnum'"): "11: examples: key 'flight_id, tailnum': "
+    "there is no column 'flight_id, tailnum'. Hint: several columns are a list: "
+    "[flight_id, tailnum]",
     ("keys: [flight_id]", "keys: [id]"): "11: examples: key 'id': there is no column 'id'",
     ("sched_dep - 2h", "hour(sched_dep)"): "11: examples: predict_at: a timestamp is needed; "
     "'hour(sched_dep)' is an integer",
@@ -547,7 +585,7 @@ def test_the_source_of_an_aggregation_is_checked_too() -> None:
     ("time", "message"),
     [
         ("known + 1d", "there is no column 'known'"),
-        ("time_hour + 3", "'time_hour + 3': a timestamp and a int64 cannot be added"),
+        ("time_hour + 3", "'time_hour + 3': a timestamp and an integer cannot be added"),
         ("time_hour - time_hour", "a timestamp is needed; 'time_hour - time_hour' is a duration"),
         ("time_hour if wind > 1 else time_hour", "'time_hour if wind > 1 else time_hour' is not"),
     ],

@@ -373,6 +373,42 @@ REFUSED: dict[str, tuple[type[Settings], dict[str, Any], str]] = {
         {**WEEK, "windows": "99999999999999w"},
         "does not fit in 64 bits",
     ),
+    "a number for a window": (
+        Aggregation,
+        {**WEEK, "windows": [7]},
+        "windows: a list of windows is needed, got [7]. Hint: a window is a duration, such as 7d",
+    ),
+    "a number for a window beside a window": (
+        Aggregation,
+        {**WEEK, "windows": ["1d", 30]},
+        "Hint: a window is a duration, such as 30d",
+    ),
+    "a key of mappings": (
+        Aggregation,
+        {**WEEK, "by": [{"home": "away"}, "day"]},
+        (
+            "by: a list of names, or a mapping of them, is needed, got [{'home': 'away'}, 'day']. "
+            "Hint: columns of two names are one mapping: {home: away, day: day}"
+        ),
+    ),
+    "a date as the time of prediction": (
+        Examples,
+        {"source": "rows", "predict_at": "2024-01-01"},
+        (
+            "predict_at: a time column plus or minus a duration is needed, got the date "
+            "'2024-01-01'. Hint: each row has a time of its own, for example sched_dep - 2h"
+        ),
+    ),
+    "a date and an hour as a time": (
+        Column,
+        {"available_at": "2024-10-11 12:00"},
+        "available_at: a time column plus or minus a duration is needed, got the date",
+    ),
+    "a date within an expression": (
+        Feature,
+        {"expr": "t > 2024-01-01"},
+        "'t > 2024-01-01' is not an expression: a date cannot be written in one. Hint: year(t)",
+    ),
     "window twice": (Aggregation, {**WEEK, "windows": ["7d", "7d"]}, "windows: '7d' stands twice"),
     "aggregate of nothing": (
         Aggregation,

@@ -110,13 +110,22 @@ def test_a_second_document_is_refused() -> None:
 
 @pytest.mark.parametrize(("line", "said"), [
     ("a: [1, 2", "this is not YAML"), ("a: x: y", "mapping values are not allowed here"),
-    ("a: 'x", "this is not YAML"), ("\ta: x", "this is not YAML"), ("a: @x", "this is not YAML"),
+    ("a: 'x", "this is not YAML"), ("a: @x", "this is not YAML"),
 ])  # fmt: skip
 def test_what_is_not_yaml_is_refused_with_its_line(line: str, said: str) -> None:
     (problem,) = problems(f"{SMALL}  {line}\n")
     assert problem.startswith(("spec.yaml:6: ", "spec.yaml:7: "))
     assert said in problem
     assert "Hint: quote an expression" in problem
+
+
+@pytest.mark.parametrize("line", ["\ta: x", "a:\n\t\tb: x", "a: [x,\ty]"])
+def test_a_tab_is_named_as_what_yaml_does_not_take(line: str) -> None:
+    (problem,) = problems(f"{SMALL}  {line}\n")
+    assert problem.startswith(("spec.yaml:6: ", "spec.yaml:7: "))
+    assert (
+        "Hint: write blanks in the place of the tab: YAML takes no tabs for indentation" in problem
+    )
 
 
 def test_characters_that_yaml_does_not_know_are_refused() -> None:
@@ -225,7 +234,7 @@ def test_a_file_is_read_and_paths_start_from_its_folder(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"nowhere\.yaml: the spec cannot be read: No such file"):
         load_spec(tmp_path / "nowhere.yaml")
-    with pytest.raises(SpecError, match="the spec cannot be read: Is a directory"):
+    with pytest.raises(SpecError, match="a spec file is needed, and this is a folder"):
         load_spec(tmp_path)
     latin = tmp_path / "latin.yaml"
     latin.write_bytes(b"name: caf\xe9\n")

@@ -20,7 +20,7 @@ from featurekit.transforms.base import (
 )
 from featurekit.transforms.families import constant_of, polars_constant, tensorflow_constant
 from featurekit.transforms.statistics import Moments, MostFrequent, Quantiles, Statistic
-from featurekit.types import BOOL, FLOAT32, FLOAT64, INT64, STRING, Kind, Type, TypeSet
+from featurekit.types import BOOL, FLOAT32, FLOAT64, INT64, STRING, Kind, Type, TypeSet, described
 
 __all__ = ["Impute"]
 
@@ -89,8 +89,8 @@ class Impute(FullPassOperation):
     def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
         (x,) = types
         if self.strategy in ("mean", "median"):
-            check(x.is_number, f"strategy {self.strategy!r} needs a number, got a {x}")
-        check(not self.indicator or x.is_number, f"indicator needs a number, got a {x}")
+            check(x.is_number, f"strategy {self.strategy!r} needs a number, got {described(x)}")
+        check(not self.indicator or x.is_number, f"indicator needs a number, got {described(x)}")
         if self.strategy == "constant":
             constant_of("value", self.value, self._filled_type(x))
         return types

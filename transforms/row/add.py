@@ -11,7 +11,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation
 from featurekit.transforms.sql import arithmetic, moved, rounded
-from featurekit.types import ARITHMETIC, DURATION, TIMESTAMP, Type, common_number
+from featurekit.types import ARITHMETIC, DURATION, TIMESTAMP, Type, common_number, described
 
 __all__ = ["Add"]
 
@@ -54,7 +54,7 @@ class Add(RowOperation):
             return (common_number(types),) * 2
         if {x, y} <= {TIMESTAMP, DURATION} and (x, y) != (TIMESTAMP, TIMESTAMP):
             return types
-        raise ValueError(f"a {x} and a {y} cannot be added")
+        raise ValueError(f"{described(x)} and {described(y)} cannot be added")
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return TIMESTAMP if TIMESTAMP in types else types[0]

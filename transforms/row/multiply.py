@@ -13,7 +13,7 @@ import polars as pl
 from featurekit.transforms.base import Example, Input, RowOperation
 from featurekit.transforms.families import AMOUNT
 from featurekit.transforms.sql import arithmetic, rounded
-from featurekit.types import DURATION, INT64, Type, common_number
+from featurekit.types import DURATION, INT64, Type, common_number, described
 
 __all__ = ["Multiply"]
 
@@ -50,7 +50,10 @@ class Multiply(RowOperation):
         if INT64 in types:
             return types
         x, y = types
-        raise ValueError(f"a {x} and a {y} cannot be multiplied, only an int64 and a duration can")
+        raise ValueError(
+            f"{described(x)} and {described(y)} cannot be multiplied, only a duration and an "
+            "integer"
+        )
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return DURATION if DURATION in types else types[0]

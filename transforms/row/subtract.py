@@ -12,7 +12,7 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation
 from featurekit.transforms.sql import arithmetic, function, infix, moved, rounded
-from featurekit.types import ARITHMETIC, DURATION, TIMESTAMP, Type, common_number
+from featurekit.types import ARITHMETIC, DURATION, TIMESTAMP, Type, common_number, described
 
 __all__ = ["Subtract"]
 
@@ -63,7 +63,7 @@ class Subtract(RowOperation):
             return (common_number(types),) * 2
         if {x, y} <= {TIMESTAMP, DURATION} and (x, y) != (DURATION, TIMESTAMP):
             return types
-        raise ValueError(f"a {y} cannot be subtracted from a {x}")
+        raise ValueError(f"{described(y)} cannot be subtracted from {described(x)}")
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return DURATION if types == (TIMESTAMP, TIMESTAMP) else types[0]

@@ -34,6 +34,7 @@ __all__ = [
     "download",
     "empty_frame",
     "export",
+    "left_out_types",
     "planned_statements",
     "stored_types",
 ]
@@ -47,6 +48,23 @@ def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
         EngineError: The service does not answer.
     """
     return _readable(existing(warehouse, table_id(table, project=warehouse.settings.project)))
+
+
+def left_out_types(warehouse: Warehouse, table: str) -> dict[str, str]:
+    """Return the BigQuery types of a table's columns that no feature can read.
+
+    Raises:
+        DataError: There is no such table.
+        EngineError: The service does not answer.
+    """
+    found = existing(warehouse, table_id(table, project=warehouse.settings.project))
+    readable = _readable(found)
+    return {
+        column.name: f"ARRAY of {column.field_type}" if column.mode == "REPEATED"
+        else str(column.field_type)
+        for column in found.schema
+        if column.name not in readable
+    }  # fmt: skip
 
 
 def _readable(found: Any) -> dict[str, str]:
