@@ -32,7 +32,7 @@ _PART = 2_000_000
 """About so many events and examples are a part of the work; those of one key stay together."""
 _ALONE = 500_000
 """Fewer are not worth a second reading."""
-_READINGS = 3
+_READINGS = 6
 """In at most so many parts the rows are read again for each; those of more are written apart."""
 _RESULTS = 1 << 27
 """At most so many results are in memory before they are written to a file."""
