@@ -318,13 +318,13 @@ def _join(
         size: A power of two.
         merge: Puts two neighbours together.
     """
-    chosen = np.flatnonzero(length & size)
+    chosen = np.flatnonzero((length & size) != 0)  # Of booleans it is found faster.
     at = place[chosen]
     block = tuple(part[at] for part in state)
     place[chosen] = at + size
     # The values so far are the bits of the length below this one.
     before = length[chosen] & (size - 1)
-    joined = np.flatnonzero(before)
+    joined = np.flatnonzero(before != 0)
     if len(joined):
         old = tuple(part[chosen[joined]] for part in made)
         new = tuple(part[joined] for part in block)
