@@ -24,7 +24,7 @@ from featurekit.engines.timing import Stopwatch, time_row_graph
 from featurekit.errors import UsageError, closest
 from featurekit.feature_reads import StoredColumn, feature_columns, needed_anyway
 from featurekit.graph import Node, topological
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.runs import Run
 from featurekit.sources import Table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from featurekit.feature_reads import feature_columns
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.spec.expression import Attribute, Name
 
 __all__ = ["FAMILIES", "Groups", "groups_of"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from featurekit.graph import AggregateNode, ColumnNode, Node, cross_fitted, topological
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.spec.expression import Expression, Name
 from featurekit.spec.objects import UNDECLARED, Source
 

@@ -23,7 +23,7 @@ from featurekit.export import require_parity, worker
 from featurekit.graph import code_domain, cross_fitted, fitted_type
 from featurekit.opening import Space, as_spec, open_all, open_sources, reader
 from featurekit.planner import Plan, make_plan
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.runs import Run, open_run
 from featurekit.sources import Table
 from featurekit.spec.objects import Spec

@@ -17,7 +17,8 @@ from featurekit.engines.rows import computed_rows
 from featurekit.errors import DataError, SpecError, SpecErrors
 from featurekit.graph import Node
 from featurekit.reading import refuse_unreadable
-from featurekit.resolve import Resolved, resolve
+from featurekit.resolve import resolve
+from featurekit.resolved import Resolved
 from featurekit.sources import (
     Table,
     column_types,

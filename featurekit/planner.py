@@ -18,7 +18,7 @@ from featurekit.graph import (
     cross_fitted,
     topological,
 )
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.spec.problems import Problems
 from featurekit.transforms.base import Reach
 from featurekit.types import Kind, Type

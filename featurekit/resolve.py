@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from difflib import get_close_matches
-from functools import cached_property
 
 from featurekit.availability import Moment, moment
 from featurekit.errors import SpecError, closest
 from featurekit.graph import (
     AggregateNode,
-    ColumnNode,
     Node,
-    cross_fitted,
-    topological,
 )
 from featurekit.histories import Histories
 from featurekit.judging import Judge, Settle
 from featurekit.leaks import Leaks
+from featurekit.resolved import Resolved
 from featurekit.spec.expression import Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
@@ -36,84 +33,8 @@ from featurekit.types import (
     Type,
     described,
 )
-from featurekit.uses import Use
 
-__all__ = ["Resolved", "Typer", "resolve"]
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A spec whose names, types and availability have been proven to fit.
-
-    Args:
-        spec: The spec.
-        types: The type of every column of the examples' source.
-        features: The node of each feature, in the order of the spec.
-        keys: The node of each key.
-        label: The node of the label.
-        split: The node that the split looks at: a timestamp, or the split column.
-        hashed: The nodes that a split by hash looks at.
-        past: The types of the columns of the other sources, by name.
-        outputs: All outputs of aggregations and lookups, used or not, by their owner's name.
-        uses: What each feature uses, and whether that is known at prediction time.
-    """
-
-    spec: Spec
-    types: Mapping[str, Type]
-    features: Mapping[str, Node]
-    keys: Mapping[str, Node]
-    label: Node | None = None
-    split: Node | None = None
-    hashed: tuple[Node, ...] = ()
-    past: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
-    outputs: Mapping[str, Mapping[str, AggregateNode]] = field(default_factory=dict)
-    uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
-
-    @property
-    def roots(self) -> tuple[Node, ...]:
-        """Every node whose values a run needs."""
-        extra = [node for node in (self.label, self.split) if node is not None]
-        return (
-            *self.features.values(), *self.keys.values(), *extra, *self.hashed, *self.beside
-        )  # fmt: skip
-
-    @cached_property
-    def beside(self) -> tuple[Node, ...]:
-        """What cross-fitted features read of training rows only: the label, and folds."""
-        found = (entry for node in cross_fitted(self.features.values()) for entry in node.beside)
-        return tuple(dict.fromkeys(found))
-
-    def inputs(self, *roots: Node) -> dict[str, Type]:
-        """Return the source columns that some nodes (all by default) read, with their types.
-
-        What an aggregate asks of an example is not among them: see `aggregates`.
-        """
-        found = (node for node in topological(roots or self.roots) if isinstance(node, ColumnNode))
-        return {node.name: node.type for node in found}
-
-    def read(self) -> dict[str, dict[str, Type]]:
-        """Return the stored columns that a run reads, by source, with their types."""
-        roots = {self.spec.examples.source: [*self.roots]}
-        for node in self.aggregates:
-            history = node.aggregate.history
-            roots[self.spec.examples.source] += node.asked
-            roots.setdefault(history.source, []).extend((*history.keys, *node.aggregate.read))
-        return {name: self.inputs(*nodes) if nodes else {} for name, nodes in roots.items()}
-
-    @cached_property
-    def aggregates(self) -> tuple[AggregateNode, ...]:
-        """The aggregates and lookups that the features use."""
-        return self.aggregates_of()
-
-    def asked(self, aggregates: Iterable[AggregateNode]) -> dict[str, Type]:
-        """Return the source columns that aggregates ask of an example, with their types."""
-        roots = [node for aggregate in aggregates for node in aggregate.asked]
-        return self.inputs(*roots) if roots else {}
-
-    def aggregates_of(self, *roots: Node) -> tuple[AggregateNode, ...]:
-        """Return the aggregates and lookups that some nodes (all by default) use."""
-        nodes = topological(roots or self.roots)
-        return tuple(node for node in nodes if isinstance(node, AggregateNode))
+__all__ = ["resolve"]
 
 
 def resolve(

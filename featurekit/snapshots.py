@@ -17,7 +17,7 @@ from featurekit.engines.history import compute, keys_before
 from featurekit.errors import SpecError, UsageError
 from featurekit.graph import AggregateNode, ColumnNode
 from featurekit.opening import Space, as_spec, open_sources
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import Column, Source, Spec
 from featurekit.spec.problems import Place, Problems

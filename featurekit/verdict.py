@@ -13,7 +13,7 @@ from typing import Any
 from featurekit.availability import moment
 from featurekit.errors import LeakageError, SpecErrors
 from featurekit.graph import OperationNode, cross_fitted, topological
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.spec.expression import Name
 from featurekit.spec.objects import Waiver
 from featurekit.transforms.targets import TargetOperation

@@ -15,11 +15,11 @@ import polars as pl
 
 from featurekit.engines import local
 from featurekit.graph import ColumnNode, LiteralNode, Node, OperationNode
-from featurekit.resolve import Typer
 from featurekit.spec.expression import parse
 from featurekit.transforms.base import Operation, RowOperation, polars_dtype
 from featurekit.transforms.calendar_parts import TimePart
 from featurekit.transforms.sql import bigquery_value, constant, exp
+from featurekit.typecheck import Typer
 from featurekit.types import DURATION, FLOAT32, TIMESTAMP, Kind, Type
 from tests.zetasql import evaluate
 

@@ -13,11 +13,13 @@ from featurekit.engines import local
 from featurekit.engines.tensorflow import evaluate, lookup_tables
 from featurekit.graph import Node
 from featurekit.planner import make_plan
-from featurekit.resolve import Resolved, Typer, resolve
+from featurekit.resolve import resolve
+from featurekit.resolved import Resolved
 from featurekit.sources import Table
 from featurekit.spec.expression import parse
 from featurekit.spec.objects import Examples, Feature, Source, Spec
 from featurekit.transforms.base import Masked, polars_dtype
+from featurekit.typecheck import Typer
 from featurekit.types import Kind, Type, parse_type
 
 KINDS = {

@@ -36,14 +36,13 @@ from featurekit.graph import (
 )
 from featurekit.leaks import Leaks
 from featurekit.opening import open_sources
-from featurekit.resolve import Typer
 from featurekit.spec.expression import Attribute, Call, Expression, Name, parse
 from featurekit.targets import Targets
 from featurekit.transforms.base import FullPassOperation, Operation
 from featurekit.transforms.catalogue import aggregations, operations
 from featurekit.transforms.statistics import MomentsValue, Quantiles
 from featurekit.transforms.targets import TargetMeans
-from featurekit.typecheck import reads_rows
+from featurekit.typecheck import Typer, reads_rows
 from featurekit.types import DURATION, INT64, TIMESTAMP, Type, parse_type
 from tests.engines import types_of
 from tests.scripts import script

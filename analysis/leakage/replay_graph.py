@@ -21,7 +21,8 @@ from featurekit.graph import (
     StatisticRequest,
     topological,
 )
-from featurekit.resolve import Resolved, resolve
+from featurekit.resolve import resolve
+from featurekit.resolved import Resolved
 from featurekit.spec.expression import Expression, Name
 from featurekit.spec.objects import Column, FrozenMapping, Source, Spec
 from featurekit.typecheck import Typer

@@ -17,7 +17,7 @@ from featurekit.analysis.leakage.replay_tables import AT, EVENT, LOW, Table, kno
 from featurekit.engines.rows import SPLIT, TRAIN, computed_rows, with_split
 from featurekit.errors import DataError
 from featurekit.graph import ColumnNode, Node, topological
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.sources import Table as Stored
 from featurekit.sources import column_types, open_table
 from featurekit.spec.objects import Spec

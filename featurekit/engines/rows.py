@@ -23,7 +23,7 @@ from featurekit.graph import (
     topological,
 )
 from featurekit.reading import Check, typed_columns
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Split
 from featurekit.transforms.base import FullPassOperation, RowOperation, polars_dtype

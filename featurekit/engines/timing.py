@@ -23,7 +23,7 @@ from featurekit.graph import (
     fitted_type,
     topological,
 )
-from featurekit.resolve import Resolved
+from featurekit.resolved import Resolved
 from featurekit.sources import Table, polars_errors
 
 __all__ = ["Stopwatch", "time_row_graph"]

@@ -15,11 +15,11 @@ import pytest
 
 from featurekit.errors import SpecError
 from featurekit.graph import Node, OperationNode
-from featurekit.resolve import Typer
 from featurekit.spec.expression import Name, parse
 from featurekit.transforms.base import Operation, RowOperation, polars_dtype
 from featurekit.transforms.catalogue import operations
 from featurekit.transforms.sql import CONSTANT, constant, exp
+from featurekit.typecheck import Typer
 from featurekit.types import FLOAT32, Type
 from tests.bigquery_rows import (
     POOLS,

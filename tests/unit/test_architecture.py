@@ -21,7 +21,7 @@ LAYERS = (
     ("transforms",),
     ("spec", "graph", "availability"),
     ("typecheck", "uses", "leaks", "judging", "functions", "histories", "stored", "targets"),
-    ("sources", "reading", "resolve"),
+    ("sources", "reading", "resolve", "resolved"),
     ("planner", "verdict", "explain", "picture", "feature_reads", "feature_groups"),
     ("engines",),
     ("artifact",),

@@ -7,7 +7,8 @@ import pytest
 import featurekit as fk
 from featurekit.errors import SpecErrors
 from featurekit.feature_groups import FAMILIES, groups_of
-from featurekit.resolve import Resolved, resolve
+from featurekit.resolve import resolve
+from featurekit.resolved import Resolved
 from featurekit.spec.objects import Spec
 from featurekit.spec.yaml import parse_spec
 from featurekit.types import FLOAT32, INT64, STRING, TIMESTAMP

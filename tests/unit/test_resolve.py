@@ -11,7 +11,8 @@ import featurekit as fk
 from featurekit.errors import LeakageError, SpecError, SpecErrors
 from featurekit.graph import AggregateNode, ColumnNode, OperationNode, topological
 from featurekit.planner import make_plan
-from featurekit.resolve import Resolved, resolve
+from featurekit.resolve import resolve
+from featurekit.resolved import Resolved
 from featurekit.spec.yaml import parse_spec
 from featurekit.transforms.catalogue import aggregations
 from featurekit.types import (

@@ -18,7 +18,8 @@ import featurekit as fk
 from featurekit.errors import SpecError, UsageError
 from featurekit.feature_groups import groups_of
 from featurekit.graph import Node
-from featurekit.resolve import Resolved, resolve
+from featurekit.resolve import resolve
+from featurekit.resolved import Resolved
 from featurekit.smaller import smaller_spec, spec_diff, without_features, write_smaller
 from featurekit.spec.objects import Spec
 from featurekit.spec.yaml import load_spec, parse_spec
