@@ -329,7 +329,7 @@ class BigQuery:
         text = sql.split("\nAS\n", 1)[1] if sql.startswith("CREATE OR REPLACE TABLE") else sql
         for name in re.findall(r"`([^`]+\.[^`]+\.[^`]+)`", text):
             self._table(name)
-        if found := re.fullmatch(r"SELECT COUNT\(\*\) AS counted FROM `([^`]+)`", text):
+        if found := re.fullmatch(r"SELECT COUNT\(\*\) AS `counted` FROM `([^`]+)`", text):
             return Answer([column("counted")], [(len(self._table(found[1]).rows),)], 10)
         if found := re.fullmatch(r"SELECT .* FROM `([^`]+)` GROUP BY (.*) HAVING .* > 1", text):
             return self._repeated(self._table(found[1]), re.findall(r"`([^`]+)`", found[2]))

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from featurekit.engines.bigquery.client import Task, Warehouse
-from featurekit.engines.bigquery.columns import standard_type
+from featurekit.engines.bigquery.columns import column, standard_type
 from featurekit.engines.bigquery.failures import Unusable, place, translated
+from featurekit.engines.bigquery.rows import select
 from featurekit.engines.bigquery.settings import Settings
 from featurekit.engines.bigquery.tables import (
     content_hash,
@@ -27,6 +28,7 @@ from featurekit.engines.bigquery.tables import (
 )
 from featurekit.errors import BudgetError, DataError, EngineError, SpecError
 from featurekit.spec.table_id import TableId, column_problem, table_id
+from featurekit.transforms.sql import exp
 
 __all__ = [
     "Estimate",
@@ -200,8 +202,7 @@ def passing_copy(warehouse: Warehouse, table: TableId, columns: Sequence[str]) -
         BudgetError: It would read more than the run may; nothing has run.
         EngineError: The job failed, or the service did not answer in time.
     """
-    selected = ", ".join(f"`{name}`" for name in columns)
-    sql = f"SELECT {selected} FROM {table.sql}"  # noqa: S608
+    sql = select(str(table), {name: column(name) for name in columns}).sql("bigquery")
     digest = content_hash([sql, warehouse.run])
     statement = Statement(f"rows of {table}", sql, destination=f"rows__{digest}")
     _check_budget(warehouse, statement)
@@ -305,13 +306,18 @@ def _ask(
 
 def _stand_in(schema: Sequence[Any]) -> str:
     """Return a subquery with some columns, for dry runs: what it makes could be anything."""
+    if not schema:
+        return ""
     columns = []
-    for column in schema:
+    for entry in schema:
         # No constant: of a query over nothing but nulls one could know that it reads nothing.
         # And nothing that fails: there are services that run what they estimate.
-        value = f"SAFE_CAST(CAST(RAND() AS STRING) AS {standard_type(column.field_type)})"
-        columns.append(f"{f'[{value}]' if column.mode == 'REPEATED' else value} AS `{column.name}`")
-    return f"(SELECT {', '.join(columns)})" if columns else ""
+        text = exp.cast(exp.Rand(), "STRING")
+        of = exp.DataType.build(standard_type(entry.field_type), dialect="bigquery")
+        value = exp.TryCast(this=text, to=of)
+        value = exp.array(value) if entry.mode == "REPEATED" else value
+        columns.append(exp.alias_(value, entry.name, quoted=True))
+    return f"({exp.select(*columns).sql('bigquery')})"
 
 
 def _check_budget(warehouse: Warehouse, statement: Statement) -> None:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from featurekit.engines.bigquery.client import Done, Task, Warehouse
+from featurekit.engines.bigquery.columns import column
 from featurekit.engines.bigquery.failures import place
+from featurekit.engines.bigquery.rows import select
 from featurekit.errors import DataError
 from featurekit.spec.table_id import TableId
+from featurekit.transforms.sql import exp, infix, literal
 
 __all__ = [
     "content_hash", "existing", "fingerprint", "into", "is_described", "make_table",
@@ -122,7 +125,8 @@ def row_count(warehouse: Warehouse, table: TableId, features: tuple[str, ...] = 
     digest = content_hash([str(table), warehouse.run])
     task = Task("check", f"rows of {table}", digest, features)
     counted = warehouse.settings.table(f"rows__{digest}")
-    make_table(warehouse, task, f"SELECT COUNT(*) AS counted FROM {table.sql}", counted)  # noqa: S608
+    query = select(str(table), {"counted": exp.Count(this=exp.Star())})
+    make_table(warehouse, task, query.sql("bigquery"), counted)
     described = existing(warehouse, counted, features)
     # Not job.result(): it lets one request wait for two minutes, whatever timeout it is given.
     ((count,),) = warehouse.call(
@@ -144,13 +148,15 @@ def repeated_keys(
         job_id: The job that made the table: what was found for it once holds.
         task: What that job does, for messages.
     """
-    columns = ", ".join(f"`{key}`" for key in keys)
+    columns = {key: column(key) for key in keys}
+    several = infix(exp.Count(this=exp.Star()), ">", literal(1))
+    query = select(str(table), columns).group_by(*map(column, keys)).having(several)
     digest = content_hash([job_id, keys])
     repeated = warehouse.settings.table(f"repeated_keys__{digest}")
     make_table(
         warehouse,
         Task("check", f"keys of {task.name}", digest, task.features),
-        f"SELECT {columns} FROM {table.sql} GROUP BY {columns} HAVING COUNT(*) > 1",  # noqa: S608
+        query.sql("bigquery"),
         repeated,
     )
     return int(existing(warehouse, repeated, task.features).num_rows), repeated
