@@ -114,7 +114,7 @@ class Opened:
                 found = self.left_out(source.table)
                 return {stored.get(kept, kept): dtype for kept, dtype in found.items()}
             table = self.tables.get(name)
-            return {} if table is None else left_out_columns(table, source)
+            return {} if table is None else left_out_columns(table)
 
         unreached = {
             name: SpecError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurekit.artifact import new_file
 from featurekit.opening import reader
-from featurekit.sources import column_types, inferred_type, open_table
+from featurekit.sources import column_types, left_out_columns, open_table
 from featurekit.spec.freeze import freeze, yaml_text
 from featurekit.spec.objects import Column, Source, Spec, plain
 from featurekit.types import Type
@@ -87,11 +87,8 @@ def _schemas(spec: Spec, rows: Callable[[str], Source | None]) -> dict[str, Sour
     out = {}
     for name, source in spec.sources.items():
         table = open_table(name, rows(name) or source, spec.base)
-        left_out = {
-            column: str(dtype)
-            for column, dtype in table.schema.items()
-            if inferred_type(dtype) is None and column not in table.renamed.values()
-        }
+        unknown = left_out_columns(table).items()
+        left_out = {column: dtype for column, dtype in unknown if column not in table.renamed}
         out[name] = SourceSchema(source.columns, column_types(table, source), left_out)
     return out
 

@@ -499,15 +499,17 @@ def inferred_type(dtype: Any) -> Type | None:
     return DURATION if dtype == pl.Duration else None
 
 
-def left_out_columns(table: Table, source: Source) -> dict[str, str]:
-    """Return the columns of a table whose types FeatureKit does not know, as they are stored."""
-    stored_as = {stored: name for name, stored in table.renamed.items()}
-    types = column_types(table, source)
-    named = {stored_as.get(stored, stored): dtype for stored, dtype in table.schema.items()}
+def left_out_columns(table: Table) -> dict[str, str]:
+    """Return the columns of a table whose stored types FeatureKit does not know, with these types.
+
+    They are called as the spec calls them.
+    """
+    called = {stored: name for name, stored in table.renamed.items()}
     return {
-        name: str(dtype) for name, dtype in named.items()
-        if name not in types and inferred_type(dtype) is None
-    }  # fmt: skip
+        called.get(stored, stored): str(dtype)
+        for stored, dtype in table.schema.items()
+        if inferred_type(dtype) is None
+    }
 
 
 def column_types(table: Table, source: Source) -> dict[str, Type]:
