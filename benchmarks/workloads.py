@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = [
     "ABLATIONS", "DAYS", "DECILES", "FOLDS", "FUNCTIONS", "LEAD_HOURS", "MODEL", "RETRAINED",
-    "SEEDS", "WINDOWS", "WORKLOADS", "History", "Workload",
+    "SEEDS", "WINDOWS", "WORKLOADS", "History", "Workload", "history_parser",
 ]  # fmt: skip
 
 DECILES = 10
@@ -93,6 +95,16 @@ WINDOWS = {
     "windows-10": History(*_FLIGHTS, copies=10),
     "windows-hot": History("request", "asked", "paid", "amount", ("account",)),
 }
+
+
+def history_parser(description: str | None) -> ArgumentParser:
+    """Return what reads a contender's command line: a case of `WINDOWS`, its input, a folder."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument("workload", choices=WINDOWS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    return parser
+
 
 ABLATIONS = {"ablation_linear": 60, "ablation_wide": 1000}
 """How many features are left out, one at a time and in pairs."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import featurekit as fk
-from benchmarks.workloads import DAYS, FUNCTIONS, LEAD_HOURS, WINDOWS, History
+from benchmarks.workloads import DAYS, FUNCTIONS, LEAD_HOURS, WINDOWS, History, history_parser
 
 
 def spec(history: History, data: Path) -> fk.Spec:
@@ -42,11 +41,7 @@ def spec(history: History, data: Path) -> fk.Spec:
 
 def main() -> None:
     """Run once."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=WINDOWS)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
+    arguments = history_parser(__doc__).parse_args()
     made = spec(WINDOWS[arguments.workload], arguments.data)
     fk.run(made, arguments.out, tensorflow=False)
 

@@ -6,13 +6,12 @@ before the prediction.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
 import duckdb
 
-from benchmarks.workloads import DAYS, LEAD_HOURS, WINDOWS, History
+from benchmarks.workloads import DAYS, LEAD_HOURS, WINDOWS, History, history_parser
 
 MICROS = 1_000_000
 CALLS = {"mean": "AVG", "max": "MAX", "stddev": "STDDEV_POP", "count": "COUNT"}
@@ -55,11 +54,7 @@ COPY (
 
 def main() -> None:
     """Run once."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=WINDOWS)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
+    arguments = history_parser(__doc__).parse_args()
     arguments.out.mkdir(parents=True)
     connection = duckdb.connect(config={"threads": len(os.sched_getaffinity(0))})
     connection.execute(sql(WINDOWS[arguments.workload], arguments.data, arguments.out))

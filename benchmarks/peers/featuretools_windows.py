@@ -7,7 +7,6 @@ turned into that of the population, which FeatureKit computes.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 from featuretools.primitives import Count, Max, Mean, Std
 
-from benchmarks.workloads import DAYS, LEAD_HOURS, WINDOWS, History
+from benchmarks.workloads import DAYS, LEAD_HOURS, WINDOWS, History, history_parser
 
 EVENT = "event"
 
@@ -62,10 +61,7 @@ def matrix(history: History, past: ft.EntitySet, key: str, days: int, asked: pd.
 
 def main() -> None:
     """Run once."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=WINDOWS)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = history_parser(__doc__)
     parser.add_argument("--examples", type=int, default=1000,
                         help="so many one after another, from the middle of all on")  # fmt: skip
     arguments = parser.parse_args()

@@ -5,12 +5,11 @@ No contender of one process can be faster, so this bounds what can be reached.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import polars as pl
 
-from benchmarks.workloads import WINDOWS, History
+from benchmarks.workloads import WINDOWS, History, history_parser
 
 
 def copy(history: History, data: Path, out: Path) -> None:
@@ -30,11 +29,7 @@ def copy(history: History, data: Path, out: Path) -> None:
 
 def main() -> None:
     """Run once."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=WINDOWS)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
+    arguments = history_parser(__doc__).parse_args()
     copy(WINDOWS[arguments.workload], arguments.data, arguments.out)
 
 

@@ -7,12 +7,11 @@ function skips. `check_windows.py` compares the results with FeatureKit's.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import polars as pl
 
-from benchmarks.workloads import LEAD_HOURS, WINDOWS, History
+from benchmarks.workloads import LEAD_HOURS, WINDOWS, History, history_parser
 
 
 def output(value: pl.Expr, function: str, days: int) -> pl.Expr:
@@ -57,11 +56,7 @@ def transform(history: History, data: Path, out: Path) -> None:
 
 def main() -> None:
     """Run once."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=WINDOWS)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
+    arguments = history_parser(__doc__).parse_args()
     transform(WINDOWS[arguments.workload], arguments.data, arguments.out)
 
 
