@@ -33,6 +33,7 @@ from featurekit.errors import DataError, FeatureKitError, UsageError
 from featurekit.graph import StatisticRequest
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
+from featurekit.semantics import semantics_of
 from featurekit.sources import polars_errors
 from featurekit.spec.objects import Spec
 from featurekit.transforms.statistics import WordCountsValue
@@ -366,6 +367,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             where=str(folder),
             hint="read its Parquet files; featurekit run SPEC --out DIR makes a run",
         )
+    semantics_of(manifest, str(folder / MANIFEST))
     return manifest
 
 
@@ -377,7 +379,8 @@ def read_plan(manifest: Mapping[str, Any], base: Path | None = None) -> Plan:
         table: {name: parse_type(text) for name, text in columns.items()}
         for table, columns in tables.items()
     }
-    resolved = resolve(spec, types.pop(""), types, refuse_leaks=False)
+    meaning = semantics_of(manifest, MANIFEST)
+    resolved = resolve(spec, types.pop(""), types, refuse_leaks=False, semantics=meaning)
     exported = manifest.get("saved_model", {}).get("exported", False)
     return make_plan(resolved, saved_model=exported)
 

@@ -459,6 +459,7 @@ def _described(made: Plan) -> dict[str, Any]:
     resolved = made.resolved
     return {
         "format": artifact.FORMAT,
+        "semantics": resolved.semantics,
         "name": resolved.spec.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "spec": resolved.spec.as_plain(),

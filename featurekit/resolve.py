@@ -17,6 +17,7 @@ from featurekit.histories import Histories
 from featurekit.judging import Judge, Settle
 from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
+from featurekit.semantics import SEMANTICS
 from featurekit.spec.expression import Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
@@ -46,6 +47,7 @@ def resolve(
     stored: Stored | None = None,
     refuse_leaks: bool = True,
     today: date | None = None,
+    semantics: int = SEMANTICS,
 ) -> Resolved:
     """Type-check a spec against the columns of its sources.
 
@@ -61,6 +63,7 @@ def resolve(
         stored: What the data can be asked of its columns.
         refuse_leaks: Whether features that leak are problems; else they are told in `uses`.
         today: The day that waivers are held against; by default the current one, in UTC.
+        semantics: By which version numbers are made: that of an old run, when one is opened.
 
     Returns:
         The typed graph.
@@ -69,7 +72,7 @@ def resolve(
         SpecErrors: Every problem of the spec, each with its place; its exit code is 1 when all
             of them are leaks.
     """
-    resolver = _Resolver(spec, types, others or {}, stored or Stored())
+    resolver = _Resolver(spec, types, others or {}, stored or Stored(), semantics)
     settled = None if settle is None else resolver.settled(settle)
     return resolver.resolve(Judge(resolver.leaks, settled, refuse_leaks, today))
 
@@ -79,9 +82,9 @@ class _Resolver:
 
     def __init__(
         self, spec: Spec, types: Mapping[str, Type], others: Mapping[str, Mapping[str, Type]],
-        stored: Stored,
+        stored: Stored, semantics: int = SEMANTICS,
     ) -> None:  # fmt: skip
-        self.spec, self.stored = spec, stored
+        self.spec, self.stored, self.semantics = spec, stored, semantics
         self.problems = Problems(spec.places)
         self.root = Place(self.problems)
         self.examples = self.root.below("examples", "examples")
@@ -138,8 +141,9 @@ class _Resolver:
         features = self.features()
         past = {name: types for name, types in self.known.items() if types is not self.types}
         made = Resolved(
-            spec, self.types, features, keys, label, split, hashed, past, self.aggregates
-        )
+            spec, self.types, features, keys, label, split, hashed, past, self.aggregates,
+            semantics=self.semantics,
+        )  # fmt: skip
         self.readable(made)
         judge.in_features(self.root.below("features"), predict_at)
         self.problems.check()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from featurekit.graph import AggregateNode, ColumnNode, Node, cross_fitted, topological
+from featurekit.semantics import SEMANTICS
 from featurekit.spec.objects import Spec
 from featurekit.types import Type
 from featurekit.uses import Use
@@ -29,6 +30,7 @@ class Resolved:
         past: The types of the columns of the other sources, by name.
         outputs: All outputs of aggregations and lookups, used or not, by their owner's name.
         uses: What each feature uses, and whether that is known at prediction time.
+        semantics: By which version its numbers are made; see `featurekit.semantics`.
     """
 
     spec: Spec
@@ -41,6 +43,7 @@ class Resolved:
     past: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, AggregateNode]] = field(default_factory=dict)
     uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
+    semantics: int = SEMANTICS
 
     @property
     def roots(self) -> tuple[Node, ...]:

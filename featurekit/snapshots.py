@@ -18,6 +18,7 @@ from featurekit.errors import SpecError, UsageError
 from featurekit.graph import AggregateNode, ColumnNode
 from featurekit.opening import Space, as_spec, open_sources
 from featurekit.resolved import Resolved
+from featurekit.semantics import SEMANTICS
 from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import Column, Source, Spec
 from featurekit.spec.problems import Place, Problems
@@ -132,6 +133,7 @@ def write_snapshot(
             frame.write_parquet(folder / f"{name}.parquet")
         artifact.write_json(folder / artifact.MANIFEST, {
             "format": artifact.FORMAT,
+            "semantics": SEMANTICS,
             "as_of": moment.isoformat(),
             "keys": {name: frame.height for name, frame in made.items()},
         })  # fmt: skip

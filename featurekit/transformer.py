@@ -161,6 +161,7 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         fitted, _ = local.fit(plan, table)
         self._names = spread(apply_frame(plan, fitted, frame.clear())).columns
         self._made = {
+            "semantics": plan.resolved.semantics,
             "spec": spec.as_plain(),
             "columns": {name: str(of) for name, of in types.items()},
         }

@@ -112,6 +112,7 @@ def _definition(plan: Plan, form: Form, shards: int) -> str:
     return _hash(
         [
             _FORMAT,
+            resolved.semantics,
             [version(package) for package in packages],
             [request.text for request in plan.levels[0]] if plan.levels else [],
             [node.fingerprint for request in plan.levels[0] for node in request.nodes]
