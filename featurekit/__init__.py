@@ -1,4 +1,4 @@
-"""Declare features once; serve what you trained on, and prove that nothing leaks.
+"""Declare features once; serve what you trained on, and check that nothing leaks.
 
 `fk.run` computes a spec and writes a run, `fk.open_run` reads it back, `fk.check` and `fk.plan`
 say what a run would do, `fk.scan_leakage` hunts for leaks in what came out, `fk.ablate` says what

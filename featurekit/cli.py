@@ -364,7 +364,8 @@ def parser() -> argparse.ArgumentParser:
         added.add_argument(name, action="store_true", help=text)
 
     def strict(added: argparse.ArgumentParser) -> None:
-        text = "refuse features that are not proven to be free of leaks (default: say which)"
+        text = "refuse features that are unproven: nothing declared shows when they are known "
+        text += "(default: say which)"
         flag(added, "--strict", text)
 
     def engine(added: argparse.ArgumentParser) -> None:

@@ -91,9 +91,10 @@ examples:
 Look for features that know more of the label than they can.
 
 A spec is computed first, without TensorFlow, and nothing of it is kept; leaks that the spec
-alone shows are refused as in check. What is found is suspicious, not proven: a strong
+alone shows are refused as in check. What is found is suspicious, no more: a strong
 legitimate feature looks the same, and when its columns become known settles it. --replay
-proves instead: it takes the future away, computes the features again, and compares them.
+tests what is declared: it takes the future away, computes the features again, and compares
+them.
 
 examples:
   featurekit leakage flights.yaml

@@ -64,7 +64,8 @@ def check(
         spec: The spec, or the path of its file.
         bigquery: How to reach sources that are BigQuery tables; without it, only what the spec
             declares of them is known.
-        strict: Whether features are refused that are not proven to be free of leaks.
+        strict: Whether features are refused that are unproven: nothing declared shows when they
+            are known.
 
     Raises:
         SpecErrors: All problems together.
@@ -74,9 +75,10 @@ def check(
 
 
 def verdicts(spec: Spec | str | Path, bigquery: Settings | None = None) -> Verdicts:
-    """Return what a spec shows of each feature: proven free of leaks, unproven, or a leak.
+    """Return what a spec shows of each feature.
 
-    Leaks are told here, and not raised.
+    It is consistent with what is declared, unproven, or a leak. Leaks are told here, and not
+    raised.
 
     Args:
         spec: The spec, or the path of its file.
@@ -103,7 +105,7 @@ def _resolved(spec: Spec, bigquery: Settings | None, refuse_leaks: bool = True) 
 
 
 def _strictly(resolved: Resolved, strict: bool) -> Resolved:
-    """Return a spec, or refuse it if it must be proven and is not."""
+    """Return a spec, or refuse it if it leaves open what it must declare."""
     if strict:
         judge(resolved).require_proven()
     return resolved
@@ -171,7 +173,8 @@ def run(
             kept beside the examples, with the reason. Without Beam there may be none.
         cache: A folder that keeps statistics for each file of the input, with Beam: later runs
             compute those of new and changed files alone.
-        strict: Whether features are refused that are not proven to be free of leaks.
+        strict: Whether features are refused that are unproven: nothing declared shows when they
+            are known.
         progress: Told when a stage begins.
 
     Returns:

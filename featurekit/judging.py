@@ -108,7 +108,7 @@ class Judge:
                 timeless = all(column.available is True for column in columns.values())
                 if timeless:
                     yield use(
-                        Proof.PROVEN, "declared_available",
+                        Proof.CONSISTENT, "declared_available",
                         f"all that {attribute.text!r} reads is declared available",
                     )  # fmt: skip
                     continue
@@ -121,7 +121,7 @@ class Judge:
                 )  # fmt: skip
             elif said:
                 yield use(
-                    Proof.PROVEN, "past_rows",
+                    Proof.CONSISTENT, "past_rows",
                     f"rows of {owner.source!r} count from {' and '.join(known)} on, strictly "
                     "before the prediction",
                 )  # fmt: skip
@@ -200,7 +200,7 @@ class Judge:
             )  # fmt: skip
         known_at = column.available_at
         if known_at is None and column.available is True:
-            return use(Proof.PROVEN, "declared_available", f"{name!r} is declared available")
+            return use(Proof.CONSISTENT, "declared_available", f"{name!r} is declared available")
         if known_at is None and column.expr is not None:
             return None  # The columns that it is made of are looked at one by one.
         if known_at is None:
@@ -248,7 +248,7 @@ class Judge:
         if verdict is not None:
             ahead = predict_at.offset - known.offset
             if verdict:
-                return use(Proof.PROVEN, "in_time", said, ahead=ahead)
+                return use(Proof.CONSISTENT, "in_time", said, ahead=ahead)
             return use(Proof.LEAK, "late", said, if_late, ahead=ahead)
         advice = (
             "use past rows through an aggregation; or, where it is known earlier, declare "

@@ -10,14 +10,22 @@ __all__ = ["Proof", "Use"]
 
 
 class Proof(StrEnum):
-    """What a spec shows of one thing that a feature uses."""
+    """What a spec shows of one thing that a feature uses.
 
-    PROVEN = "proven"
-    """It is known by then, whatever the data."""
+    Whether a declaration is true, no spec can show: that is what replay and the scan are for.
+    """
+
+    CONSISTENT = "consistent"
+    """By what is declared it is known by then, whatever the data."""
     UNPROVEN = "unproven"
     """The spec does not say enough to tell."""
     LEAK = "leak"
     """It is not known by then, or nothing excludes that it is not."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Proof | None:
+        """Read the word of older manifests: `proven` promised more than a spec can show."""
+        return cls.CONSISTENT if value == "proven" else None
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Use:
         proof: Whether it is known when it is used.
         kind: What the proof, or its lack, rests on.
         reason: The same in a sentence.
-        advice: What to do about it; empty where it is proven.
+        advice: What to do about it; empty where it is consistent.
         known_at: When it is known, as a time of the spec, if that is said.
         used_at: When it is used.
         ahead: By how many microseconds it is known before it is used, where both are times over

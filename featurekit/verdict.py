@@ -1,4 +1,4 @@
-"""Whether each feature of a spec is proven free of leaks, and what threatens all of them.
+"""Whether each feature agrees with what a spec declares, and what threatens all of them.
 
 Nothing is read here: everything follows from the spec, once its names and types are found.
 """
@@ -13,16 +13,17 @@ from typing import Any
 from featurekit.availability import moment
 from featurekit.errors import LeakageError, SpecErrors
 from featurekit.graph import OperationNode, cross_fitted, topological
+from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
 from featurekit.spec.expression import Name
-from featurekit.spec.objects import Waiver
+from featurekit.spec.objects import UNDECLARED, Spec, Waiver
 from featurekit.transforms.targets import TargetOperation
 from featurekit.types import parse_duration
 from featurekit.uses import Proof, Use
 
 __all__ = ["Threat", "Verdict", "Verdicts", "judge"]
 
-_WORST = (Proof.LEAK, Proof.UNPROVEN, Proof.PROVEN)
+_WORST = (Proof.LEAK, Proof.UNPROVEN, Proof.CONSISTENT)
 _TOGETHER = {
     "unknown_availability": "Nothing says when {columns} of {source!r} become known. Declare "
     "available_at of {source!r}, or available_at (or available: true) of its columns.",
@@ -119,13 +120,13 @@ class Verdicts:
         )  # fmt: skip
 
     def require_proven(self) -> None:
-        """Refuse features of which it is not proven that they do not leak.
+        """Refuse features of which what is declared does not show that they are known in time.
 
         Raises:
             SpecErrors: Names them all; a waiver excuses a feature.
         """
         problems = [
-            LeakageError(f"{use.reason}, and strict mode needs proof", hint=use.advice,
+            LeakageError(f"{use.reason}, and strict mode refuses that", hint=use.advice,
                          where=f"feature {verdict.feature!r}")
             for verdict in self.of(Proof.UNPROVEN)
             for use in verdict.uses[:1]
@@ -141,9 +142,10 @@ class Verdicts:
         }
 
     def summary(self) -> str:
-        """Return how many features are proven and how many are not, in a line."""
+        """Return how many features agree with what is declared and how many do not, in a line."""
         counts = {
-            "proven": len(self.of(Proof.PROVEN)) + len(self.of(Proof.PROVEN, waived=True)),
+            "consistent with what is declared": len(self.of(Proof.CONSISTENT))
+            + len(self.of(Proof.CONSISTENT, waived=True)),
             "unproven": len(self.of(Proof.UNPROVEN)),
             "leak": len(self.of(Proof.LEAK)),
             "waived": sum(len(self.of(proof, waived=True)) for proof in _WORST[:2]),
@@ -152,7 +154,7 @@ class Verdicts:
         return ", ".join(said) or "no features"
 
     def lines(self) -> Iterator[str]:
-        """Yield what is not proven, in groups with one reason, then waivers, then threats."""
+        """Yield leaks and what is unproven, in groups of one reason, then waivers and threats."""
         groups: dict[tuple[Proof, str, str], list[Use]] = {}
         for verdict in (*self.of(Proof.LEAK), *self.of(Proof.UNPROVEN)):
             worst = verdict.uses[0]
@@ -185,9 +187,9 @@ def judge(resolved: Resolved, today: date | None = None) -> Verdicts:
 def _verdict(resolved: Resolved, name: str, today: date) -> Verdict:
     uses = [*resolved.uses.get(name, ()), *_of_other_labels(resolved, name)]
     uses.sort(key=lambda use: _WORST.index(use.proof))
-    proof = uses[0].proof if uses else Proof.PROVEN
+    proof = uses[0].proof if uses else Proof.CONSISTENT
     waiver = resolved.spec.features[name].waiver
-    if waiver is not None and (today > waiver.until or proof is Proof.PROVEN):
+    if waiver is not None and (today > waiver.until or proof is Proof.CONSISTENT):
         waiver = None
     fits = any(
         isinstance(node, OperationNode) and node.statistics
@@ -210,10 +212,27 @@ def _of_other_labels(resolved: Resolved, name: str) -> Iterator[Use]:
             sees = f"labels of other folds alone, by {', '.join(by or examples.keys)}"
         yield Use(
             name, examples.label.text, examples.source,
-            (name, operation.name(), examples.label.text), Proof.PROVEN, "cross_fitted",
+            (name, operation.name(), examples.label.text), Proof.CONSISTENT, "cross_fitted",
             f"a row to train on sees {sees}", made_of_label=True, entity=by,
             used_at=None if examples.predict_at is None else examples.predict_at.text,
+            **_label_known(resolved.spec),
         )  # fmt: skip
+
+
+def _label_known(spec: Spec) -> dict[str, Any]:
+    """Return when the label of a row is known, as the `known_at` and `ahead` of a use."""
+    label, predict_at = spec.examples.label, spec.examples.predict_at
+    columns = spec.sources[spec.examples.source].columns
+    assert label is not None
+    makes = {name for name, _ in Leaks(spec, ()).used(label, (), columns)}
+    declared = [columns.get(name, UNDECLARED) for name in sorted(makes)]
+    known = [moment(col.available_at, columns) for col in declared if col.available_at is not None]
+    if not known:
+        return {}
+    ahead, used = None, None if predict_at is None else moment(predict_at, columns)
+    if used is not None and all(at.base == used.base for at in known):
+        ahead = min(used.offset - at.offset for at in known)
+    return {"known_at": ", ".join(sorted({str(at) for at in known})), "ahead": ahead}
 
 
 def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Threat]:

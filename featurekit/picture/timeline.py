@@ -14,12 +14,14 @@ from featurekit.verdict import Verdicts
 __all__ = ["draw_timeline"]
 
 _SANS = "Inter, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
-_COLOURS = {Proof.PROVEN: "#059669", Proof.UNPROVEN: "#d97706", Proof.LEAK: "#dc2626"}
+_COLOURS = {Proof.CONSISTENT: "#059669", Proof.UNPROVEN: "#d97706", Proof.LEAK: "#dc2626"}
 _WORDS = {
-    Proof.PROVEN: "known by then",
+    Proof.CONSISTENT: "known by then, as declared",
     Proof.UNPROVEN: "nothing proves it",
     Proof.LEAK: "not known by then",
 }
+_LABEL = "#7c3aed"
+"""A label of other rows is neither known by then nor a leak: it is cross-fitted."""
 _INK, _MUTED, _GRID = "#0f172a", "#64748b", "#cbd5e1"
 _NAMES, _WIDE, _RIGHT, _ROW, _TOP = 230.0, 520.0, 340.0, 26.0, 112.0
 _TICKS = tuple(
@@ -35,20 +37,25 @@ class _Row:
     name: str
     features: int
 
+    @property
+    def label(self) -> bool:
+        """Whether it is the label of other rows, which is known later."""
+        return self.use.kind == "cross_fitted"
+
 
 def draw_timeline(verdicts: Verdicts) -> str:
     """Return a picture of when columns and outputs become known: SVG that stands for itself.
 
     What is known at a time that can be compared with the prediction stands at its distance, on a
     scale that is logarithmic to both sides; of the rest the picture says that nobody can tell. What
-    is not proven comes first.
+    is not consistent with the declarations comes first.
 
     Args:
         verdicts: What a spec shows of its features.
     """
     rows = _rows(verdicts)
     reach = max((abs(row.use.ahead or 0) for row in rows), default=0) or 3_600_000_000
-    late = any((row.use.ahead or 0) < 0 for row in rows)
+    late = any((row.use.ahead or 0) < 0 or row.label for row in rows)
     middle = _NAMES + (_WIDE / 2 if late else _WIDE - 40)
     scale = (middle - _NAMES - 10) / _place(reach)
     across, bottom = _NAMES + _WIDE + _RIGHT, _TOP + _ROW * len(rows) + 20
@@ -76,13 +83,15 @@ def _rows(verdicts: Verdicts) -> list[_Row]:
             what = use.column.partition(".")[0] if use.entity or use.ahead is None else use.column
             key = use.source, what, use.kind, use.known_at or "", str(use.proof)
             found.setdefault(key, []).append(use)
-    order = (Proof.LEAK, Proof.UNPROVEN, Proof.PROVEN)
+    order = (Proof.LEAK, Proof.UNPROVEN, Proof.CONSISTENT)
     rows = []
     for (_, what, *_), uses in found.items():
         columns = {use.column for use in uses}
         name = uses[0].column if len(columns) == 1 else f"{what}, {len(columns)} outputs"
         rows.append(_Row(uses[0], name, len({use.feature for use in uses})))
-    return sorted(rows, key=lambda row: (order.index(row.use.proof), row.use.ahead or 0))
+    return sorted(
+        rows, key=lambda row: (order.index(row.use.proof), not row.label, row.use.ahead or 0)
+    )
 
 
 def _place(micros: float) -> float:
@@ -105,7 +114,7 @@ def _axis(
 
 
 def _drawn(row: _Row, y: float, middle: float, scale: float) -> Iterator[str]:
-    use, colour = row.use, _COLOURS[row.use.proof]
+    use, colour = row.use, _LABEL if row.label else _COLOURS[row.use.proof]
     yield _text(24, y + 4, fit(row.name, 200, 12))
     users = "1 feature" if row.features == 1 else f"{row.features:,} features"
     said = _WORDS[use.proof]
@@ -115,11 +124,16 @@ def _drawn(row: _Row, y: float, middle: float, scale: float) -> Iterator[str]:
         yield _dot(x, y, colour, colour)
         if use.ahead:
             said = f"{duration_text(abs(use.ahead))} {'before' if use.ahead > 0 else 'after'}"
+    elif row.label:
+        yield _line(middle + 6, y, f"H{_NAMES + _WIDE - 10:.1f}", colour, 3, "7 4")
+        said = f"known at {use.known_at}" if use.known_at else "known later"
     elif use.kind == "past_rows":
         yield _line(_NAMES + 10, y, f"H{middle - 6:.1f}", colour, 3, "7 4")
         said = "past rows, each once it is known"
     else:
-        yield _dot(middle - 6, y, colour if use.proof is Proof.PROVEN else "#ffffff", colour)
+        yield _dot(middle - 6, y, colour if use.proof is Proof.CONSISTENT else "#ffffff", colour)
+    if row.label:
+        said = f"label, cross-fitted; {said}"
     words = _text(_NAMES + _WIDE + 16, y + 4, f"{said}; {users}", fill=_MUTED)
     yield f"<g><title>{escape(use.reason)}</title>{words}</g>"
 

@@ -138,9 +138,9 @@ def leakage_page(report: Mapping[str, Any]) -> str:
         _about(of),
         section("Findings", _cards(report) + once, "findings"),
         section("Waivers", waivers(static), "waivers"),
-        section("When columns become known", line_of_time(static), "known"),
+        section("When columns become known, as declared", line_of_time(static), "known"),
         section("What each feature alone says about the label", _strengths(report), "strength"),
-        section("Verdicts by feature", static_table(static), "verdicts"),
+        section("Verdicts by feature", static_table(static, _flagged(report)), "verdicts"),
         section("Features", _features(scan), "features"),
         section("Replay", replay_numbers(report.get("replay") or {}), "replay"),
         section("Method", _method(report), "method"),
@@ -213,6 +213,11 @@ def _worst(report: Mapping[str, Any]) -> dict[str, str]:
         for feature in found["features"]:
             out.setdefault(feature, found["severity"])
     return out
+
+
+def _flagged(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return the features that the scan flags; notes are no objection."""
+    return {name: found for name, found in _worst(report).items() if found != "note"}
 
 
 def strength_name(report: Mapping[str, Any]) -> str:

@@ -21,13 +21,14 @@ _SHAPES = {
     "critical": "M-6 0L0 -6L6 0L0 6Z",
     "warning": "M-6 5L0 -6L6 5Z",
     "note": "M-4 -4H4V4H-4Z",
+    "label": "M0 -5L5 0L0 5L-5 0Z",
     "good": "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0Z",
     "plain": "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0Z",
 }
 """Severities have shapes, not colours alone."""
 
-_SIDES = {"good": (0, 50), "critical": (50, 50)}
-"""Where a value is known that is proven to be known before, or after; anywhere, otherwise."""
+_SIDES = {"good": (0, 50), "critical": (50, 50), "label": (50, 50)}
+"""Where a value is known that is declared to be known before, or after; anywhere, otherwise."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ p{margin:.25rem 0 .75rem;max-width:46rem}
 header{border-left:.4rem solid var(--tone);padding:.5rem 1rem;margin:.5rem 0}
 .verdict{font-size:1.6rem;line-height:1.25;font-weight:700;margin:.1rem 0;color:var(--tone)}
 .critical{--tone:var(--critical)}.warning{--tone:var(--warning)}
-.note{--tone:var(--note)}.good{--tone:var(--good)}.plain{--tone:var(--bar)}
+.note{--tone:var(--note)}.good{--tone:var(--good)}.label{--tone:var(--bar)}.plain{--tone:var(--bar)}
 .name{overflow-wrap:anywhere}
 .muted,caption{color:var(--muted)}
 .card{background:var(--card);border:1px solid var(--line);border-left:.3rem solid var(--tone);

@@ -87,11 +87,11 @@ def static(names: list[str]) -> dict[str, Any]:
     waiver = {"reason": names[0] if names else "why", "until": "2027-01-01"}
     return {
         "verdicts": {
-            "planned": entry("proven", [use("planned", "proven", 30 * DAY - 2 * HOUR)],
+            "planned": entry("consistent", [use("planned", "consistent", 30 * DAY - 2 * HOUR)],
                              fitted_on="train"),
             "late": entry("leak", [use("late", "leak", -DAY - 2 * HOUR)], label=True),
             "never": entry("leak", [use("never", "leak", None, known_at=None)]),
-            "past": entry("proven", [use("past", "proven", None)]),
+            "past": entry("consistent", [use("past", "consistent", None)]),
             "perhaps": entry("unproven", [use("perhaps", "unproven", None)], waiver=waiver),
             **{name: entry("unproven", [use(name, "unproven", None)]) for name in names},
         },
@@ -209,10 +209,17 @@ def test_the_line_of_time_shows_when_columns_are_known_the_worst_first() -> None
     marks = [float(held["x"].rstrip("%")) for tag, held in made.elements if tag == "svg"
              and held.get("x", "").endswith("%")]  # fmt: skip
     assert marks[0] > 50 > marks[1]
-    assert "2 proven, 1 unproven, 2 leak." in made.text
+    assert "2 consistent with what is declared, 1 unproven, 2 leak." in made.text
     said = made.text.replace(" ,", ",").replace(" :", ":")
     assert "speed → miles → late: late is so" in said
     assert "speed → miles → planned: known at landing, used at departure" in said
+
+
+def test_a_verdict_says_what_it_rests_on_and_where_the_data_object() -> None:
+    every = {**report(["planned"], severity="warning"), "static": static([])}
+    made = Page(leakage_page(every))
+    assert "it cannot tell whether that is true" in made.text
+    assert made.text.count("the data object: warning") == 1
 
 
 def test_what_a_spec_shows_of_its_features_can_be_shown() -> None:
@@ -228,7 +235,7 @@ def test_what_a_spec_shows_of_its_features_can_be_shown() -> None:
     labels = [held["aria-label"] for tag, held in made.elements if "aria-label" in held
               and tag == "svg"]  # fmt: skip
     assert labels == ["z (rows): 2h 30m after", "at (rows): 22h before"]
-    assert "1 proven, 1 leak." in made.text
+    assert "1 consistent with what is declared, 1 leak." in made.text
 
 
 def test_a_finding_of_a_replay_has_a_card_and_is_none_of_its_numbers() -> None:

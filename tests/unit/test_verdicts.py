@@ -1,4 +1,4 @@
-"""What a spec shows of each feature: proven, unproven or a leak; waivers, threats, pictures."""
+"""What a spec shows of each feature: consistent, unproven or a leak; waivers, threats, pictures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from featurekit.cli import main
 from featurekit.errors import LeakageError, SpecErrors
 from featurekit.opening import open_all
 from featurekit.picture.timeline import draw_timeline
+from featurekit.report.leakage import leakage_page
 from featurekit.resolve import resolve
 from featurekit.types import BOOL, FLOAT32, STRING, TIMESTAMP
+from featurekit.uses import Proof
 from featurekit.verdict import Verdicts, judge
 from tests.leaks import in_sentences
 
@@ -55,10 +57,10 @@ def refused(spec: dict[str, Any], **options: Any) -> str:
     return str(caught.value)
 
 
-def test_what_is_known_in_time_is_proven_with_the_names_that_lead_to_it() -> None:
+def test_what_is_known_in_time_is_consistent_with_the_names_that_lead_to_it() -> None:
     found = told(plain())
     assert {name: str(verdict.proof) for name, verdict in found.features.items()} == {
-        "x_z": "proven", "past": "proven", "both": "proven",
+        "x_z": "consistent", "past": "consistent", "both": "consistent",
     }  # fmt: skip
     (x,) = found.features["x_z"].uses
     assert (x.chain, x.known_at, x.used_at) == (("x_z", "x"), "t - 1h", "t - 30m")
@@ -86,7 +88,7 @@ def test_what_nobody_declares_is_unproven_and_strict_mode_refuses_it() -> None:
     with pytest.raises(SpecErrors, match="'x_z': nothing says when 'x'"):
         found.require_proven()
     spec["sources"]["rows"]["columns"]["x"] = {"available": True}
-    assert str(told(spec).features["x_z"].proof) == "proven"
+    assert str(told(spec).features["x_z"].proof) == "consistent"
 
 
 @pytest.mark.parametrize("by", [{}, "who"])
@@ -95,10 +97,12 @@ def test_a_count_of_rows_of_which_nothing_says_when_they_are_known_is_unproven(b
     spec["sources"]["rows"]["columns"] = {"who": {"available": True}}
     spec["aggregations"]["own"] |= {"by": by, "features": {"n": "count()"}}
     spec["examples"].pop("label")
-    assert str(told(spec).features["n"].proof) == "proven"
+    assert str(told(spec).features["n"].proof) == "consistent"
     del spec["sources"]["rows"]["available_at"]
     uses = {use.column: str(use.proof) for use in told(spec).features["n"].uses}
-    assert uses["own.n_7d"] == ("proven" if by else "unproven")  # The key says when it is known.
+    assert uses["own.n_7d"] == (
+        "consistent" if by else "unproven"
+    )  # The key says when it is known.
     spec["sources"]["rows"]["columns"] = {}
     uses = {use.column: str(use.proof) for use in told(spec).features["n"].uses}
     assert uses["own.n_7d"] == "unproven"
@@ -119,7 +123,7 @@ def test_the_verdict_on_past_rows_names_when_their_key_is_known() -> None:
     assert [use.known_at for use in found if use.kind == "past_rows"] == ["t, landed"]
 
 
-def test_without_a_time_of_prediction_nothing_is_proven() -> None:
+def test_without_a_time_of_prediction_nothing_is_consistent() -> None:
     spec = plain(features={"x_z": "zscore(x)"}, aggregations={})
     del spec["examples"]["predict_at"]
     (use,) = told(spec).features["x_z"].uses
@@ -136,7 +140,7 @@ def test_a_table_without_time_is_unproven_unless_it_never_changes() -> None:
     use = told(spec, others=others).features["size"].uses[0]
     assert (str(use.proof), use.kind) == ("unproven", "lookup_without_time")
     spec["sources"]["kinds"]["columns"] = {"size": {"type": "float32", "available": True}}
-    assert str(told(spec, others=others).features["size"].proof) == "proven"
+    assert str(told(spec, others=others).features["size"].proof) == "consistent"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +183,7 @@ def test_a_waiver_holds_until_its_day_is_over_and_is_always_shown() -> None:
     assert fk.Spec.from_dict(fk.Spec.from_dict(spec).as_plain()) == fk.Spec.from_dict(spec)
 
 
-def test_a_waiver_of_a_proven_feature_is_not_shown() -> None:
+def test_a_waiver_of_a_consistent_feature_is_not_shown() -> None:
     waiver = {"reason": "none", "until": "2999-01-01"}
     found = told(plain(features={"x_z": {"expr": "zscore(x)", "waiver": waiver}}))
     assert found.features["x_z"].waiver is None
@@ -303,13 +307,15 @@ def test_check_prints_verdicts_and_draws_them(
     path.write_text(json.dumps(plain(name="<b>&")), "utf-8")
     picture = data / "time.svg"
     assert main(["check", str(path), "--picture", str(picture)]) == 0
-    assert "leakage: 3 proven" in capsys.readouterr().out
+    assert "leakage: 3 consistent with what is declared" in capsys.readouterr().out
     root = ET.fromstring(picture.read_text("utf-8"))
     words = " ".join(root.itertext())
     assert "prediction, t - 30m" in words
     assert "30m before" in words
     assert main(["check", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["leakage"]["verdicts"]["x_z"]["verdict"] == "proven"
+    assert (
+        json.loads(capsys.readouterr().out)["leakage"]["verdicts"]["x_z"]["verdict"] == "consistent"
+    )
 
 
 def test_the_picture_shows_leaks_first_and_escapes_names() -> None:
@@ -325,15 +331,55 @@ def test_the_picture_shows_leaks_first_and_escapes_names() -> None:
     assert any("after" in text for text in texts)
 
 
-def test_the_label_of_other_rows_is_told_and_proven_to_be_cross_fitted() -> None:
+def test_the_label_of_other_rows_is_told_to_be_cross_fitted() -> None:
     found = told(plain(features={"who_late": "target_mean(who) - 0.5"}))
     verdict = found.features["who_late"]
-    assert verdict.proof == "proven"
+    assert verdict.proof == "consistent"
     assert verdict.made_of_label
     use = next(use for use in verdict.uses if use.kind == "cross_fitted")
     assert use.chain == ("who_late", "target_mean", "late")
     assert "before its block of time begins" in use.reason
     ET.fromstring(draw_timeline(found))
+
+
+@pytest.mark.parametrize(
+    ("known", "ahead", "shown"),
+    [
+        ({"available_at": "t + 90m"}, -120, "2h after"),  # Predicted at t - 30m.
+        ({"available_at": "landed"}, None, "at landed"),
+        ({}, None, "later"),  # Folds are no blocks of time: nothing has to be declared.
+    ],
+)
+def test_a_label_that_is_cross_fitted_is_drawn_as_a_label_that_is_known_later(
+    known: dict[str, Any], ahead: int | None, shown: str
+) -> None:
+    spec = plain(features={"who_late": "target_mean(who)"}, aggregations={})
+    spec["sources"]["rows"]["columns"] = {"late": known}
+    if not known:
+        spec["examples"] = {"source": "rows", "label": "late", "keys": ["id"]}
+    found = told(spec)
+    (use,) = (use for use in found.features["who_late"].uses if use.kind == "cross_fitted")
+    assert use.ahead == (None if ahead is None else ahead * 60_000_000)
+    texts = list(ET.fromstring(draw_timeline(found)).itertext())
+    word = "known " if "after" not in shown else ""
+    assert f"label, cross-fitted; {word}{shown}; 1 feature" in texts
+    page = leakage_page({"static": found.to_dict()})
+    assert f"late (rows): label, cross-fitted; known {shown}" in page
+    assert "always" not in page
+    line = next(row for row in page.split('<div class="row ')[1:] if "cross-fitted" in row)
+    assert line.startswith("label"), "it is not drawn as what is known in time"
+    sees = "labels that were known before" if known else "labels of other folds alone"
+    assert f"a row to train on sees {sees}" in page
+
+
+def test_the_word_of_older_manifests_is_read_as_consistent() -> None:
+    assert Proof("proven") is Proof.CONSISTENT
+    now = told(plain()).to_dict()
+    before = json.loads(json.dumps(now).replace('"consistent"', '"proven"'))
+    assert before != now
+    old, new = (leakage_page({"static": each}).partition('id="data"')[0] for each in (before, now))
+    assert old == new
+    assert "3 consistent with what is declared" in new
 
 
 @pytest.mark.parametrize(("by", "told_of"), [("", []), (", by='who'", ["who_late"])])
