@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+EMULATOR := .venv-emulator
 PY := $(VENV)/bin/python
 NAMED := pyproject.toml setup.py requirements.lock featurekit/_version.py
 FLIGHTS := examples/flights
@@ -35,7 +36,7 @@ demo: $(FLIGHTS)/data/flights.parquet ## features of 336,776 flights, and a mode
 $(FLIGHTS)/data/flights.parquet: $(FLIGHTS)/prepare.py | $(DEMO)
 	$(PY) $<
 
-test: $(VENV)/test.installed ## all tests
+test: $(VENV)/test.installed $(EMULATOR)/installed ## all tests
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/test.installed ## lint, format, types and documentation
@@ -66,4 +67,13 @@ $(VENV)/pyvenv.cfg:
 $(VENV)/%.installed: $(NAMED) | $(VENV)/pyvenv.cfg
 	@echo "Installing what 'make $*' needs into $(VENV); minutes the first time."
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$*]'
+	@touch $@
+
+# The emulator of BigQuery needs other versions of packages than FeatureKit: an environment of its own.
+# DuckDB's extensions come as packages and go to the emulator's home: it would fetch them otherwise.
+$(EMULATOR)/installed: .ci/emulator.txt .ci/import_extensions.py
+	@echo "Installing the emulator of BigQuery, for tests, into $(EMULATOR)."
+	@$(PYTHON) -m venv --clear $(EMULATOR)
+	@$(EMULATOR)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r .ci/emulator.txt
+	@HOME=$(abspath $(EMULATOR)) $(EMULATOR)/bin/python .ci/import_extensions.py
 	@touch $@

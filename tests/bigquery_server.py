@@ -531,7 +531,7 @@ def settings(service: BigQuery, **changed: Any) -> Settings:
 
     return Settings(**{
         "project": PROJECT, "dataset": DATASET, "api_endpoint": service.address,
-        "credentials": AnonymousCredentials(), "deadline": 20.0, "request_timeout": 10.0,
-        "retry_seconds": 5.0, "first_delay": 0.001, "longest_delay": 0.005, "page_rows": 3,
+        "credentials": AnonymousCredentials(), "deadline": 300.0, "request_timeout": 60.0,
+        "retry_seconds": 60.0, "first_delay": 0.001, "longest_delay": 0.005, "page_rows": 3,
         "labels": {"team": "flights"}, **changed,
     })  # fmt: skip

@@ -66,7 +66,7 @@ class Workspace:
         environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
             text, shell=True, cwd=self.path, env=environment, check=False, capture_output=True,
-            text=True, timeout=300,
+            text=True, timeout=1200,
         )  # fmt: skip
         # What libraries log is no part of what a page shows.
         return done.returncode, done.stdout + (done.stderr if done.returncode else "")

@@ -211,7 +211,7 @@ def interrupt(tmp_path: Path, stage: str, number: signal.Signals) -> int:
                 time.sleep(0.2)
                 process.send_signal(number)
                 break
-        return process.wait(timeout=60)
+        return process.wait(timeout=1200)
 
 
 @pytest.mark.parametrize("stage", ["statistics", "writing", "publishing"])

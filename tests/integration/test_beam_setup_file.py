@@ -83,7 +83,7 @@ class Environment(NamedTuple):
 def run(*command: str | Path, cwd: Path, text: str | None = None) -> str:
     """Run a command and return what it prints."""
     done = subprocess.run(
-        command, cwd=cwd, input=text, capture_output=True, text=True, check=False, timeout=200
+        command, cwd=cwd, input=text, capture_output=True, text=True, check=False, timeout=1200
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

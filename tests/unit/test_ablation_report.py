@@ -327,7 +327,7 @@ def chromium(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
         [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
          "--virtual-time-budget=60000", f"--user-data-dir={page.parent / 'profile'}", *options,
          page.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, check=True, timeout=1200,
     )  # fmt: skip
 
 

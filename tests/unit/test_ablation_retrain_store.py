@@ -79,7 +79,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path: Path, way: str, job
     if jobs > 1 and sys.platform == "linux":
         children = Path(f"{path}.children").read_text().split()
         assert len(children) >= jobs
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 600
         while any(alive(int(child)) for child in children) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not any(alive(int(child)) for child in children)

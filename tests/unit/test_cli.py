@@ -108,13 +108,16 @@ def test_every_option_is_explained_with_its_default_and_every_command_by_example
                 assert "(default: " in action.help or "(required)" in action.help
 
 
-def test_help_comes_in_less_than_four_tenths_of_a_second() -> None:
-    fastest = float("inf")
+def test_help_takes_no_longer_than_the_import_of_polars() -> None:
+    help_times, import_times = [], []
     for _ in range(5):
-        started = time.perf_counter()
+        began = time.perf_counter()
         assert in_process("--help").returncode == 0
-        fastest = min(fastest, time.perf_counter() - started)
-    assert fastest < 0.4
+        help_times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import polars"], check=True)
+        import_times.append(time.perf_counter() - began)
+    assert min(help_times) < min(import_times)
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:

@@ -403,7 +403,7 @@ def test_a_browser_opens_the_page_and_sorts_its_tables(
         [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
          f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
          (tmp_path / "leaks.html").as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, check=True, timeout=1200,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr  # where a browser tells of scripts that it refused
     assert '<th scope="col" aria-sort="ascending"><button type="button"' in done.stdout
@@ -437,6 +437,6 @@ def test_the_page_is_as_wide_as_a_phone(
         [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu",
          f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
          (tmp_path / "frame.html").as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, check=True, timeout=1200,
     )  # fmt: skip
     assert "<title>375 wide, 0 wider</title>" in done.stdout
