@@ -6,24 +6,18 @@ later becomes an error with a place here, too.
 
 from __future__ import annotations
 
-import errno
 import glob
-import hashlib
-import os
-import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from featurekit.errors import DataError, EngineError, FeatureKitError, SpecError, closest
+from featurekit.errors import DataError, SpecError, closest
+from featurekit.read_errors import first_line, polars_errors
 from featurekit.spec.objects import FORMATS, SUFFIXES, Column, Source
+from featurekit.table import Table
 from featurekit.types import (
     BOOL,
     DURATION,
@@ -51,199 +45,6 @@ __all__ = [
 
 INFER_ROWS = 100_000
 """So many rows of a CSV file decide the types of its columns when the spec does not."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A source opened for reading: a lazy frame of raw columns, and where it comes from.
-
-    Args:
-        name: The source's name in the spec.
-        frame: Its rows, columns named as in the data.
-        schema: The data types as stored.
-        renamed: The column in the data for each column of the spec that has another name.
-        files: The files, in reading order; empty for a table in memory.
-        format: The format of the files.
-        separator: The field separator of CSV.
-        elsewhere: What Beam's workers read, a path or an address; the frame has no rows then.
-    """
-
-    name: str
-    frame: pl.LazyFrame
-    schema: Mapping[str, Any]
-    renamed: Mapping[str, str]
-    files: tuple[Path, ...] = ()
-    format: str | None = None
-    separator: str = ","
-    elsewhere: str | None = None
-
-    @property
-    def csv(self) -> bool:
-        """Whether the files are CSV."""
-        return self.format == "csv"
-
-    def stored(self, column: str) -> str:
-        """Return what the data calls a column of the spec."""
-        return self.renamed.get(column, column)
-
-    @cached_property
-    def height(self) -> int:
-        """How many rows it has; they are counted once.
-
-        Raises:
-            DataError: They cannot be read.
-        """
-        with polars_errors(f"source {self.name!r}"):
-            return int(self.frame.select(pl.len()).collect(engine="streaming").item())
-
-    @property
-    def heights(self) -> list[int]:
-        """How many rows each file has.
-
-        Raises:
-            DataError: They cannot be read.
-        """
-        with polars_errors(f"source {self.name!r}"):
-            counts = [
-                (pl.scan_csv(path, separator=self.separator, glob=False) if self.csv
-                 else pl.scan_parquet(path, glob=False)).select(pl.len())
-                for path in self.files
-            ]  # fmt: skip
-            return [int(count.item()) for count in pl.collect_all(counts, engine="streaming")]
-
-    def refuse_ragged(self) -> None:
-        """Read CSV files through once and refuse rows with more or fewer fields than the header.
-
-        So are blank lines, which would be rows of missing values.
-
-        Polars fills short rows with nulls and does not look at fields that nobody asks for; Arrow
-        counts the fields of every row.
-
-        Raises:
-            DataError: Names the first such row.
-        """
-        if not self.csv:
-            return
-        import pyarrow as pa
-        from pyarrow import csv
-
-        counted = 0
-        for path in self.files:
-            with csv_errors(f"source {self.name!r} ({path})"):
-                reading = csv.ReadOptions(block_size=1 << 24)
-                parsing = csv.ParseOptions(delimiter=self.separator, newlines_in_values=True)
-                # One column is converted, to text: this pass is about fields alone.
-                first = csv.open_csv(path, reading, parsing).schema.names[0]
-                converting = csv.ConvertOptions(
-                    include_columns=[first], column_types={first: pa.binary()}
-                )
-                batches = csv.open_csv(path, reading, parsing, converting)
-                counted += sum(batch.num_rows for batch in batches)
-        # In a file of one column, a blank line is a missing value.
-        if self.height != counted and len(self.schema) > 1:
-            raise DataError(
-                "the data has blank lines, which are rows without any value",
-                where=f"source {self.name!r}",
-                hint="remove them; every row of a CSV file needs as many fields as the header",
-            )
-
-    def fingerprint(self) -> list[dict[str, Any]]:
-        """Describe the input files: size, time of change, a hash of their first and last MiB."""
-        out: list[dict[str, Any]] = []
-        if self.elsewhere is not None:
-            out.append({"path": self.elsewhere})
-        for path in self.files:
-            status = path.stat()
-            digest = hashlib.sha256(str(status.st_size).encode())
-            with path.open("rb") as file:
-                digest.update(file.read(1 << 20))
-                file.seek(max(0, status.st_size - (1 << 20)))
-                digest.update(file.read())
-            changed = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
-            out.append(
-                {
-                    "path": str(path),
-                    "bytes": status.st_size,
-                    "changed": changed,
-                    "sha256_of_ends": digest.hexdigest(),
-                }
-            )
-        return out
-
-
-@contextmanager
-def polars_errors(where: str, writing: bool = False) -> Iterator[None]:
-    """Turn what Polars and the operating system raise into FeatureKit errors with a place.
-
-    Args:
-        where: The place.
-        writing: Whether the step writes too, so that a full disk is the likely cause.
-    """
-    try:
-        yield
-    except FeatureKitError:
-        raise
-    except (pl.exceptions.PolarsError, OSError) as error:
-        text = _first_line(error)
-        code = error.errno if isinstance(error, OSError) else None
-        if code is None and (found := re.search(r"os error (\d+)", str(error))):
-            code = int(found[1])
-        if code in _FULL:
-            raise EngineError(
-                f"the disk is full ({os.strerror(code)})",
-                where=where,
-                hint="free space and run again",
-            ) from None
-        if writing and code is not None:
-            raise EngineError(f"writing failed: {text}", where=where) from None
-        raise DataError(
-            f"the data cannot be read: {text}", where=where, hint=_read_hint(text)
-        ) from None
-    except pl.exceptions.PanicException as error:
-        raise EngineError(
-            f"Polars failed: {_first_line(error)}",
-            where=where,
-            hint="please report this with the spec",
-        ) from None
-
-
-@contextmanager
-def csv_errors(where: str) -> Iterator[None]:
-    """Turn what Arrow says of a CSV file into a FeatureKit error."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except pa.ArrowInvalid as error:
-        text = _first_line(error).removeprefix("CSV parse error: ")
-        raise DataError(
-            f"the data cannot be read: {text}",
-            where=where,
-            hint="every row of a CSV file needs as many fields as the header",
-        ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."
-
-
-def _read_hint(text: str) -> str:
-    lower = text.lower()
-    if "parquet" in lower or "thrift" in lower or "magic" in lower or "eof" in lower:
-        return "the file is truncated or not Parquet; write it again"
-    if "fields than defined" in lower or "ragged" in lower:
-        return "every row of a CSV file needs as many fields as the header"
-    if "could not parse" in lower:
-        return "correct it, declare another type for the column, or list it under null_values"
-    if "utf-8" in lower:
-        return "text must be UTF-8; convert the file first"
-    if "schema" in lower:
-        return "all files of a glob need the same columns and types"
-    return ""
 
 
 def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> Table:
@@ -372,7 +173,7 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
         if not isinstance(error, (TypeError, ValueError, ImportError, _arrow_error())):
             raise
         raise DataError(
-            f"the table cannot be read: {_first_line(error)}",
+            f"the table cannot be read: {first_line(error)}",
             where=where,
             hint="a column of mixed Python objects needs one type",
         ) from None

@@ -21,6 +21,8 @@ LAYERS = (
     ("transforms",),
     ("spec", "graph", "availability"),
     ("typecheck", "uses", "leaks", "judging", "functions", "histories", "stored", "targets"),
+    ("read_errors",),
+    ("table", "csv_files", "csv_types", "parquet_files"),
     ("sources", "reading", "resolve", "resolved"),
     ("planner", "verdict", "explain", "picture", "feature_reads", "feature_groups"),
     ("engines",),
