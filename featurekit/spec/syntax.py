@@ -70,13 +70,11 @@ def read(text: str, known: Mapping[str, type[Operation]]) -> Expression:
         raise SpecError(f"an expression may have {MAX_LENGTH:,} characters, got {len(text):,}")
     if not text.strip():
         raise SpecError("an expression is missing here", hint="for example log1p(distance)")
-    mark = "__duration_"
-    while mark in text:
-        mark = f"_{mark}"
+    prepared = _Prepared(text.strip())
     try:
-        return _Reader(known, mark).read(_tree(_prepared(text.strip(), mark), text), 0)
+        return _Reader(known, prepared).read(_tree(prepared.text, text), 0)
     except SpecError as error:
-        message, hint = error.message.replace(mark, ""), error.hint.replace(mark, "")
+        message, hint = prepared.as_written(error.message), prepared.as_written(error.hint)
         raise SpecError(message, hint=hint) from None
 
 
@@ -110,46 +108,70 @@ def _tree(prepared: str, text: str) -> ast.expr:
 _TOKEN = re.compile(
     r"""(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
     r"""|(?<![\w.])(?P<duration>\d+(?:us|ms|s|m|h|d|w))\b|(?P<line>\s*\n\s*)|(?P<comment>\#)"""
+    r"""|(?<!\w)(?P<name>(?:[A-Za-z_]\w*)?[^\x00-\x7f](?:\w|[^\x00-\x7f])*)"""
 )
 
 
-def _prepared(text: str, mark: str) -> str:
-    """Return text that `ast` reads as one line: `30d`, no Python token, becomes a marked name."""
+class _Prepared:
+    """Text that `ast` reads as one line, with marked names for what Python reads otherwise.
 
-    def replaced(match: re.Match[str]) -> str:
+    These are durations, `30d`, and names whose letters Python would normalise: it takes the micro
+    sign for a Greek letter, and a letter and an accent for one letter.
+
+    Args:
+        text: The text of an expression.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.mark = "__as_written_"
+        while self.mark in text:
+            self.mark = f"_{self.mark}"
+        self._written: list[str] = []
+        self.text = _TOKEN.sub(self._replaced, text)
+
+    def _replaced(self, match: re.Match[str]) -> str:
         if match["comment"]:
             raise SpecError("'#' is not allowed in an expression", hint="comments belong to YAML")
         if match["line"]:
             return " "
-        return f"{mark}{match['duration']}" if match["duration"] else match[0]
+        name = match["name"]
+        if not match["duration"] and (not name or _is_name(name) or not name.isidentifier()):
+            return match[0]
+        self._written.append(match[0])
+        return f"{self.mark}{len(self._written) - 1}_"
 
-    return _TOKEN.sub(replaced, text)
+    def as_written(self, text: str) -> str:
+        """Return a text with what was written in place of the marked names."""
+        return re.sub(f"{self.mark}(\\d+)_", lambda match: self._written[int(match[1])], text)
 
 
 class _Reader:
     """Turns the allowed `ast` nodes into expressions."""
 
-    def __init__(self, known: Mapping[str, type[Operation]], mark: str) -> None:
+    def __init__(self, known: Mapping[str, type[Operation]], prepared: _Prepared) -> None:
         self.known = known
-        self.mark = mark
+        self.as_written = prepared.as_written
 
     def read(self, node: ast.expr, depth: int) -> Expression:
         if depth > MAX_DEPTH:
             raise SpecError(f"an expression may be nested {MAX_DEPTH} deep at most")
         down = depth + 1
         match node:
-            case ast.Name(id=name) if name.startswith(self.mark):
-                return self.duration(name)
             case ast.Name(id=name):
-                return Name(name)
-            case ast.Attribute(value=ast.Name(id=owner), attr=name) if self.mark not in owner:
-                return Attribute(owner, name)
+                written = self.as_written(name)
+                return self.duration(written) if _is_duration(written) else Name(written)
+            case ast.Attribute(value=ast.Name(id=owner), attr=name) if not _is_duration(
+                self.as_written(owner)
+            ):
+                return Attribute(self.as_written(owner), self.as_written(name))
             case ast.Constant(value=bool() | int() | float() | str() as value):
                 return literal(value)
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)) if _number(value):
                 return literal(-value)
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id=name)) if self.mark in name:
-                return self.duration(name, -1)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id=name)) if _is_duration(
+                self.as_written(name)
+            ):
+                return self.duration(self.as_written(name), -1)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
                 return self.read(operand, down)
             case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
@@ -163,7 +185,7 @@ class _Reader:
             case ast.IfExp(test=test, body=body, orelse=other):
                 return self.apply(_WHERE, test, body, other, depth=down)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-                return self.call(name, args, keywords, down)
+                return self.call(self.as_written(name), args, keywords, down)
         raise SpecError(
             f"{_source(node)!r} is not allowed in an expression",
             hint="use names, constants, arithmetic, comparisons, and/or/not, 'a if c else b' "
@@ -198,7 +220,7 @@ class _Reader:
             raise SpecError(f"'*' is not allowed in the call of {name}")
         if any(entry.arg is None for entry in keywords):
             raise SpecError(f"'**' is not allowed in the call of {name}")
-        named = {str(entry.arg): entry.value for entry in keywords}
+        named = {self.as_written(str(entry.arg)): entry.value for entry in keywords}
         return bind(
             self.known[name], args, named, lambda part: self.read(part, depth), self.constant
         )
@@ -220,15 +242,14 @@ class _Reader:
                 return -value
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 return tuple(self.constant(element) for element in elements)
-            case ast.Name(id=name) if name.startswith(self.mark):
-                return name.removeprefix(self.mark)
+            case ast.Name(id=name) if _is_duration(self.as_written(name)):
+                return self.as_written(name)
         raise SpecError(
             f"a parameter must be a constant, got {_source(node)!r}",
             hint="text goes in quotes; only the inputs of an operation can be columns",
         )
 
-    def duration(self, name: str, sign: int = 1) -> Literal:
-        text = name.removeprefix(self.mark)
+    def duration(self, text: str, sign: int = 1) -> Literal:
         micros = sign * parse_duration(text)
         if abs(micros) >= 2**63:
             raise SpecError(f"the duration {shortened(text)} does not fit in 64 bits")
@@ -289,15 +310,17 @@ def _symbolic(name: str, sides: list[ast.expr]) -> ast.expr | None:
             return ast.Compare(sides[0], [op], [sides[1]])
         case ast.boolop() as op:
             return ast.BoolOp(op, sides)
-        case ast.USub() if isinstance(sides[0], ast.Constant) or _is_duration(sides[0]):
+        case ast.USub() if isinstance(sides[0], ast.Constant) or (
+            isinstance(sides[0], ast.Name) and _is_duration(sides[0].id)
+        ):
             return None  # -5 is a constant: the negation of the constant 5 is written as a call.
         case ast.unaryop() as op:
             return ast.UnaryOp(op, sides[0])
     return ast.IfExp(*sides) if name == _WHERE else None
 
 
-def _is_duration(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id[0].isdigit()
+def _is_duration(name: str) -> bool:
+    return name[0].isdigit()
 
 
 def _called(name: str, args: list[ast.expr], keywords: list[ast.keyword] | None = None) -> ast.expr:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import featurekit as fk
@@ -82,10 +83,37 @@ def test_a_pattern_may_hold_a_backslash() -> None:
 def test_names_that_look_like_our_own_marks_are_names() -> None:
     assert parse("__duration_5d") == Name("__duration_5d")
     assert parse("__duration_5d - 5d").text == "__duration_5d - 5d"
+    assert parse("__as_written_0_ - 5d").text == "__as_written_0_ - 5d"
 
 
-def test_letters_that_python_would_normalise_are_kept() -> None:
-    assert parse(fk.col("ﬁeld").text) == Name("ﬁeld")
+MICRO, GREEK = "\N{MICRO SIGN}g", "\N{GREEK SMALL LETTER MU}g"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [MICRO, GREEK, "\N{FULLWIDTH LATIN SMALL LETTER A}", "\N{LATIN SMALL LIGATURE FI}eld",
+     "caf\xe9", "cafe\N{COMBINING ACUTE ACCENT}", "\N{ROMAN NUMERAL EIGHT}",
+     "\N{MATHEMATICAL BOLD SMALL X}_1",
+     "e\N{COMBINING ACUTE ACCENT}t\xe9", "\N{KELVIN SIGN}"],
+)  # fmt: skip
+def test_a_name_means_the_column_that_is_written_and_not_what_python_makes_of_it(
+    name: str,
+) -> None:
+    assert parse(name) == Name(name)
+    assert parse(f"{name} - {name}") == Name(name) - Name(name)
+    assert parse(f"log1p({name}) if {name} > 1 else -{name}").text.count(name) == 3
+    assert parse(fk.col(name).text) == Name(name)
+    assert parse(f"tail.{name}_7d") == Attribute("tail", f"{name}_7d")
+    assert parse(f"{name}.{name}") == Attribute(name, name)
+    assert parse(f"x == '{name}'") == fk.equal("x", fk.literal(name))
+    with pytest.raises(SpecError, match=f"there is no operation '{name}'"):
+        parse(f"{name}(x)")
+
+
+def test_columns_whose_names_only_python_takes_for_one_are_told_apart() -> None:
+    rows = pl.DataFrame({MICRO: [1.0], GREEK: [2.0]})
+    made = fk.FeatureTransformer({"micro": f"{MICRO} + 1", "greek": f"{GREEK} + 1"})
+    assert made.fit_transform(rows).tolist() == [[2.0, 3.0]]
 
 
 REFUSED = {
