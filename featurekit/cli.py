@@ -263,7 +263,7 @@ def _apply(arguments: argparse.Namespace) -> str:
 
     run = open_run(arguments.run)
     rows = apply_file(
-        run.plan, run.statistics, arguments.input, Path(arguments.out), arguments.overwrite
+        run.plan, run.fitted, arguments.input, Path(arguments.out), arguments.overwrite
     )
     if arguments.json:
         return as_json({"out": arguments.out, "rows": rows, "features": list(run.features)})

@@ -322,7 +322,7 @@ def run(
     if not away:
         return open_run(target)
     done = Run(Path(str(out)), manifest, str(out))
-    done.__dict__["statistics"] = fitted  # They are at hand, and not in a folder of this machine.
+    done.__dict__["fitted"] = fitted  # They are at hand, and not in a folder of this machine.
     return done
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from featurekit import artifact
 from featurekit.engines.rows import SPLIT
 from featurekit.errors import UsageError
+from featurekit.graph import StatisticRequest
 from featurekit.planner import Plan
 from featurekit.spec.objects import Spec
 from featurekit.training import ExampleSet
@@ -52,9 +53,14 @@ class Run:
         return artifact.read_plan(self.manifest)
 
     @cached_property
-    def statistics(self) -> Mapping[Any, Any]:
-        """The fitted statistics."""
+    def fitted(self) -> Mapping[StatisticRequest, Any]:
+        """The fitted statistics, by what the plan asks for: what `apply` works with."""
         return artifact.read_statistics(self.path, self.plan)
+
+    @property
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """The fitted statistics as plain data, by readable names; `json.dumps` takes them."""
+        return artifact.statistics_to_dict(self.fitted)
 
     @property
     def spec(self) -> Spec:
@@ -117,7 +123,7 @@ class Run:
         """
         from featurekit.serving import apply
 
-        return apply(self.plan, self.statistics, table)
+        return apply(self.plan, self.fitted, table)
 
 
 def _elsewhere(address: str) -> UsageError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,17 +149,14 @@ def elements(one: pl.Series, other: pl.Series) -> Iterator[tuple[pl.Series, pl.S
 def _compare_statistics(
     one: fk.Run, other: fk.Run, tallies: dict[str, Tally], problems: list[str]
 ) -> None:
-    left, right = (
-        {request.text: (type(request.statistic).__name__, asdict(value))
-         for request, value in run.statistics.items()}
-        for run in (one, other)
-    )  # fmt: skip
+    left, right = one.statistics, other.statistics
     if left.keys() != right.keys():
         problems.append("the statistics are of different columns")
         return
-    for text, (kind, values) in left.items():
+    for text, values in left.items():
+        kind = values.pop("kind")
         tally = tallies.setdefault(f"statistics: {kind}", Tally(STATISTICS))
-        pairs = statistic_pairs(values, right[text][1])
+        pairs = statistic_pairs(values, {name: right[text][name] for name in values})
         if pairs is None:
             problems.append(f"{text} has values of another number or type")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -42,7 +43,7 @@ def whole(path: Path) -> Run:
     """Open a run and read all of it."""
     opened = open_run(path)
     assert opened.examples().to_polars().height == opened.manifest["rows"]["written"]
-    assert opened.statistics
+    assert json.loads(json.dumps(opened.statistics))
     return opened
 
 

@@ -38,9 +38,9 @@ def compare(one: Run, other: Run) -> None:
             one.examples(split).to_polars(), other.examples(split).to_polars(),
             check_exact=False, rel_tol=1e-6, abs_tol=1e-7,
         )  # fmt: skip
-    for request, value in one.statistics.items():
+    for request, value in one.fitted.items():
         if type(request.statistic).__name__ == "TargetMeans":
-            found = other.statistics[request]
+            found = other.fitted[request]
             assert found.categories == value.categories
             assert found.category_rows == value.category_rows
             assert found.rows == value.rows

@@ -234,9 +234,9 @@ def test_csv_is_read_with_the_types_of_a_run_of_typed_data(
     file = tmp_path / "new.csv"
     file.write_text(CSV)
     fitted = without_durations
-    made = lazy_apply(fitted.plan, fitted.statistics, Source(path=str(file))).collect()
+    made = lazy_apply(fitted.plan, fitted.fitted, Source(path=str(file))).collect()
     assert made.equals(fitted.examples().to_polars())
-    assert apply_file(fitted.plan, fitted.statistics, str(file), tmp_path / "out.parquet") == 3
+    assert apply_file(fitted.plan, fitted.fitted, str(file), tmp_path / "out.parquet") == 3
     assert pl.read_parquet(tmp_path / "out.parquet").equals(made)
 
 
@@ -244,7 +244,7 @@ def test_csv_with_a_header_alone_gives_no_rows(without_durations: Run, tmp_path:
     file = tmp_path / "new.csv"
     file.write_text(CSV.splitlines()[0] + "\n")
     fitted = without_durations
-    made = lazy_apply(fitted.plan, fitted.statistics, Source(path=str(file))).collect()
+    made = lazy_apply(fitted.plan, fitted.fitted, Source(path=str(file))).collect()
     assert made.height == 0
     assert made.schema == fitted.examples().to_polars().schema
 
@@ -254,7 +254,7 @@ def test_an_identifier_of_digits_stays_text_in_csv(without_durations: Run, tmp_p
     head, _, second, _ = CSV.splitlines()
     file.write_text(f"{head}\n{second}\n")
     fitted = without_durations
-    made = lazy_apply(fitted.plan, fitted.statistics, Source(path=str(file))).collect()
+    made = lazy_apply(fitted.plan, fitted.fitted, Source(path=str(file))).collect()
     assert made["carrier_text"].to_list() == ["007"]
 
 
@@ -267,7 +267,7 @@ def test_new_files_are_read_as_the_files_of_the_run_were(tmp_path: Path) -> None
     )  # fmt: skip
     fitted = run(spec, tmp_path / "run", tensorflow=False)
     source = Source(path=str(tmp_path / "new.dat"))
-    assert lazy_apply(fitted.plan, fitted.statistics, source).collect().rows() == [(5, -1)]
+    assert lazy_apply(fitted.plan, fitted.fitted, source).collect().rows() == [(5, -1)]
 
 
 def test_applying_does_not_change_the_table(finished: Run) -> None:
