@@ -30,10 +30,11 @@ from featurekit.sources import (
     stored_types,
     table_elsewhere,
 )
-from featurekit.spec.objects import Source, Spec
+from featurekit.spec.objects import UNDECLARED, FrozenMapping, Source, Spec
 from featurekit.stored import Stored
 from featurekit.transforms.base import polars_dtype
 from featurekit.types import DURATION, Type
+from featurekit.word_types import typed_by_use
 
 if TYPE_CHECKING:
     from featurekit.engines.bigquery.client import Warehouse
@@ -188,6 +189,19 @@ def open_all(
                 raise
             types[name] = declared_types(source)
             failure = failure or error
+    retyped = typed_by_use(spec, types, {name: table.dtypes for name, table in tables.items()})
+    for name, table in tables.items():
+        words = {key: of for key, of in retyped[name].items() if of != types[name][key]}
+        given = rows(name) if words and table.csv else None
+        if given is not None:
+            # Read as their texts, so that no digit is lost.
+            columns = {key: replace(given.columns.get(key, UNDECLARED), type=of)
+                       for key, of in words.items()}  # fmt: skip
+            given = replace(given, columns=FrozenMapping({**given.columns, **columns}))
+            tables[name] = open_table(
+                name, given, spec.base, ragged and name == spec.examples.source
+            )
+    types.update(retyped)
     left_out = None
     if warehouse is not None:
         from featurekit.engines.bigquery.aggregates import left_out_types

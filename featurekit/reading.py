@@ -30,6 +30,9 @@ from featurekit.types import (
 
 __all__ = ["Check", "refuse_unreadable", "typed_columns"]
 
+_EXACT = 2**53
+"""Below it float64 holds every integer."""
+
 LATEST_YEAR = 9999
 _EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 _LATEST = (int(datetime(LATEST_YEAR, 12, 31, tzinfo=UTC).timestamp()) + 86_400) * 1_000_000 - 1
@@ -153,6 +156,9 @@ class _Reader:
             self.dtype == pl.String or self.dtype.is_integer() or self.dtype == pl.Boolean
         ):
             return self.x.cast(pl.String)
+        if of == STRING and self.dtype.is_decimal():
+            digits = self.x.cast(pl.String)
+            return digits.str.replace(r"\.?0+$", "") if self.dtype.scale else digits
         if of == BOOL:
             return self.boolean()
         if of == TIMESTAMP:
@@ -189,35 +195,32 @@ class _Reader:
         return pl.when(value.is_not_nan()).then(value)
 
     def integer(self) -> pl.Expr:
-        limit = "integers are 64 bits; declare the type string if it is an identifier"
+        limit = (
+            "integers are 64 bits; declare the type string if it is an identifier, "
+            "or float64 if it is a number"
+        )
         if self.dtype == pl.String:
-            value = self.x.str.strip_chars().cast(pl.Int64, strict=False)
+            text = self.x.str.strip_chars()
+            number = text.cast(pl.Float64, strict=False)
+            # pandas writes 7.0 where another row has no value.
+            whole = (number == number.round()) & (number.abs() < _EXACT)
+            value = text.cast(pl.Int64, strict=False)
+            value = pl.coalesce(value, pl.when(whole).then(number).cast(pl.Int64, strict=False))
             self.check(
                 self.x.is_not_null() & value.is_null(), "text that is not a 64-bit integer", limit
             )
-        elif self.dtype.is_float() or self.dtype.is_decimal():
-            present = (
-                self.x.is_not_null() & self.x.is_not_nan()
-                if self.dtype.is_float()
-                else self.x.is_not_null()
-            )
-            value = pl.when(present).then(self.x).cast(pl.Int64, strict=False)
+        elif self.dtype.is_float():
+            value = self.whole()
+        elif self.dtype.is_decimal():
+            value = self.x.cast(pl.Int64, strict=False)
             self.check(
-                present & (value.is_null() | (value.cast(self.dtype) != self.x)),
-                "values that are not integers",
-                "declare the type float32 or float64",
+                self.x.is_not_null() & (value.is_null() | (value.cast(self.dtype) != self.x)),
+                "values that are not 64-bit integers",
+                limit,
             )
-            if self.dtype.is_float():
-                largest = 2**53 if self.dtype == pl.Float64 else 2**24
-                self.check(
-                    present & (self.x.abs() >= largest),
-                    f"values from {largest} on, where {str(self.dtype).lower()} no longer holds "
-                    "every integer,",
-                    "store the column as integers, or as text if it is an identifier",
-                )
         elif self.dtype.is_integer() or self.dtype == pl.Boolean:
             value = self.x.cast(pl.Int64, strict=False)
-            if self.dtype.is_unsigned_integer():
+            if self.dtype in (pl.UInt64, pl.Int128, pl.UInt128):
                 self.check(
                     self.x.is_not_null() & value.is_null(),
                     "values that do not fit in 64 bits with a sign",
@@ -225,13 +228,31 @@ class _Reader:
                 )
         else:
             raise self.refused(INT64)
-        lowest = pl.lit(-(2**63), dtype=pl.Int64)
-        if self.dtype in (pl.Int64, pl.String):
+        if not self.dtype.is_float() and self.dtype != pl.Boolean:
             self.check(
-                value == lowest,
+                value == pl.lit(-(2**63), dtype=pl.Int64),
                 "the smallest 64-bit integer, which stands for missing at serving,",
                 "store missing values as missing",
             )
+        return value
+
+    def whole(self) -> pl.Expr:
+        """Integers that are stored as floats, as long as these hold every integer."""
+        present = self.x.is_not_null() & self.x.is_not_nan()
+        value = pl.when(present).then(self.x).cast(pl.Int64, strict=False)
+        self.check(
+            present & (value.is_null() | (value.cast(self.dtype) != self.x)),
+            "values that are not integers",
+            "a key or a word is an integer or a text, never a float: store the column as text "
+            "(type: string); if it is a number, declare it float32 or float64",
+        )
+        largest = _EXACT if self.dtype == pl.Float64 else 2**24
+        self.check(
+            present & (self.x.abs() >= largest),
+            f"values from {largest} on, where {str(self.dtype).lower()} no longer holds "
+            "every integer,",
+            "store the column as integers, or as text (type: string) if it is an identifier",
+        )
         return value
 
     def boolean(self) -> pl.Expr:

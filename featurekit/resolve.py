@@ -260,6 +260,12 @@ class _Resolver:
             if node is not None:
                 found[name] = node
             with place.collect():
+                if node is not None and node.type.is_float and self.semantics > 1:
+                    raise SpecError(
+                        f"a key is an integer, a string, a boolean or a time; {name!r} is "
+                        f"{described(node.type)}, which does not hold every integer",
+                        hint=f"declare it: {name}: int64, or string",
+                    )
                 if name in RESERVED:
                     raise SpecError(
                         f"{name!r} is a reserved name",

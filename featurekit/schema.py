@@ -13,6 +13,7 @@ from featurekit.sources import column_types, left_out_columns, open_table
 from featurekit.spec.freeze import freeze, yaml_text
 from featurekit.spec.objects import Column, Source, Spec, plain
 from featurekit.types import Type
+from featurekit.word_types import typed_by_use
 
 if TYPE_CHECKING:
     from featurekit.engines.bigquery.settings import Settings
@@ -85,11 +86,20 @@ def read_schema(spec: Spec, bigquery: Settings | None = None) -> dict[str, Sourc
 
 def _schemas(spec: Spec, rows: Callable[[str], Source | None]) -> dict[str, SourceSchema]:
     out = {}
+    tables = {
+        name: open_table(name, rows(name) or source, spec.base)
+        for name, source in spec.sources.items()
+    }
+    types = typed_by_use(
+        spec,
+        {name: column_types(table, spec.sources[name]) for name, table in tables.items()},
+        {name: table.dtypes for name, table in tables.items()},
+    )
     for name, source in spec.sources.items():
-        table = open_table(name, rows(name) or source, spec.base)
+        table = tables[name]
         unknown = left_out_columns(table).items()
         left_out = {column: dtype for column, dtype in unknown if column not in table.renamed}
-        out[name] = SourceSchema(source.columns, column_types(table, source), left_out)
+        out[name] = SourceSchema(source.columns, types[name], left_out)
     return out
 
 

@@ -51,6 +51,12 @@ class Table:
         """Return what the data calls a column of the spec."""
         return self.renamed.get(column, column)
 
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """The data types as stored, by what the spec calls the columns."""
+        called = {stored: name for name, stored in self.renamed.items()}
+        return {called.get(stored, stored): dtype for stored, dtype in self.schema.items()}
+
     @cached_property
     def height(self) -> int:
         """How many rows it has; they are counted once.

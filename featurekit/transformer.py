@@ -26,6 +26,7 @@ from featurekit.spec.settings import RESERVED
 from featurekit.training import as_array, spread, to_pandas
 from featurekit.transforms.targets import TargetOperation
 from featurekit.types import BOOL, STRING, Type
+from featurekit.word_types import typed_by_use
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -157,6 +158,7 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         types = column_types(table, source)
         features = _automatic(table, types) if self.features is None else self.features
         spec = Spec({SOURCE: source}, examples, features)
+        types = typed_by_use(spec, {SOURCE: types}, {SOURCE: table.dtypes})[SOURCE]
         plan = make_plan(resolve(spec, types), saved_model=False)
         fitted, _ = local.fit(plan, table)
         self._names = spread(apply_frame(plan, fitted, frame.clear())).columns

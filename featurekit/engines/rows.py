@@ -223,11 +223,18 @@ def refuse_bad(table: Table, checks: Sequence[Check], counts: Sequence[int], whe
         check.shown.filter(check.bad).first().alias(str(place))
         for place, (check, _) in enumerate(broken)
     ]
+    rows = [
+        pl.arg_where(check.bad).first().alias(f"row {place}")
+        for place, (check, _) in enumerate(broken)
+    ]
     with polars_errors(where):
-        firsts = table.frame.select(shown).collect(engine="streaming").row(0)
+        answer = table.frame.select(*shown, *rows).collect(engine="streaming").row(0)
     found = []
-    for (check, count), first in zip(broken, firsts, strict=True):
-        example = "" if first is None else f" (the first is {first!r})"
+    for (check, count), first, row in zip(
+        broken, answer[: len(broken)], answer[len(broken) :], strict=True
+    ):
+        quoted = "" if first is None else f" is {first!r}"
+        example = f" (the first{quoted} in row {row + 1:,})"
         number = "1 row" if count == 1 else f"{count:,} rows"
         found.append(f"column {check.column!r}: {check.message} in {number}{example}")
     hints = dict.fromkeys(check.hint for check, _ in broken)

@@ -23,7 +23,7 @@ LAYERS = (
     ("typecheck", "uses", "leaks", "judging", "functions", "histories", "stored", "targets"),
     ("read_errors",),
     ("table", "csv_files", "csv_types", "parquet_files"),
-    ("sources", "reading", "resolve", "resolved"),
+    ("sources", "reading", "resolve", "resolved", "word_types"),
     ("planner", "verdict", "explain", "picture", "feature_reads", "feature_groups"),
     ("engines",),
     ("artifact",),

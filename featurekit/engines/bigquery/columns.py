@@ -10,6 +10,8 @@ from featurekit.errors import SpecError, closest
 from featurekit.graph import AggregateNode
 from featurekit.spec.objects import UNDECLARED, Source
 from featurekit.transforms.sql import (
+    all_of,
+    any_of,
     case,
     cast,
     exp,
@@ -45,6 +47,9 @@ _OLD_NAMES = {
     "DECIMAL": "NUMERIC", "BIGDECIMAL": "BIGNUMERIC",
 }  # fmt: skip
 _NUMBERS = frozenset({"INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC"})
+_EXACT = 2**53
+"""Below it FLOAT64 holds every integer."""
+_INT64 = str(2**63)
 _TICKS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -152,7 +157,7 @@ def stored_column(
     elif of == TIMESTAMP:
         read = _timestamp(x, held, declared.zone, declared.unit)
     else:
-        read = _other(x, of, held)
+        read = _other(x, of, held, f"column {name!r} of source {owner!r}")
     if read is not None:
         return read
     if held == "DATETIME":
@@ -190,12 +195,31 @@ def _timestamp(x: Any, held: str | None, zone: str | None, unit: str | None) -> 
     return None
 
 
-def _other(x: Any, of: Type, held: str | None) -> Any:
+def _whole(x: Any, held: str, what: str) -> Any:
+    """Return integers that are stored as another kind of number; others end the query."""
+    is_float = held == "FLOAT64"
+    limit = _EXACT if is_float else cast(_INT64, held)
+    inside = all_of(infix(x, "=", function("TRUNC", x)), infix(function("ABS", x), "<", limit))
+    message = function(
+        "CONCAT", f"{what} is a key or a word, and holds ", cast(x, STRING),
+        ": an integer or a text is needed; store it as INT64, or declare it string",
+    )  # fmt: skip
+    missing = exp.Is(this=x, expression=null())
+    return case(
+        (any_of(missing, function("IS_NAN", x)) if is_float else missing, null()),
+        (inside, cast(x, INT64)),
+        otherwise=function("ERROR", message),
+    )
+
+
+def _other(x: Any, of: Type, held: str | None, what: str) -> Any:
     own = {BOOL: "BOOL", STRING: "STRING"}.get(of, "INT64")
     if held in (None, own):
         return x
-    if of == STRING and held in ("INT64", "BOOL"):
+    if of == STRING and held in ("INT64", "BOOL", "NUMERIC", "BIGNUMERIC"):
         return cast(x, STRING)
+    if of == INT64 and held in _NUMBERS:
+        return _whole(x, held, what)
     if of == INT64 and held == "BOOL":
         return cast(x, INT64)
     if of == BOOL and held == "INT64":
