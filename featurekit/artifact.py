@@ -270,7 +270,7 @@ def statistics_from_dict(data: Mapping[str, Any], plan: Plan) -> dict[StatisticR
     """
     fitted = {}
     for request in plan.statistics:
-        entry = data.get(request.text)
+        entry = data.get(request.text_in(plan.resolved.semantics))
         if entry is None:
             raise DataError(f"the statistic {request.text} is missing", where=STATISTICS)
         values = dict(entry)

@@ -150,7 +150,7 @@ def _run(arguments: argparse.Namespace) -> str:
             strict=arguments.strict, progress=progress, **options,
         )  # fmt: skip
     if arguments.json:
-        shown = ("name", "spec_sha256", "rows", "saved_model", "seconds")
+        shown = ("name", "spec_sha256", "rows", "warnings", "saved_model", "seconds")
         facts = {key: done.manifest[key] for key in shown}
         return as_json({"out": arguments.out, "features": list(done.features), **facts})
     return "" if arguments.quiet else "\n".join(summary(done, arguments))

@@ -95,6 +95,8 @@ def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
     if missing:
         found = ", ".join(f"{name} {number:,}" for name, number in missing.items())
         yield f"  NaN         read as missing: {found}"
+    for warning in manifest.get("warnings", ()):
+        yield f"  warning     {warning}"
     yield f"  examples    {out}/examples"
     saved = manifest["saved_model"]
     if saved["exported"]:

@@ -325,7 +325,11 @@ def one_hot(x: ExpressionLike, depth: int) -> Expression:
     """Vector of zeros with 1 at the place that an index names."""
 
 def one_hot_vocabulary(
-    x: ExpressionLike, top_k: int | None = None, frequency_threshold: int = 0, oov_buckets: int = 0
+    x: ExpressionLike,
+    top_k: int | None = None,
+    frequency_threshold: int = 0,
+    oov_buckets: int = 0,
+    file_format: str = "text",
 ) -> Expression:
     """One-hot vector of the index that `vocabulary` gives, the most frequent word first."""
 
@@ -416,6 +420,7 @@ def vocabulary(
     frequency_threshold: int = 0,
     oov_buckets: int = 0,
     default: int = -1,
+    file_format: str = "text",
 ) -> Expression:
     """Index of a word in the vocabulary of the training rows, the most frequent word first."""
 

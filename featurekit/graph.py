@@ -15,7 +15,7 @@ from typing import Any
 from featurekit.spec.expression import Call, Expression, Literal, Name
 from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation, FullPassOperation, Operation
-from featurekit.transforms.statistics import Statistic
+from featurekit.transforms.statistics import Statistic, WordCounts
 from featurekit.transforms.targets import TargetMeans
 from featurekit.types import Type
 
@@ -299,6 +299,12 @@ class StatisticRequest:
             if value != type(self.statistic).__dataclass_fields__[name].default
         )
         return f"{type(self.statistic).__name__.lower()}({of}{settings})"
+
+    def text_in(self, semantics: int) -> str:
+        """Return its name in a run of a version of `featurekit.semantics`."""
+        if semantics == 1 and isinstance(self.statistic, WordCounts):
+            return replace(self, statistic=replace(self.statistic, every=False)).text
+        return self.text
 
 
 def topological(roots: Iterable[Node], training: bool = False) -> Iterator[Node]:

@@ -24,6 +24,7 @@ from featurekit.graph import code_domain, cross_fitted, fitted_type
 from featurekit.opening import Space, as_spec, open_all, open_sources, reader
 from featurekit.planner import Plan, make_plan
 from featurekit.resolved import Resolved
+from featurekit.run_warnings import run_warnings
 from featurekit.runs import Run, open_run
 from featurekit.sources import Table
 from featurekit.spec.objects import Spec
@@ -498,6 +499,7 @@ def _manifest(
             "nan_read_as_missing": census.nan,
         },
         "features": _features(made, fitted),
+        "warnings": run_warnings(made, fitted),
         "leakage": judge(resolved).to_dict(),
         "plan": made.to_dict(),
     }

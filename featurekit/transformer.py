@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from featurekit.errors import MissingExtra, SpecError, require
 from featurekit.graph import cross_fitted
 from featurekit.planner import make_plan
 from featurekit.resolve import resolve
+from featurekit.run_warnings import run_warnings
 from featurekit.serving import apply_frame, to_polars
 from featurekit.sources import Table, column_types, open_table
 from featurekit.spec.expression import Call, Name, expression
@@ -167,6 +169,8 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "spec": spec.as_plain(),
             "columns": {name: str(of) for name, of in types.items()},
         }
+        for text in run_warnings(plan, fitted):
+            warnings.warn(text, UserWarning, stacklevel=3)
         self._plan, self._fitted = plan, fitted
         self.statistics_ = statistics_to_dict(fitted)
         return table

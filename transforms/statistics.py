@@ -24,7 +24,7 @@ from featurekit.types import FLOAT32, FLOAT64, INT64, Type
 __all__ = [
     "MAX_WORDS", "EmptyColumn", "Extremes", "ExtremesValue", "Fitting", "Moments", "MomentsValue",
     "MostFrequent", "MostFrequentValue", "Quantiles", "QuantilesValue", "Question", "Statistic",
-    "WordCounts", "WordCountsValue", "words",
+    "WordCounts", "WordCountsValue",
 ]  # fmt: skip
 
 
@@ -253,11 +253,23 @@ class Quantiles(Statistic):
 
 @dataclass(frozen=True)
 class WordCountsValue:
-    """The kept words with their counts, the most frequent first; how many distinct there were."""
+    """The kept words with their counts, the most frequent first.
+
+    Args:
+        words: The words.
+        counts: How often each occurs.
+        distinct: How many distinct words there were.
+        excluded: The most frequent of the values that a line of text cannot hold.
+        excluded_words: How many such values there were,
+        excluded_rows: and in how many rows.
+    """
 
     words: tuple[str, ...]
     counts: tuple[int, ...]
     distinct: int
+    excluded: tuple[str, ...] = ()
+    excluded_words: int = 0
+    excluded_rows: int = 0
 
     @property
     def size(self) -> int:
@@ -269,16 +281,18 @@ class WordCountsValue:
 class WordCounts(Statistic):
     """Distinct words with their counts, by count descending, ties by descending byte order.
 
-    Empty strings and strings with a line break are not words. Both this and the order are those of
-    tf.Transform's vocabularies.
+    This order, and what is a word of a line, are those of tf.Transform's vocabularies.
 
     Args:
         top_k: Keep so many at most; `None` for all, up to `MAX_WORDS`.
         frequency_threshold: Keep only words seen at least so often.
+        every: Whether every text is a word. Else a word is what a line of a text file can hold:
+            empty strings and strings with a line end are left out, counted, and named.
     """
 
     top_k: int | None = None
     frequency_threshold: int = 0
+    every: bool = False
     value = WordCountsValue
     of_words = True
 
@@ -291,7 +305,15 @@ class WordCounts(Statistic):
         Raises:
             ValueError: There is no word, or there are too many.
         """
-        found = words(counts)
+        found = counts.drop_nulls("x")
+        excluded = found.clear()
+        if not self.every:
+            excluded, found = found.filter(~_IN_A_LINE), found.filter(_IN_A_LINE)
+        if excluded.height and not found.height:
+            raise EmptyColumn(
+                "the training rows hold no word that a line of text can hold: all are empty, have "
+                'line ends, or are missing; with file_format="tfrecord_gzip" they are words'
+            )
         _need(found.height)
         kept = found.filter(pl.col("count") >= self.frequency_threshold)
         if self.top_k is None and kept.height > MAX_WORDS:
@@ -299,19 +321,27 @@ class WordCounts(Statistic):
                 f"{kept.height:,} distinct values are more than a vocabulary without top_k may "
                 f"hold ({MAX_WORDS:,}); give top_k or frequency_threshold"
             )
-        # Polars compares strings by their UTF-8 bytes.
-        kept = kept.sort(["count", "x"], descending=[True, True])
+        kept = _most_frequent_first(kept)
         if self.top_k is not None:
             kept = kept.head(self.top_k)
+        excluded = _most_frequent_first(excluded)
         return WordCountsValue(
-            tuple(kept["x"].to_list()), tuple(kept["count"].to_list()), found.height
-        )
+            tuple(kept["x"].to_list()), tuple(kept["count"].to_list()), found.height,
+            tuple(excluded["x"].head(_NAMED).to_list()), excluded.height,
+            int(excluded["count"].sum()),
+        )  # fmt: skip
 
 
-def words(found: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of a frame whose `x` is a word: not empty, and without a line break."""
-    x = pl.col("x")
-    return found.filter(x.is_not_null() & (x != "") & ~x.str.contains_any(["\n", "\r"]))
+def _most_frequent_first(counts: pl.DataFrame) -> pl.DataFrame:
+    # Polars compares strings by their UTF-8 bytes.
+    return counts.sort(["count", "x"], descending=[True, True])
+
+
+_IN_A_LINE = (pl.col("x") != "") & ~pl.col("x").str.contains_any(["\n", "\r"])
+"""Whether a line of a text file can hold a word."""
+
+_NAMED = 10
+"""So many of the words that are left out are named."""
 
 
 @dataclass(frozen=True)

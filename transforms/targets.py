@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from featurekit.transforms.base import FullPassOperation, Masked
-from featurekit.transforms.statistics import MAX_WORDS, Fitting, Question, Statistic, words
+from featurekit.transforms.statistics import MAX_WORDS, Fitting, Question, Statistic
 from featurekit.types import Type
 
 __all__ = ["TargetMeans", "TargetMeansValue", "TargetOperation", "added_up", "merged", "views"]
@@ -76,9 +76,9 @@ def views(parts: int, earlier: bool) -> Any:
 class TargetMeans(Statistic):
     """How many rows each category has and the sum of their labels, by part of the training rows.
 
-    Rows whose label is null or not finite are left out. Empty strings and strings with a line
-    break are no categories, as they are no words of a vocabulary. Counts are exact, and so are sums
-    of integers and booleans; sums of floats are rounded.
+    Rows whose label is null or not finite are left out. Every text that is not missing is a
+    category. Counts are exact, and so are sums of integers and booleans; sums of floats are
+    rounded.
 
     Args:
         parts: How many parts there are; rows of no part count to the last one.
@@ -106,7 +106,7 @@ class TargetMeans(Statistic):
             raise ValueError("no training row has a finite label")
         if not found["sum"].is_finite().all():
             raise ValueError("the labels add up to more than a float64 holds")
-        named = words(found)
+        named = found.drop_nulls("x")
         totals = named.group_by("x").agg(pl.col("count").sum())
         if totals.height > MAX_WORDS:
             raise ValueError(

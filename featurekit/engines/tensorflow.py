@@ -173,8 +173,14 @@ def _write_vocabularies(plan: Plan, fitted: Mapping[Any, Any], assets: Path) -> 
         for request in node.statistics if isinstance(node, OperationNode) else ():
             if isinstance(request.statistic, WordCounts):
                 assets.mkdir(exist_ok=True)
-                lines = "".join(f"{word}\n" for word in fitted[request].words)
-                (assets / name).write_text(lines, "utf-8", newline="")
+                words = fitted[request].words
+                if request.statistic.every:  # Not every word fits in a line.
+                    with tf.io.TFRecordWriter(str(assets / f"{name}.tfrecord.gz"), "GZIP") as file:
+                        for word in words:
+                            file.write(word.encode())
+                else:
+                    lines = "".join(f"{word}\n" for word in words)
+                    (assets / name).write_text(lines, "utf-8", newline="")
 
 
 def output_schema(plan: Plan, fitted: Mapping[Any, Any]) -> Any:

@@ -19,7 +19,9 @@ PROGRAM = Path(__file__).with_name("beam_pipelines.py")
 FEATURES = {
     "z": "zscore(a)", "zn": "zscore(log1p(abs(n)))", "bucket": "bucketize(a, 4)",
     "word": "vocabulary(s)", "top": "vocabulary(s, top_k=2, oov_buckets=3)",
-    "often": "count_encode(s)", "share": "count_encode(n, normalize=True)",
+    "often": "count_encode(s)", "how_often": "zscore(count_encode(s, normalize=True))",
+    "every": "vocabulary(s, file_format='tfrecord_gzip', oov_buckets=2)",
+    "share": "count_encode(n, normalize=True)",
     "full": "impute(a, 'mean')", "middle": "impute(n, 'median', indicator=True)",
     "most": "impute(s, 'most_frequent')", "unit": "scale_to_0_1(n)", "robust": "robust_scale(a)",
     "nested": "zscore(zscore(a) * scale_to_0_1(n))", "upper": "upper(s)",
@@ -38,7 +40,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pl.Data
             "id": np.arange(rows),
             "a": random.normal(2, 5, rows).astype(np.float32),
             "n": random.integers(-9, 9, rows),
-            "s": random.choice(["x", "yy", "z z", "ß"], rows),
+            "s": random.choice(["x", "yy", "z z", "ß", "", "1 St\nYork", "c\r"], rows),
         }
     )
     frame = frame.with_columns(
@@ -129,5 +131,6 @@ def test_categories_that_are_dealt_into_shards_add_up_to_the_same(tmp_path: Path
     assert done.returncode == 0, done.stderr[-3000:]
     one, other = json.loads((tmp_path / "found.json").read_text())
     assert one == other
-    assert len(one["categories"]) == 20
+    assert len(one["categories"]) == 21
+    assert "" in one["categories"]
     assert sum(one["rows"]) > sum(map(sum, one["category_rows"])) > 100

@@ -28,6 +28,7 @@ TABLE = pl.DataFrame(
             ["b", "a", "cc", "ß", "é", "zz zz", ""], ROWS, p=[0.3, 0.3, 0.1, 0.1, 0.1, 0.05, 0.05]
         ),
         "rare": [f"r{i // 3 if i < 30 else i}" for i in range(ROWS)],
+        "line": RANDOM.choice(["York", "", "12 High St\nLeeds", "Hull\r", "\n", " "], ROWS),
     }
 )
 
@@ -60,6 +61,17 @@ PAIRS: dict[str, tuple[str, Any]] = {
     "frequent": (
         "vocabulary(rare, frequency_threshold=2)",
         lambda tft, x: tft.compute_and_apply_vocabulary(x["rare"], frequency_threshold=2),
+    ),
+    "lines": ("vocabulary(line)", lambda tft, x: tft.compute_and_apply_vocabulary(x["line"])),
+    "every_text": (
+        "vocabulary(line, file_format='tfrecord_gzip')",
+        lambda tft, x: tft.compute_and_apply_vocabulary(x["line"], file_format="tfrecord_gzip"),
+    ),
+    "top_of_every_text": (
+        "vocabulary(line, top_k=3, oov_buckets=4, file_format='tfrecord_gzip')",
+        lambda tft, x: tft.compute_and_apply_vocabulary(
+            x["line"], top_k=3, num_oov_buckets=4, file_format="tfrecord_gzip"
+        ),
     ),
     "hash": ("hash_bucket(word, 10)", lambda tft, x: tft.hash_strings(x["word"], 10)),
     "given": (

@@ -147,17 +147,22 @@ def test_a_constant_column_has_no_variance() -> None:
 words = st.lists(st.none() | st.text(max_size=3), min_size=1, max_size=80)
 
 
-@given(words, st.none() | st.integers(1, 5), st.integers(0, 3))
+@given(words, st.none() | st.integers(1, 5), st.integers(0, 3), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_words_come_by_count_then_by_descending_bytes(
-    values: list[str | None], top: int | None, least: int
+    values: list[str | None], top: int | None, least: int, every: bool
 ) -> None:
-    counts = Counter(v for v in values if v and "\n" not in v and "\r" not in v)
+    there = [v for v in values if v is not None]
+    lines = [v for v in there if v and "\n" not in v and "\r" not in v]
+    counts = Counter(there if every else lines)
     if not counts:
         return
     ordered = sorted(counts, key=lambda word: (counts[word], word.encode()), reverse=True)
     kept = [word for word in ordered if counts[word] >= least][:top]
-    found = fit(WordCounts(top, least), values, STRING)
+    found = fit(WordCounts(top, least, every), values, STRING)
+    assert found.excluded_rows == len(there) - counts.total()
+    assert found.excluded_words == len(set(there) - set(counts))
+    assert set(found.excluded) <= set(there) - set(counts)
     assert list(found.words) == kept
     assert list(found.counts) == [counts[word] for word in kept]
     assert found.distinct == len(counts)

@@ -24,7 +24,7 @@ LAYERS = (
     ("read_errors",),
     ("table", "csv_files", "csv_types", "parquet_files"),
     ("sources", "reading", "resolve", "resolved", "word_types"),
-    ("planner", "verdict", "explain", "picture", "feature_reads", "feature_groups"),
+    ("planner", "run_warnings", "verdict", "explain", "picture", "feature_reads", "feature_groups"),
     ("engines",),
     ("artifact",),
     ("beam_program", "export", "opening", "runs", "serving", "smaller", "training"),

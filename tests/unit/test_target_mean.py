@@ -401,7 +401,7 @@ def test_a_category_that_was_not_seen_has_the_prior_whatever_the_smoothing(
 ) -> None:
     features = {"f": f"target_mean(c, smoothing={smoothing})"}
     plan, values, _ = fitted(spec_of(features=features))
-    rows = pl.DataFrame({"c": ["never", "", "a\nb", None]})
+    rows = pl.DataFrame({"c": ["never", "new", "a\nb", None]})
     served = local.lower(rows.lazy(), plan.features, values).collect()["f"]
     prior = float(TRAIN.select(pl.col("y").mean()).item())
     close(served, pl.Series([prior, prior, prior, None], dtype=pl.Float32))

@@ -37,6 +37,8 @@ NOON = datetime(2024, 7, 1, 12)  # noqa: DTZ001  (pandas often holds such)
 INTEGERS = {"seats": "int64"}
 """pandas makes floats of integers beside missing values."""
 X = ["carrier", "distance", "seats", "sched"]
+# Some of the carriers are empty: see test_words.py for the warning.
+pytestmark = pytest.mark.filterwarnings("ignore:.*the vocabulary of carrier leaves out")
 
 
 @pytest.fixture

@@ -7,10 +7,19 @@ from typing import Any
 
 import polars as pl
 
-from featurekit.transforms.base import tf
+from featurekit.transforms.base import check, tf
 from featurekit.transforms.statistics import WordCountsValue
 
 __all__: list[str] = []  # Helpers: the package exports what its modules list here.
+
+TFRECORD_GZIP = "tfrecord_gzip"
+"""The format of vocabulary files in which every text is a word; in `text` each has a line."""
+
+
+def check_file_format(name: object) -> None:
+    """Check a parameter `file_format`."""
+    check(name in ("text", TFRECORD_GZIP),
+          f"file_format must be 'text' or {TFRECORD_GZIP!r}, got {name!r}")  # fmt: skip
 
 
 def word_index(x: pl.Expr, words: Sequence[str]) -> pl.Expr:
@@ -24,7 +33,7 @@ def word_index(x: pl.Expr, words: Sequence[str]) -> pl.Expr:
 def word_table(counts: Any, values: Any, unknown: float, dtype: Any) -> Any:
     """Return a TensorFlow table from words to values, `unknown` for any other string.
 
-    The empty string, never a word, has an entry because TensorFlow refuses empty tables.
+    The empty string always has an entry, because TensorFlow refuses empty tables.
 
     Args:
         counts: The fitted words; or, where an analyzer is going to fit them, what makes the table.
@@ -36,7 +45,9 @@ def word_table(counts: Any, values: Any, unknown: float, dtype: Any) -> Any:
         return counts.table(values, unknown, dtype)
     words = counts.words
     values = range(len(words)) if values is None else values
+    if "" not in words:
+        words, values = ("", *words), (unknown, *values)
     entries = tf.lookup.KeyValueTensorInitializer(
-        tf.constant(["", *words], tf.string), tf.constant([unknown, *values], dtype)
+        tf.constant(words, tf.string), tf.constant(list(values), dtype)
     )
     return tf.lookup.StaticHashTable(entries, tf.constant(unknown, dtype))

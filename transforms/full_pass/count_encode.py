@@ -27,7 +27,8 @@ __all__ = ["CountEncode"]
 class CountEncode(FullPassOperation):
     """Number of training rows with the same value, or their share.
 
-    Empty strings are not counted. Integers and booleans are counted by their text.
+    Every text is counted, the empty one and those with line ends included. Integers and booleans
+    are counted by their text.
 
     Args:
         x: A string, an integer or a boolean.
@@ -73,7 +74,8 @@ class CountEncode(FullPassOperation):
 
     def statistics(self, types: tuple[Type, ...]) -> tuple[Statistic, ...]:
         # The total needs the counts below the threshold, too.
-        return (WordCounts(frequency_threshold=0 if self.normalize else self.frequency_threshold),)
+        threshold = 0 if self.normalize else self.frequency_threshold
+        return (WordCounts(frequency_threshold=threshold, every=True),)
 
     def polars(
         self, inputs: Sequence[pl.Expr], types: Sequence[Type], fitted: Sequence[Any]

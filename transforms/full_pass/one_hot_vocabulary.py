@@ -26,13 +26,14 @@ class OneHotVocabulary(FullPassOperation):
         top_k: Keep so many words at most; all by default.
         frequency_threshold: Keep only words seen at least so often.
         oov_buckets: How many elements after the vocabulary's share the words outside of it.
+        file_format: What is a word: see `vocabulary`.
 
     Returns:
         A float32 vector as wide as the vocabulary plus `oov_buckets`, one per row. All zero for a
         word outside of the vocabulary where there are no `oov_buckets`. Null where x is null.
 
     Raises:
-        SpecError: A parameter is not an integer, or too small.
+        SpecError: A parameter is not an integer, or too small; there is no such `file_format`.
         DataError: The vocabulary is empty and there are no `oov_buckets`; or without `top_k`,
             there are too many distinct words.
 
@@ -42,6 +43,7 @@ class OneHotVocabulary(FullPassOperation):
     top_k: int | None = None
     frequency_threshold: int = 0
     oov_buckets: int = 0
+    file_format: str = "text"
 
     inputs = (Input("x", KEY),)
     examples = (
@@ -87,7 +89,9 @@ class OneHotVocabulary(FullPassOperation):
         )
 
     def _index(self) -> Vocabulary:
-        return Vocabulary(self.top_k, self.frequency_threshold, self.oov_buckets)
+        return Vocabulary(
+            self.top_k, self.frequency_threshold, self.oov_buckets, file_format=self.file_format
+        )
 
     def _width(self, fitted: Sequence[Any]) -> int:
         width = len(fitted[0].words) + self.oov_buckets

@@ -47,8 +47,8 @@ class TargetMean(TargetOperation):
     label alone, so that within each category the feature is a function of the label.
 
     Args:
-        x: The category: a string, an integer or a boolean. An empty string, and one with a line
-            break, is a category that was not seen.
+        x: The category: a string, an integer or a boolean. Every text is one, the empty one and
+            those with line ends included.
         smoothing: As many rows with the mean of the prior are added to each category. The default
             asks for 20 rows before a category counts for more than the prior.
         folds: How many folds or blocks there are, from 2 to 1,000.

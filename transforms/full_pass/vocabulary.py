@@ -15,7 +15,12 @@ from featurekit.transforms.base import (
     integer_parameter,
     tf,
 )
-from featurekit.transforms.full_pass._words import word_index, word_table
+from featurekit.transforms.full_pass._words import (
+    TFRECORD_GZIP,
+    check_file_format,
+    word_index,
+    word_table,
+)
 from featurekit.transforms.hashing import farmhash_bucket, tensorflow_farmhash_bucket
 from featurekit.transforms.statistics import Statistic, WordCounts
 from featurekit.types import INT64, KEY, STRING, Type
@@ -27,8 +32,9 @@ __all__ = ["Vocabulary"]
 class Vocabulary(FullPassOperation):
     """Index of a word in the vocabulary of the training rows, the most frequent word first.
 
-    Ties go by descending byte order. Empty strings are not words. Integers and booleans are their
-    decimal text, `true` and `false`.
+    Ties go by descending byte order. Integers and booleans are their decimal text, `true` and
+    `false`. As in tf.Transform, empty strings and strings with a line end are no words of a text
+    file, where each has a line; a run says which were left out, and of how many rows.
 
     Args:
         x: A string, an integer or a boolean.
@@ -36,14 +42,17 @@ class Vocabulary(FullPassOperation):
         frequency_threshold: Keep only words seen at least so often.
         oov_buckets: How many indices after the vocabulary's share the words outside of it.
         default: The index of a word outside of the vocabulary, where there are no `oov_buckets`.
+        file_format: `text`, or `tfrecord_gzip`, in which every text is a word: the form of the file
+            that `tft.TFTransformOutput.vocabulary_by_name` reads from the SavedModel.
 
     Returns:
         int64, one per row: 0 for the most frequent word, and `default` for one that is not in the
         vocabulary, or `size + FarmHash64(x) mod oov_buckets`, unsigned. Null where x is null.
 
     Raises:
-        SpecError: A parameter is not an integer, or too small.
-        DataError: Without `top_k`, there are too many distinct words.
+        SpecError: A parameter is not an integer, or too small; there is no such `file_format`.
+        DataError: Texts are there, and none is a word; without `top_k`, there are too many distinct
+            words.
 
     Source: `tft.compute_and_apply_vocabulary` of tensorflow-transform 1.21, `default_value` and
         `num_oov_buckets` under shorter names. An empty vocabulary has size 0 here; there it holds
@@ -54,6 +63,7 @@ class Vocabulary(FullPassOperation):
     frequency_threshold: int = 0
     oov_buckets: int = 0
     default: int = -1
+    file_format: str = "text"
 
     inputs = (Input("x", KEY),)
     examples = (
@@ -65,6 +75,11 @@ class Vocabulary(FullPassOperation):
             [0, 0, 1, 3, None],
         ),
         Example("vocabulary(x, frequency_threshold=2, default=7)", {"x": ["u", "v"]}, [7, 7]),
+        Example(
+            "vocabulary(x, file_format='tfrecord_gzip')",
+            {"x": ["", "a\nb", "", "c", None]},
+            [0, 2, 0, 1, None],
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -73,6 +88,7 @@ class Vocabulary(FullPassOperation):
         integer_parameter("frequency_threshold", self.frequency_threshold, 0)
         integer_parameter("oov_buckets", self.oov_buckets, 0)
         integer_parameter("default", self.default, -(2**63), 2**63 - 1)
+        check_file_format(self.file_format)
 
     def coerce(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
         return (STRING,)
@@ -86,7 +102,8 @@ class Vocabulary(FullPassOperation):
         return min(codes), max(codes)
 
     def statistics(self, types: tuple[Type, ...]) -> tuple[Statistic, ...]:
-        return (WordCounts(self.top_k, self.frequency_threshold),)
+        every = self.file_format == TFRECORD_GZIP
+        return (WordCounts(self.top_k, self.frequency_threshold, every),)
 
     def polars(
         self, inputs: Sequence[pl.Expr], types: Sequence[Type], fitted: Sequence[Any]

@@ -51,6 +51,7 @@ class _Words:
 
     path: Any
     counts: Any
+    file_format: str
 
     @property
     def size(self) -> Any:
@@ -72,7 +73,9 @@ class _Table:
 
     def lookup(self, texts: Any) -> Any:
         """Return the value of each string."""
-        place = tft.apply_vocabulary(texts, self.words.path, default_value=-1)
+        place = tft.apply_vocabulary(
+            texts, self.words.path, default_value=-1, file_format=self.words.file_format
+        )
         if self.values is None:
             return tf.where(place < 0, self.unknown, place)
         values = tf.concat([self.values, self.unknown[tf.newaxis]], 0)
@@ -156,10 +159,11 @@ class Analyzed:
                 request = level.requests[place]
                 if output.kind == "counts":
                     path = _vocabulary(request, stacks.one(request.node))
-                    self._found[request] = _Words(path, tensor), 0
+                    self._found[request] = _Words(path, tensor, _file_format(request)), 0
                 elif isinstance(request.statistic, TargetMeans):
                     statistic, path = request.statistic, _categories(request, stacks)
-                    means = _Means(path, tensor, statistic.parts, statistic.earlier)
+                    form = _file_format(request)
+                    means = _Means(path, tensor, form, statistic.parts, statistic.earlier)
                     self._found[request] = means, 0
                 else:
                     self._found[request] = tensor, row
@@ -243,19 +247,27 @@ def _vocabulary(request: StatisticRequest, column: Masked) -> Any:
     """Return the path of the file of words that tf.Transform is going to write."""
     statistic = request.statistic
     assert isinstance(statistic, WordCounts)
-    # To tf.Transform, too, an empty string is no word.
-    words = tf.where(column.valid, column.values, "")
     return tft.vocabulary(
-        words, top_k=statistic.top_k, frequency_threshold=statistic.frequency_threshold or None
-    )
+        tf.boolean_mask(column.values, column.valid), top_k=statistic.top_k,
+        frequency_threshold=statistic.frequency_threshold or None,
+        file_format=_file_format(request),
+    )  # fmt: skip
+
+
+def _file_format(request: StatisticRequest) -> str:
+    """Return the format of files of words: only some can hold every text."""
+    statistic = request.statistic
+    every = statistic.every if isinstance(statistic, WordCounts) else True
+    return "tfrecord_gzip" if every else "text"
 
 
 def _categories(request: StatisticRequest, stacks: Stacks) -> Any:
     """Return the path of the file of categories, in the order of the fitted value."""
     categories, label = (stacks.one(node) for node in request.nodes[:2])
     counts = tf.logical_and(label.valid, tf.math.is_finite(label.values))
-    words = tf.where(tf.logical_and(categories.valid, counts), categories.values, "")
-    return tft.vocabulary(words)
+    seen = tf.logical_and(categories.valid, counts)
+    words = tf.boolean_mask(categories.values, seen)
+    return tft.vocabulary(words, file_format=_file_format(request))
 
 
 def _described(output: Output, level: Level) -> tuple[Any, list[int | None]]:

@@ -1,0 +1,42 @@
+"""What a run says beside its numbers: what it left out, and what may not be what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from featurekit.planner import Plan
+from featurekit.spec.expression import shortened
+from featurekit.transforms.statistics import WordCountsValue
+
+__all__ = ["run_warnings"]
+
+
+def run_warnings(plan: Plan, fitted: Mapping[Any, Any]) -> list[str]:
+    """Return what the manifest, the command line and `fit` warn of, a sentence each.
+
+    Args:
+        plan: The plan.
+        fitted: The fitted statistics.
+    """
+    return [*_excluded_words(plan, fitted)]
+
+
+def _excluded_words(plan: Plan, fitted: Mapping[Any, Any]) -> Iterator[str]:
+    """Yield the words that vocabularies leave out, because a line of text cannot hold them."""
+    for request in plan.statistics:
+        value = fitted[request]
+        if isinstance(value, WordCountsValue) and value.excluded_rows:
+            named = ", ".join(repr(shortened(word)) for word in value.excluded)
+            named += ", ..." if value.excluded_words > len(value.excluded) else ""
+            of = shortened(request.node.text)
+            yield (
+                f"feature {plan.users(request)}: the vocabulary of {of} leaves out "
+                f"{_counted(value.excluded_words, 'word')} in "
+                f"{_counted(value.excluded_rows, 'training row')}, for a line of a text file "
+                f'cannot hold them: {named}; file_format="tfrecord_gzip" can'
+            )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
