@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import total_ordering
 from typing import Any, TypeAlias
 
-__all__ = ["Effect", "Finding", "Json", "Severity", "by_severity", "plain"]
+from featurekit.summary import SHOWN, listed
+
+__all__ = ["Effect", "Finding", "Json", "Severity", "by_severity", "plain", "summarised"]
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can say."""
@@ -130,6 +132,16 @@ def by_severity(findings: Iterable[Finding], kinds: Sequence[str]) -> tuple[Find
         )
 
     return tuple(sorted(findings, key=key))
+
+
+def summarised(findings: Sequence[Finding]) -> tuple[tuple[str, str], ...]:
+    """Return findings as the facts of a summary: the first few, and how many there are besides."""
+    shown, more = findings[:SHOWN], len(findings[SHOWN:])
+    facts = tuple(
+        (each.severity.value, f"{each.kind}: {listed(each.features) or 'the table'}")
+        for each in shown
+    )
+    return (*facts, ("besides", f"{more:,} more")) if more else facts
 
 
 def plain(value: Any) -> Any:

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from featurekit.analysis.findings import summarised
 from featurekit.artifact import versions
 from featurekit.errors import UsageError
 from featurekit.job import Progress
 from featurekit.report.page import write_report
 from featurekit.smaller import write_smaller
 from featurekit.spec.yaml import load_spec
+from featurekit.summary import Described, Summary
 from featurekit.types import parse_duration
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ BUDGET = "10m"
 _MODELS = ("numpy", "scipy", "scikit-learn")
 
 
-@dataclass(frozen=True)
-class AblationReport:
+@dataclass(frozen=True, repr=False)
+class AblationReport(Described):
     """What features are worth, which of them are redundant or bundled, and what can go.
 
     Args:
@@ -48,6 +50,12 @@ class AblationReport:
     findings: tuple[Finding, ...]
     spec: Spec | None = field(default=None, repr=False)
     columns: tuple[str, ...] = field(default=(), repr=False)
+
+    def _summary(self) -> Summary:
+        return Summary(
+            f"Ablation report of {self.data['of']['name']}",
+            (("found", self.verdict), *summarised(self.findings)),
+        )
 
     @property
     def verdict(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from featurekit.analysis.findings import Severity, plain
+from featurekit.analysis.findings import Severity, plain, summarised
 from featurekit.analysis.leakage.kinds import Thresholds
 from featurekit.analysis.leakage.replay import replay as run_replay
 from featurekit.analysis.leakage.replay_result import Replay
@@ -18,6 +18,7 @@ from featurekit.errors import UsageError
 from featurekit.job import Progress
 from featurekit.report.leakage import leakage_page, severities, verdict
 from featurekit.report.page import write_report
+from featurekit.summary import Described, Summary
 
 __all__ = ["LeakageReport", "Thresholds", "scan_leakage"]
 
@@ -27,8 +28,8 @@ FAIL_ON = (Severity.CRITICAL.value, Severity.WARNING.value, NEVER)
 """From which severity on a gate fails."""
 
 
-@dataclass(frozen=True)
-class LeakageReport:
+@dataclass(frozen=True, repr=False)
+class LeakageReport(Described):
     """What was found, of what, and how.
 
     Args:
@@ -42,6 +43,12 @@ class LeakageReport:
     scan: Scan
     thresholds: Thresholds
     replay: Replay | None = None
+
+    def _summary(self) -> Summary:
+        return Summary(
+            f"Leakage report of {self.subject.name}",
+            (("found", self.verdict), *summarised(self.scan.findings)),
+        )
 
     @property
     def verdict(self) -> str:

@@ -20,6 +20,7 @@ from featurekit.graph import (
 )
 from featurekit.resolved import Resolved
 from featurekit.spec.problems import Problems
+from featurekit.summary import Described, Summary, listed
 from featurekit.transforms.base import Reach
 from featurekit.types import Kind, Type
 
@@ -57,8 +58,8 @@ class Step:
     reason: str
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Described):
     """What a run will do, in order.
 
     Args:
@@ -73,6 +74,15 @@ class Plan:
     levels: tuple[tuple[StatisticRequest, ...], ...]
     engine: str = "local"
     saved_model: bool = True
+
+    def _summary(self) -> Summary:
+        passes = "one pass" if len(self.levels) < 2 else f"{len(self.levels)} passes"
+        return Summary(
+            f"Plan of {self.resolved.spec.name}",
+            (("features", listed(self.features)), ("engine", self.engine),
+             ("statistics", f"{len(self.statistics):,} in {passes} over the training rows"),
+             ("SavedModel", "yes" if self.saved_model else "no")),
+        )  # fmt: skip
 
     def users(self, request: StatisticRequest) -> str:
         """Return the features that need a statistic, as errors name them."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from featurekit.graph import AggregateNode, ColumnNode, Node, cross_fitted, topological
 from featurekit.semantics import SEMANTICS
 from featurekit.spec.objects import Spec
+from featurekit.summary import Described, Summary
 from featurekit.types import Type
 from featurekit.uses import Use
 
 __all__ = ["Resolved"]
 
 
-@dataclass(frozen=True)
-class Resolved:
+@dataclass(frozen=True, repr=False)
+class Resolved(Described):
     """A spec whose names, types and availability have been proven to fit.
 
     Args:
@@ -44,6 +45,9 @@ class Resolved:
     outputs: Mapping[str, Mapping[str, AggregateNode]] = field(default_factory=dict)
     uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
     semantics: int = SEMANTICS
+
+    def _summary(self) -> Summary:
+        return replace(self.spec._summary(), title=f"Checked spec {self.spec.name}")  # noqa: SLF001
 
     @property
     def roots(self) -> tuple[Node, ...]:

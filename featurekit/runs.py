@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from featurekit.errors import UsageError
 from featurekit.graph import StatisticRequest
 from featurekit.planner import Plan
 from featurekit.spec.objects import Spec
+from featurekit.summary import Described, Summary, counted, listed
 from featurekit.training import ExampleSet
 
 __all__ = ["Run", "open_run"]
@@ -32,8 +33,8 @@ def open_run(folder: str | Path) -> Run:
     return Run(path, artifact.read_manifest(path))
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Described):
     """A finished run: its examples, its frozen statistics, and its manifest.
 
     Args:
@@ -44,8 +45,19 @@ class Run:
     """
 
     path: Path
-    manifest: Mapping[str, Any] = field(repr=False)
+    manifest: Mapping[str, Any]
     address: str | None = None
+
+    def _summary(self) -> Summary:
+        said = self.manifest
+        rows = said["rows"]["splits"]
+        model = "exported" if said["saved_model"]["exported"] else "none"
+        return Summary(
+            f"Run of {said['name']}",
+            (("in", self.address or str(self.path)), ("features", listed(said["features"])),
+             ("rows", counted(rows.items())), ("SavedModel", model), ("created", said["created"]),
+             *(("warning", text) for text in said.get("warnings", ()))),
+        )  # fmt: skip
 
     @cached_property
     def plan(self) -> Plan:

@@ -12,6 +12,7 @@ import polars as pl
 from featurekit.engines.dense import dense
 from featurekit.errors import UsageError, require
 from featurekit.sources import polars_errors
+from featurekit.summary import Described, Summary, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +27,8 @@ BATCH = 65_536
 """So many rows are read from the files at a time."""
 
 
-@dataclass(frozen=True)
-class ExampleSet:
+@dataclass(frozen=True, repr=False)
+class ExampleSet(Described):
     """The examples of one split, read when asked for.
 
     Args:
@@ -44,6 +45,13 @@ class ExampleSet:
     keys: tuple[str, ...]
     features: tuple[str, ...]
     labelled: bool
+
+    def _summary(self) -> Summary:
+        return Summary(
+            f"Examples of {self.folder.name}",
+            (("in", str(self.folder)), ("keys", listed(self.keys)),
+             ("features", listed(self.features)), ("label", "yes" if self.labelled else "no")),
+        )  # fmt: skip
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -17,6 +17,7 @@ from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
 from featurekit.spec.expression import Name
 from featurekit.spec.objects import UNDECLARED, Spec, Waiver
+from featurekit.summary import Described, Summary, listed
 from featurekit.transforms.targets import TargetOperation
 from featurekit.types import parse_duration
 from featurekit.uses import Proof, Use
@@ -100,8 +101,8 @@ class Threat:
         return {**vars(self), "features": list(self.features)}
 
 
-@dataclass(frozen=True)
-class Verdicts:
+@dataclass(frozen=True, repr=False)
+class Verdicts(Described):
     """What a spec shows of all its features.
 
     Args:
@@ -111,6 +112,15 @@ class Verdicts:
 
     features: Mapping[str, Verdict]
     threats: tuple[Threat, ...] = ()
+
+    def _summary(self) -> Summary:
+        by_proof = tuple(
+            (proof.value, listed(name for name, said in self.features.items()
+                                 if said.proof is proof))
+            for proof in Proof
+        )  # fmt: skip
+        threats = tuple(("finding", threat.message) for threat in self.threats)
+        return Summary("Verdicts", (*by_proof, *threats))
 
     def of(self, proof: Proof, waived: bool = False) -> tuple[Verdict, ...]:
         """Return the verdicts of one kind; those under a waiver are apart."""

@@ -21,6 +21,7 @@ from featurekit.spec.expression import Expression, ExpressionLike
 from featurekit.spec.problems import Place, Problems, nearest
 from featurekit.spec.settings import FrozenMapping, Settings, plain
 from featurekit.spec.window import Window
+from featurekit.summary import Described, Summary, listed
 from featurekit.types import Type
 
 __all__ = [
@@ -32,7 +33,7 @@ Settable = Mapping[str, Any]
 """An object of a spec given as a mapping of its settings."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Column(Settings):
     """What a spec declares of one column of a source; everything is optional.
 
@@ -106,7 +107,7 @@ SUFFIXES = {
 """The format of a file by the end of its name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source(Settings):
     """Rows of one table.
 
@@ -187,7 +188,7 @@ class Source(Settings):
         return self.path is not None and ("://" in self.path or self.file_format == "tfrecord")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split(Settings):
     """How examples are divided; one of three ways.
 
@@ -253,7 +254,7 @@ class Split(Settings):
             raise SpecError("the shares eval and test belong to a split by hash (hash: a key)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Examples(Settings):
     """What one training example is.
 
@@ -290,7 +291,7 @@ class Examples(Settings):
         ) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Aggregation(Settings):
     """Features over past rows of a source, by key and time.
 
@@ -353,7 +354,7 @@ class Aggregation(Settings):
                 yield f"{feature}_{window.name}", feature, window
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lookup(Settings):
     """Columns of another source, looked up by key.
 
@@ -400,7 +401,7 @@ class Lookup(Settings):
         return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Waiver(Settings):
     """A leak of a feature that somebody has accepted for a while; every report shows it.
 
@@ -422,7 +423,7 @@ class Waiver(Settings):
         def __init__(self, reason: str, until: str | date) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Feature(Settings):
     """One model input, and what people should know about it.
 
@@ -475,8 +476,8 @@ class Feature(Settings):
         return made
 
 
-@dataclass(frozen=True)
-class Spec(Settings):
+@dataclass(frozen=True, repr=False)
+class Spec(Described, Settings):
     """Everything FeatureKit needs to know: sources, examples, aggregations and features.
 
     Args:
@@ -541,6 +542,17 @@ class Spec(Settings):
         for name in self.lookups:
             if name in self.aggregations:
                 raise SpecError(f"an aggregation and a lookup are both called {name!r}")
+
+    def _summary(self) -> Summary:
+        examples = self.examples
+        facts = [
+            ("features", listed(self.features)), ("sources", listed(self.sources)),
+            ("aggregations", listed(self.aggregations)), ("lookups", listed(self.lookups)),
+            ("examples", examples.source),
+            ("predicted at", "" if examples.predict_at is None else examples.predict_at.text),
+            ("label", "" if examples.label is None else examples.label.text),
+        ]  # fmt: skip
+        return Summary(f"Spec {self.name}", tuple(x for x in facts if x[1] not in ("", "none")))
 
     @property
     def histories(self) -> dict[str, Aggregation | Lookup]:

@@ -7,6 +7,7 @@ problems of all of them.
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +63,9 @@ class FrozenMapping(Mapping[str, _V]):
         return hash(frozenset(self._items.items()))
 
     def __repr__(self) -> str:
-        return repr(self._items)
+        shown = [f"{key!r}: {value!r}" for key, value in itertools.islice(self._items.items(), 4)]
+        more = len(self._items) - len(shown)
+        return f"{{{', '.join([*shown, *([f'... {more} more'] if more else [])])}}}"
 
 
 class Settings:
@@ -93,6 +96,13 @@ class Settings:
 
     def check(self) -> None:
         """Refuse settings that do not go together."""
+
+    def __repr__(self) -> str:
+        said = (
+            f"{name}={value if isinstance(value, FrozenMapping) else plain(value)!r}"
+            for name, value in self.given().items()
+        )
+        return f"{type(self).__name__}({', '.join(said)})"
 
     def to_plain(self) -> Any:
         """Return the settings that are not the default as mappings, lists, texts and numbers."""

@@ -17,7 +17,7 @@ from featurekit.transforms.catalogue import aggregations, operations
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (
-    ("_version", "errors", "semantics", "types"),
+    ("_version", "errors", "semantics", "summary", "types"),
     ("transforms",),
     ("spec", "graph", "availability"),
     ("typecheck", "uses", "leaks", "judging", "functions", "histories", "stored", "targets"),
