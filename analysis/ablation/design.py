@@ -6,9 +6,9 @@
   not for the most frequent one, which is the reference; one for all rarer values together; one for
   missing ones, if any.
 
-A number that is missing or not finite stands in the design as the mean of the training rows of its
-fold (`fold.py` puts that mean in), beside the indicator. The indicator is part of the feature: both
-are dropped together.
+A feature without any value has a column of zeros. A number that is missing or not finite stands in
+the design as the mean of the training rows of its fold (`drops.py` puts that mean in), beside the
+indicator. The indicator is part of the feature: both are dropped together.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from featurekit.errors import DataError, UsageError, closest
+from featurekit.errors import UsageError, closest
 
 __all__ = ["LEAST_ROWS", "MAX_LEVELS", "Design", "Encoding", "fit_design", "floats"]
 
 MAX_LEVELS = 32
 """So many values of a category have an indicator of their own, unless told otherwise. What a model
 could learn from rarer values one by one, the linear surrogate does not see."""
+
+LEAST, MOST = 1e-100, 1e100
+"""Numbers whose largest is outside of this are divided by a power of two."""
 
 LEAST_ROWS = 20
 """A value seen less often is counted among the rarer ones: its coefficient would be noise."""
@@ -43,6 +46,8 @@ class Encoding:
         name: The feature.
         shifts: For numbers and vectors, what is subtracted from each element: its mean over all
             rows. That changes no result; it keeps the sums exact where values are near 1e9.
+        scales: What each element is divided by before that, a power of two: 1 unless squares of the
+            numbers would be out of range. That changes no result either.
         levels: For categories, the values with an indicator of their own.
         reference: The value without an indicator, the most frequent one.
         rare: Whether there are further values, which share an indicator.
@@ -51,6 +56,7 @@ class Encoding:
 
     name: str
     shifts: tuple[float, ...] = ()
+    scales: tuple[float, ...] = ()
     levels: tuple[str, ...] = ()
     reference: str | None = None
     rare: bool = False
@@ -75,7 +81,10 @@ class Encoding:
             self._write_levels(series, order, out)
 
     def _write_numbers(self, series: pl.Series, order: np.ndarray | None, out: np.ndarray) -> None:
-        elements = _elements(series)
+        elements = [
+            values if scale == 1.0 else values / scale
+            for values, scale in zip(_elements(series), self.scales, strict=True)
+        ]
         if not self.missing:
             for place, (values, shift) in enumerate(zip(elements, self.shifts, strict=True)):
                 _gather(values, order, out[:, place])
@@ -85,7 +94,8 @@ class Encoding:
         for place, (values, shift) in enumerate(zip(elements, self.shifts, strict=True)):
             # Zero, in whose place the mean of a fold can be put by adding a multiple of the
             # indicator.
-            _gather(np.where(missing, 0.0, values - shift), order, out[:, place])
+            known = np.where(missing, shift, values)
+            _gather(known - shift, order, out[:, place])
         _gather(missing, order, out[:, -1])
 
     def _write_levels(self, series: pl.Series, order: np.ndarray | None, out: np.ndarray) -> None:
@@ -185,7 +195,6 @@ def fit_design(
 
     Raises:
         UsageError: A name is unknown, or a column holds lists or structs.
-        DataError: A feature has no finite value.
 
     Example:
         >>> rows = pl.LazyFrame({"size": [1.0, None, 3.0], "kind": ["a", "b", "a"]})
@@ -225,36 +234,76 @@ def _numbers(frame: pl.LazyFrame, schema: Mapping[str, Any]) -> dict[str, Encodi
     }
     if not elements:
         return {}
-    asked: list[pl.Expr] = []
-    for number, x in enumerate(elements.values()):
-        asked += [x.mean().alias(f"mean {number}"), x.null_count().alias(f"missing {number}")]
-    answer = frame.select(asked).collect(engine="streaming").row(0, named=True)
-    means = {key: answer[f"mean {number}"] for number, key in enumerate(elements)}
-    gaps = {key: answer[f"missing {number}"] for number, key in enumerate(elements)}
+    found = _spreads(frame, elements, set(elements))
     # A NaN or an infinity shows in the mean; only then are the numbers looked at one by one.
-    odd = [key for key, mean in means.items() if mean is not None and not math.isfinite(mean)]
+    odd = {key for key, of in found.items() if of.mean is not None and not of.plain}
     if odd:
-        finite = {key: pl.when(elements[key].is_finite()).then(elements[key]) for key in odd}
-        asked = []
-        for number, x in enumerate(finite.values()):
-            asked += [x.mean().alias(f"mean {number}"), x.null_count().alias(f"missing {number}")]
-        answer = frame.select(asked).collect(engine="streaming").row(0, named=True)
-        means |= {key: answer[f"mean {number}"] for number, key in enumerate(odd)}
-        gaps |= {key: answer[f"missing {number}"] for number, key in enumerate(odd)}
-    for (name, _), mean in means.items():
-        if mean is None or not math.isfinite(mean):
-            raise DataError(
-                f"feature {name!r} has no finite value, or one beyond the range of float64",
-                hint="leave it out",
-            )
+        for key in odd:
+            elements[key] = pl.when(elements[key].is_finite()).then(elements[key])
+        found |= _spreads(frame, elements, odd)
+    scales = {key: _scale(of.largest) for key, of in found.items()}
+    extreme = {key for key, scale in scales.items() if scale != 1.0}
+    if extreme:
+        for key in extreme:
+            elements[key] = elements[key] / scales[key]
+        found |= _spreads(frame, elements, extreme)
     return {
         name: Encoding(
             name,
-            shifts=tuple(mean for (of, _), mean in means.items() if of == name),
-            missing=any(gap for (of, _), gap in gaps.items() if of == name),
+            # Of what has no value nothing is known but that: its column is zero.
+            shifts=tuple(found[key].mean or 0.0 for key in keys),
+            scales=tuple(scales[key] for key in keys),
+            missing=any(found[key].missing for key in keys),
         )
         for name in schema
+        for keys in [[key for key in found if key[0] == name]]
     }
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What is known of a number.
+
+    Args:
+        mean: Of its values; `None` if there are none.
+        missing: How many rows have none.
+        largest: The largest distance of a value from 0; `None` if there are none.
+    """
+
+    mean: float | None
+    missing: int
+    largest: float | None
+
+    @property
+    def plain(self) -> bool:
+        """Whether all values are finite, and so is their sum."""
+        return all(each is None or math.isfinite(each) for each in (self.mean, self.largest))
+
+
+def _spreads(
+    frame: pl.LazyFrame, elements: Mapping[tuple[str, int], pl.Expr], some: Collection[Any]
+) -> dict[tuple[str, int], _Spread]:
+    """Return what is known of some numbers, in one pass."""
+    keys = [key for key in elements if key in some]
+    asked = []
+    for number, x in enumerate(elements[key] for key in keys):
+        asked += [
+            x.mean().alias(f"mean {number}"), x.null_count().alias(f"missing {number}"),
+            x.abs().max().alias(f"largest {number}"),
+        ]  # fmt: skip
+    answer = frame.select(asked).collect(engine="streaming").row(0, named=True)
+    return {
+        key: _Spread(*(answer[f"{of} {number}"] for of in ("mean", "missing", "largest")))
+        for number, key in enumerate(keys)
+    }
+
+
+def _scale(largest: float | None) -> float:
+    """Return a power of two that brings numbers into the range in which squares can be added."""
+    if not largest or LEAST <= largest <= MOST:
+        return 1.0
+    # The power itself has to be a number, and so has its inverse.
+    return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1021), 1021))
 
 
 def _levels(frame: pl.LazyFrame, name: str, max_levels: int) -> Encoding:
@@ -263,7 +312,7 @@ def _levels(frame: pl.LazyFrame, name: str, max_levels: int) -> Encoding:
     counts = counted.collect(engine="streaming")
     words = counts.drop_nulls("level").sort(["count", "level"], descending=[True, False])
     if not words.height:
-        raise DataError(f"feature {name!r} has no value", hint="leave it out")
+        return Encoding(name)
     reference, *others = words["level"].to_list()
     often = words.filter(pl.col("count") >= LEAST_ROWS).height
     levels = others[: min(max(often - 1, 0), max_levels)]

@@ -25,13 +25,18 @@ from featurekit.analysis.ablation.tasks import Task
 from featurekit.errors import UsageError, closest, require
 from featurekit.training import spread
 
-__all__ = ["Inputs", "Learner", "read_inputs", "read_learner"]
+__all__ = ["Inputs", "Learner", "Trained", "constant", "read_inputs", "read_learner"]
 
 ROWS_TO_LEAF = 500
 """Of so many rows a leaf of the default model holds one at least, and from 5 to 100 in all."""
 
 MAX_LEVELS = 254
 """So many values of a category the default model tells apart; its bins are bytes."""
+
+EXACT = 2**53
+"""Up to this float64 holds every integer."""
+LEAST, MOST = 1e-30, 1e30
+"""Columns whose largest number is outside of this are divided by a power of two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +75,19 @@ class Inputs:
         return found if kept is None else found.iloc[:, kept]
 
 
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model with the columns that it knows.
+
+    Args:
+        estimator: Fitted.
+        kept: The places of the columns that it was trained on, int64: it predicts from these.
+    """
+
+    estimator: Any
+    kept: np.ndarray
+
+
 @dataclass(frozen=True)
 class Learner:
     """What is trained.
@@ -97,8 +115,8 @@ class Learner:
         task: Task,
         seed: int,
         dropped: Collection[str] = (),
-    ) -> Any:
-        """Return an estimator that was trained without some features.
+    ) -> Trained:
+        """Return a model that was trained without some features.
 
         Args:
             inputs: The features.
@@ -112,28 +130,47 @@ class Learner:
         Raises:
             UsageError: The estimator cannot be trained so.
         """
-        kept = inputs.kept(dropped)
-        known = truth if task is Task.REGRESSION else truth.astype(np.int64)
-        if not len(kept):
-            return constant(task).fit(np.zeros((len(rows), 1)), known, weights)
         estimator = self._seeded(seed)
+        kept = inputs.kept(dropped)
+        if self.matrix or _is_boosted(estimator):
+            seen = known_values(inputs.take(rows, kept), weights)
+            kept = kept[seen >= estimator.min_samples_leaf]
+        known = truth if task is Task.REGRESSION else truth.astype(np.int64)
+        nothing = Trained(constant(task), kept[:0])
+        if not len(kept):
+            nothing.estimator.fit(np.zeros((len(rows), 1)), known, weights)
+            return nothing
         if self.matrix:
             estimator.set_params(categorical_features=inputs.categorical[kept])
         elif len(kept) < len(inputs.categorical):
             gone = set(range(len(inputs.categorical))).difference(kept.tolist())
             estimator = without_columns(estimator, set(inputs.names(gone)))
             if reads_nothing(estimator):
-                return constant(task).fit(np.zeros((len(rows), 1)), known, weights)
+                nothing.estimator.fit(np.zeros((len(rows), 1)), known, weights)
+                return nothing
         heavy = {} if weights is None else weighted(estimator, weights)
+        taken = inputs.take(rows, kept)
         try:
-            return estimator.fit(inputs.take(rows, kept), known, **heavy)
+            return Trained(estimator.fit(taken, known, **heavy), kept)
         except Exception as error:
             raise UsageError(
                 f"the model cannot be trained: {(str(error) or repr(error)).splitlines()[0]}",
-                where=self.name,
-                hint="it gets a DataFrame with missing values and categories, as the table has "
-                "them: put what prepares them in front, in a Pipeline",
+                where=self.name, hint=self._hint(inputs, kept, known_values(taken, weights)),
             ) from error  # fmt: skip
+
+    def _hint(self, inputs: Inputs, kept: np.ndarray, seen: np.ndarray) -> str:
+        """Return what to do where a model cannot be trained."""
+        empty = inputs.names(kept[seen == 0])
+        if empty:
+            return (
+                f"{', '.join(map(repr, empty[:8]))}{', ...' if len(empty) > 8 else ''} "
+                f"{'has' if len(empty) == 1 else 'have'} no value in the training rows of a fold: "
+                "exclude such features, or put what fills them in front of the model, in a Pipeline"
+            )
+        return (
+            "it gets a DataFrame with missing values and categories, as the table has them: put "
+            "what prepares them in front, in a Pipeline"
+        )
 
     def _seeded(self, seed: int) -> Any:
         estimator = self.make()
@@ -142,6 +179,33 @@ class Learner:
             if name == "random_state" or name.endswith("__random_state")
         ]  # fmt: skip
         return estimator.set_params(**dict.fromkeys(names, seed)) if names else estimator
+
+
+def known_values(taken: Any, weights: np.ndarray | None) -> np.ndarray:
+    """Return how many rows with a weight have a value, for each column; int64 of shape [columns].
+
+    Args:
+        taken: Rows as a model takes them.
+        weights: Of the rows; `None` where all are 1.
+    """
+    missing = np.isnan(taken) if isinstance(taken, np.ndarray) else taken.isna().to_numpy()
+    if weights is not None and not weights.all():
+        missing = missing[weights > 0.0]
+    found: np.ndarray = len(missing) - missing.sum(axis=0)
+    return found
+
+
+def _is_boosted(estimator: Any) -> bool:
+    """Return whether this is gradient boosting by histograms.
+
+    It cannot be trained where no row has a value of a column (it looks for bins between values),
+    and splits no rows by one that fewer rows have a value of than a leaf must hold: such a column
+    changes nothing, and is left out.
+    """
+    from sklearn import ensemble
+
+    kinds = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
+    return isinstance(estimator, kinds)
 
 
 def constant(task: Task) -> Any:
@@ -428,10 +492,41 @@ def _matrix(
         if coded[place]:
             out[:, place] = _codes(series)
             continue
-        numbers = series.cast(pl.UInt8) if series.dtype == pl.Boolean else series.to_physical()
-        values = numbers.cast(pl.Float64).to_numpy()
-        out[:, place] = np.where(np.isfinite(values), values, np.nan)
+        out[:, place] = in_range(_numbers(series))
     return Inputs(out, places, coded)
+
+
+def _numbers(series: pl.Series) -> np.ndarray:
+    """Return numbers, truth values or times as float64; missing and infinite ones are NaN.
+
+    Of integers beyond 2^53 the least one is taken off first, so that neighbours stay apart.
+    """
+    numbers = series.cast(pl.UInt8) if series.dtype == pl.Boolean else series.to_physical()
+    if numbers.dtype in (pl.Int64, pl.UInt64):
+        # Integers of a column whose values are all missing have no least one.
+        ends: Any = (numbers.min() or 0, numbers.max() or 0)
+        least, most = ends
+        if max(-least, most) > EXACT:
+            # Modulo 2^64 the difference of any two of them is exact.
+            raw = numbers.fill_null(least).to_numpy().astype(np.uint64)
+            apart = (raw - np.uint64(least % 2**64)).astype(np.float64)
+            return np.where(numbers.is_null().to_numpy(), np.nan, apart)
+    values = numbers.cast(pl.Float64).to_numpy()
+    found: np.ndarray = np.where(np.isfinite(values), values, np.nan)
+    return found
+
+
+def in_range(values: np.ndarray) -> np.ndarray:
+    """Return numbers, those of an extreme column divided by a power of two.
+
+    That is exact, and the same to trees. Without it sums of two numbers near the end of the range
+    would be infinite, and float32, in which some trees read numbers, has no place for them.
+    """
+    largest = np.max(np.abs(values), initial=0.0, where=~np.isnan(values))
+    if largest == 0.0 or LEAST <= largest <= MOST:
+        return values
+    found: np.ndarray = np.ldexp(values, -int(np.frexp(largest)[1]))
+    return found
 
 
 def _codes(series: pl.Series) -> np.ndarray:

@@ -222,22 +222,29 @@ def _features(
     taken = {*roles.named().values(), *roles.exclude}
     found = [name for name in schema if name not in taken]
     odd = {name for name in found if not _readable(schema[name])}
-    plain = [name for name in found if not isinstance(schema[name], pl.Array) and name not in odd]
-    # NaN is missing, too; Polars' least and greatest values pass over it.
-    known = [
-        pl.col(name).fill_nan(None) if schema[name].is_float() else pl.col(name) for name in plain
-    ]
-    one = [
-        ((x.min() == x.max()) & (x.null_count() == 0)) | (x.null_count() == pl.len())
-        for x in known
-    ]  # fmt: skip
-    told = [each.alias(str(number)) for number, each in enumerate(one)]
+    plain = [name for name in found if name not in odd]
+    told = [_one_value(name, schema[name]).alias(str(place)) for place, name in enumerate(plain)]
     answers = frame.select(told).collect(engine="streaming").row(0) if told else ()
     constant = tuple(name for name, answer in zip(plain, answers, strict=True) if answer)
     features = [name for name in found if name not in odd and name not in constant]
     if not features:
         raise UsageError("there is no feature to leave out", hint="columns that vary, beside roles")
     return features, tuple(name for name in found if name in odd), constant
+
+
+def _one_value(name: str, of: Any) -> pl.Expr:
+    """Return whether a column has one value in all rows, or none; a vector, in each element."""
+    vector = isinstance(of, pl.Array)
+    elements = [pl.col(name).arr.get(place) for place in range(of.size)] if vector else []
+    # NaN is missing, too; Polars' least and greatest values pass over it.
+    is_float = (of.inner if vector else of).is_float()
+    known = [x.fill_nan(None) if is_float else x for x in (elements if vector else [pl.col(name)])]
+    return pl.lit(True).and_(
+        *(
+            ((x.min() == x.max()) & (x.null_count() == 0)) | (x.null_count() == pl.len())
+            for x in known
+        )
+    )
 
 
 def _readable(dtype: Any) -> bool:

@@ -293,12 +293,13 @@ def _upper_tail(distance: np.ndarray, estimates: Estimates) -> np.ndarray:
 
 def _freedom(estimates: Estimates) -> np.ndarray:
     """Return the degrees of freedom of each effect: those of the error that is the larger one."""
-    if estimates.clusters < 2:
+    if estimates.clusters < 2 and np.isfinite(estimates.effect).any():
         raise UsageError(
             f"{estimates.clusters} cluster of rows says nothing about how sure an effect is",
             hint="clusters of an entity or a block of time; at least two",
         )
-    of_rows = np.full(estimates.effect.shape, float(estimates.clusters - 1))
+    # Where nothing was measured there are no clusters, and nothing follows from their number.
+    of_rows = np.full(estimates.effect.shape, float(max(estimates.clusters - 1, 1)))
     if estimates.cells is None:
         return of_rows
     of_cells = np.maximum(np.minimum(estimates.cells - 1.0, of_rows), 1.0)

@@ -19,7 +19,13 @@ import numpy as np
 import polars as pl
 
 from featurekit.analysis.ablation.dealing import row_hashes
-from featurekit.analysis.ablation.estimators import Inputs, Learner, constant, read_inputs
+from featurekit.analysis.ablation.estimators import (
+    Inputs,
+    Learner,
+    Trained,
+    constant,
+    read_inputs,
+)
 from featurekit.analysis.ablation.inference import (
     MARGIN,
     Contribution,
@@ -152,7 +158,7 @@ class _Model:
     """A trained model and the rows that it has not seen."""
 
     fold: int
-    estimator: Any
+    trained: Trained
     rows: np.ndarray
     full: PartLosses
     constant: PartLosses
@@ -171,18 +177,18 @@ def _models(problem: Problem, learner: Learner, metric: Metric, inputs: Inputs) 
     for fold, train, rows in folds:
         heavy = problem.weights_of(train)
         truth = label.values[train]
-        estimator = (
+        trained = (
             learner.fit(inputs, train, truth, heavy, label.task, problem.seed)
             if learner.fitted is None
-            else _translated(learner.fitted, label)
+            else Trained(_translated(learner.fitted, label), inputs.kept(()))
         )
         known = truth if label.task is Task.REGRESSION else truth.astype(np.int64)
         nothing = np.zeros((len(train), 1))
         dummy = constant(label.task).fit(nothing, known, heavy)
         beside = (label, rows, problem.parts[rows], problem.weights_of(rows))
         yield _Model(
-            fold, estimator, rows,
-            metric.losses(estimator, inputs.take(rows), *beside),
+            fold, trained, rows,
+            metric.losses(trained.estimator, inputs.take(rows, trained.kept), *beside),
             metric.losses(dummy, np.zeros((len(rows), 1)), *beside),
         )  # fmt: skip
 
@@ -320,24 +326,35 @@ class _Shuffle:
         for model in self.models:
             rows = model.rows
             leaves = self.alike.leaves(grown, rows)
-            given = self.inputs.take(rows)
+            kept = model.trained.kept
+            given = self.inputs.take(rows, kept)
+            own = [place for place in places if place in kept]
             for repeat in range(self.repeats):
                 partners = self.alike.partners(leaves, rows, repeat)
                 out[model.fold, repeat] = self.metric.losses(
-                    model.estimator, self._changed(given, partners, places), problem.label, rows,
-                    problem.parts[rows], problem.weights_of(rows),
+                    model.trained.estimator,
+                    self._changed(given, partners, own, np.searchsorted(kept, own).tolist()),
+                    problem.label, rows, problem.parts[rows], problem.weights_of(rows),
                 )  # fmt: skip
         return out
 
-    def _changed(self, given: Any, partners: np.ndarray, places: Sequence[int]) -> Any:
-        """Return inputs of rows in which some columns are those of other rows."""
+    def _changed(
+        self, given: Any, partners: np.ndarray, places: Sequence[int], at: Sequence[int]
+    ) -> Any:
+        """Return inputs of rows in which some columns are those of other rows.
+
+        Args:
+            given: The rows, with the columns that the model knows.
+            partners: The row that each of them gets its values from.
+            places: Which columns of the inputs,
+            at: and which of the given ones these are.
+        """
         if isinstance(given, np.ndarray):
-            given[:, places] = self.inputs.values[partners[:, None], places]
+            given[:, at] = self.inputs.values[partners[:, None], places]
             return given
         changed = given.copy()
-        for place in places:
-            other = self.inputs.values.iloc[partners, place]
-            changed.isetitem(place, other.array)
+        for place, own in zip(places, at, strict=True):
+            changed.isetitem(own, self.inputs.values.iloc[partners, place].array)
         return changed
 
 

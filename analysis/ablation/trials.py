@@ -99,13 +99,12 @@ def run_trial(study: Study, trial: Trial) -> Outcome:
     problem, inputs = study.problem, study.inputs
     label = problem.label
     rows, held = problem.training_rows(trial.fold), problem.held_rows(trial.fold)
-    estimator = study.learner.fit(
+    trained = study.learner.fit(
         inputs, rows, label.values[rows], problem.weights_of(rows), label.task, trial.seed,
         trial.dropped,
     )  # fmt: skip
-    kept = inputs.kept(trial.dropped)
     losses = study.metric.losses(
-        estimator, inputs.take(held, kept), label, held, problem.parts[held],
+        trained.estimator, inputs.take(held, trained.kept), label, held, problem.parts[held],
         problem.weights_of(held),
     )  # fmt: skip
     return Outcome(trial, losses, time.perf_counter() - started)

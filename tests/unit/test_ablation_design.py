@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from featurekit.analysis.ablation.design import LEAST_ROWS, Design, fit_design
-from featurekit.errors import DataError, UsageError
+from featurekit.errors import UsageError
 
 
 def written(frame: pl.DataFrame, design: Design, order: np.ndarray | None = None) -> np.ndarray:
@@ -97,10 +97,33 @@ def test_rows_are_written_in_the_order_that_is_asked_for() -> None:
     np.testing.assert_array_equal(written(frame, design, order), written(frame, design)[order])
 
 
-def test_a_feature_without_values_and_one_of_lists_are_refused_by_name() -> None:
-    nothing = pl.LazyFrame({"x": pl.Series([None, float("nan")], dtype=pl.Float64), "y": [[1], []]})
-    with pytest.raises(DataError, match="'x' has no finite value"):
-        fit_design(nothing, ["x"])
+def test_a_feature_without_values_is_a_column_of_zeros() -> None:
+    nothing = pl.DataFrame(
+        {
+            "x": pl.Series([None, float("nan"), float("inf")], dtype=pl.Float64),
+            "w": pl.Series([None] * 3, dtype=pl.String),
+            "y": [1.0, 2.0, 3.0],
+        }
+    )
+    columns = written(nothing, fit_design(nothing.lazy(), ["x", "w", "y"]))
+    # Behind the zeros the indicator of x, which all rows have: a constant, too.
+    assert columns.tolist() == [[0.0, 1.0, 0.0, -1.0], [0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize("size", [1e300, 1.7e308, 1e-300, 5e-324])
+def test_numbers_whose_squares_are_out_of_range_are_scaled_by_a_power_of_two(size: float) -> None:
+    frame = pl.DataFrame({"x": [size, -size, size, None, float("inf")]})
+    (encoding,) = (design := fit_design(frame.lazy(), ["x"])).features
+    assert np.frexp(encoding.scales[0])[0] == 0.5
+    columns = written(frame, design)
+    assert np.isfinite(columns**2).all()
+    assert columns[3:].tolist() == [[0.0, 1.0], [0.0, 1.0]]
+    # Of three values v, -v, v the mean is v / 3.
+    np.testing.assert_allclose(columns[:3, 0] / columns[0, 0], [1.0, -2.0, 1.0])
+
+
+def test_what_no_column_can_be_made_of_is_refused_by_name() -> None:
+    nothing = pl.LazyFrame({"y": [[1], []]})
     with pytest.raises(UsageError, match="'y' is List"):
         fit_design(nothing, ["y"])
     with pytest.raises(UsageError, match="no column is called 'xx'"):

@@ -304,4 +304,4 @@ def test_models_that_fail_are_said_to() -> None:
     inputs = read_inputs(table, learner, ())
     rows = np.arange(60)
     left = learner.fit(inputs, rows, np.arange(60.0), None, Task.REGRESSION, 0, ["c"])
-    assert left.predict(inputs.take(rows[:2])).tolist() == [29.5, 29.5]
+    assert left.estimator.predict(inputs.take(rows[:2], left.kept)).tolist() == [29.5, 29.5]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeRegressor
@@ -13,6 +15,7 @@ from featurekit.analysis.ablation.estimators import read_learner
 from featurekit.analysis.ablation.problem import Problem
 from featurekit.analysis.ablation.retrain import Retraining, retrain
 from featurekit.analysis.ablation.scores import read_metric
+from featurekit.analysis.ablation.tasks import read_label
 from featurekit.errors import UsageError
 from tests.populations import problem_of, two_and_noise
 
@@ -119,3 +122,15 @@ def test_what_beam_cannot_do_is_refused_before(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         run(two_and_noise(100, 1), model, engine="beam", **settings)
+
+
+def test_workers_take_what_is_missing_in_all_training_rows_of_a_fold() -> None:
+    random = np.random.default_rng(4)
+    x, z, error = random.normal(size=(3, 240))
+    early = [None if place < 200 else float(value) for place, value in enumerate(z)]
+    table = pl.DataFrame({"x": x, "new": pl.Series(early, dtype=pl.Float32), "far": z * 1e38})
+    label = read_label(pl.Series(x + error > 0.0))
+    problem = Problem(table, label, np.arange(240) // 60, np.arange(240), ordered=True)
+    here = run(problem, None, jobs=1, rounds=1)
+    assert [one.name for one in here.singles] == ["x", "new", "far"]
+    assert run(problem, None, engine="beam", rounds=1).singles == here.singles
