@@ -105,6 +105,9 @@ class History:
         effect: Times, the latest of which is when a row counts from; none if it always did.
         event_time: When a row's event happened; decides between rows of one effect.
         unique: Whether there is one row for each key.
+        order_by: What decides between rows of one effect and event time, where a lookup says so.
+        row: All values of a row that is taken whole, the last to decide; none where each value is
+            taken for itself.
     """
 
     source: str
@@ -112,13 +115,24 @@ class History:
     effect: tuple[Node, ...] = ()
     event_time: Node | None = None
     unique: bool = False
+    order_by: tuple[Node, ...] = ()
+    row: tuple[Node, ...] = ()
+
+    @property
+    def order(self) -> tuple[Node, ...]:
+        """What decides between rows of one effect and event time: the greatest is the latest."""
+        return (*self.order_by, *self.row)
 
     @property
     def identity(self) -> tuple[Any, ...]:
         """All that it is made of, as fingerprints."""
         parts = [tuple(node.fingerprint for node in nodes) for nodes in (self.keys, self.effect)]
         event = self.event_time.fingerprint if self.event_time is not None else None
-        return (self.source, *parts, event, self.unique)
+        plain = (self.source, *parts, event, self.unique)
+        if not self.row:
+            return plain
+        ties = [tuple(node.fingerprint for node in nodes) for nodes in (self.order_by, self.row)]
+        return (*plain, *ties)
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,7 @@ class Aggregate:
         """What it reads of past rows, apart from the key."""
         optional = (self.history.event_time, self.where)
         present = (node for node in optional if node is not None)
-        return (*self.history.effect, *self.values, *present)
+        return (*self.history.effect, *self.values, *present, *self.history.order)
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from featurekit.errors import SpecError, closest
 from featurekit.graph import Aggregate, AggregateNode, History, Node, OperationNode
 from featurekit.leaks import Leaks
+from featurekit.semantics import SEMANTICS
 from featurekit.spec.expression import Attribute, Call, Expression, Name, shortened
 from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
 from featurekit.spec.problems import Place, Reported
@@ -29,12 +31,21 @@ class Histories:
         typers: The typers of its sources, by name.
         leaks: What is known when.
         at: The time of prediction, if the spec says so and it is one.
+        semantics: By which version numbers are made: by the first, each column of a lookup is
+            taken for itself.
     """
 
     def __init__(
-        self, spec: Spec, root: Place, typers: Mapping[str, Typer], leaks: Leaks, at: Node | None
+        self,
+        spec: Spec,
+        root: Place,
+        typers: Mapping[str, Typer],
+        leaks: Leaks,
+        at: Node | None,
+        semantics: int = SEMANTICS,
     ) -> None:
         self.spec, self.root, self.typers, self.leaks, self.at = spec, root, typers, leaks, at
+        self.semantics = semantics
         self.problems = root.problems
         self.aggregates: dict[str, dict[str, AggregateNode]] = {}
         self.wide: dict[str, Typer] = {}
@@ -155,18 +166,26 @@ class Histories:
                 self.predicted("the row in effect at the prediction is looked up")
         known = len(self.problems)
         keys = self.entity(place, lookup.source, lookup.by)
+        order_by = self.order_by(place.below("order_by", "order_by"), lookup)
+        unfit = len(self.problems) > known or (timed and self.at is None)
+        values: dict[str, Node] = {}
         for feature, expression in lookup.features.items():
-            before = len(self.problems)
-            with place.below("features").below(feature, f"feature {feature!r}").collect():
-                value = self.float64(lookup.source).node(expression)
-                if value.level or value.type.width is not None:
-                    raise SpecError(f"{shortened(expression.text)!r} is no value of a row")
-                self.sound(lookup.source)
-                self.leaks.in_aggregate(lookup.source, feature, expression)
-                unfit = len(self.problems) > known or (timed and self.at is None)
-                if unfit or keys is None:
-                    continue
-                history = self.history(lookup.source, lookup.by, [expression], unique=not timed)
+            with self.looked_up(place, name, feature):
+                values[feature] = self.row_value(lookup.source, feature, expression)
+        if unfit or keys is None:
+            return
+        whole = None
+        if timed and self.semantics > 1:
+            whole = replace(
+                self.history(lookup.source, lookup.by, lookup.reads), order_by=order_by,
+                row=tuple(values[feature] for feature in sorted(values)),
+            )  # fmt: skip
+        for feature, value in values.items():
+            expression = lookup.features[feature]
+            with self.looked_up(place, name, feature):
+                history = whole or self.history(
+                    lookup.source, lookup.by, [expression], unique=not timed
+                )
                 aggregate = Aggregate(Latest(), (value,), None, history, Window(None))
                 of = _narrowed(Latest().output_type((value.type,)))
                 at = self.at if history.effect else None
@@ -174,8 +193,46 @@ class Histories:
                     self.predicted(f"{shortened(expression.text)!r} becomes known at a time")
                 written = Attribute(name, feature)
                 made[feature] = AggregateNode(of, written, name, feature, aggregate, keys, at)
-            if len(self.problems) > before:
-                self.wrong.add((name, feature))
+
+    @contextmanager
+    def looked_up(self, place: Place, name: str, feature: str) -> Iterator[None]:
+        """Collect what is wrong with one output of a lookup, and note that something is."""
+        before = len(self.problems)
+        with place.below("features").below(feature, f"feature {feature!r}").collect():
+            yield
+        if len(self.problems) > before:
+            self.wrong.add((name, feature))
+
+    def row_value(self, source: str, name: str, expression: Expression) -> Node:
+        """Type what is read of a row that is looked up.
+
+        Raises:
+            SpecError: It is no value of a row.
+            LeakageError: Nobody can tell when it became known.
+        """
+        value = self.float64(source).node(expression)
+        if value.level or value.type.width is not None:
+            raise SpecError(f"{shortened(expression.text)!r} is no value of a row")
+        self.sound(source)
+        self.leaks.in_aggregate(source, name, expression)
+        return value
+
+    def order_by(self, place: Place, lookup: Lookup) -> tuple[Node, ...]:
+        """Type the columns that decide between rows that took effect at once."""
+        if lookup.order_by and self.spec.sources[lookup.source].event_time is None:
+            with place.collect():
+                raise SpecError(
+                    f"its source {lookup.source!r} declares no event_time, so each key has one "
+                    "row, and there is nothing to choose from",
+                    hint=f"leave order_by out; or declare event_time of {lookup.source!r}, and the "
+                    "row in effect at the prediction is taken",
+                )
+            return ()
+        found = []
+        for column in lookup.order_by:
+            with place.collect():
+                found.append(self.row_value(lookup.source, column, Name(column)))
+        return tuple(found)
 
     def past(self, place: Place, name: str) -> Source | None:
         """Return the source of past rows, or report that there is none."""

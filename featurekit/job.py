@@ -250,10 +250,11 @@ def run(
         else:
             folder = stack.enter_context(artifact.new_folder(target, overwrite))
         table, costs = tables[main], CostRecorder(resolved, tables)
+        undecided: dict[str, int] = {}
         if in_bucket and warehouse is not None:
             tell.stage("exporting the examples from BigQuery")
             address = f"{work}/rows/rows-*.parquet"
-            named = remote.export(made, warehouse, tables, address, load=load)
+            named = remote.export(made, warehouse, tables, address, load=load, undecided=undecided)
             table = replace(table, renamed=named, format="parquet", elsewhere=address)
             tell.lap("export")
         elif aggregates:
@@ -262,11 +263,14 @@ def run(
             table.refuse_ragged()
             if warehouse is not None and engine == "gcp":
                 tell.stage("aggregations in BigQuery")
-                past = remote.compute(made, warehouse, table, tables, load=load)
+                past = remote.compute(
+                    made, warehouse, table, tables, load=load, undecided=undecided
+                )
             else:
                 past = history.compute(
-                    aggregates, spec, table, tables, space.folder(), tell.stage, watch=costs.watch
-                )
+                    aggregates, spec, table, tables, space.folder(), tell.stage, watch=costs.watch,
+                    undecided=undecided,
+                )  # fmt: skip
             table = history.with_columns(table, aggregates, past)
             tell.lap("aggregate")
         sample = result = None
@@ -292,6 +296,8 @@ def run(
             tell.lap("time_features")
         artifact.write_statistics(folder, fitted)
         manifest = {**_manifest(made, tables, census, fitted), COSTS: costs.to_dict()}
+        if undecided:
+            manifest["rows"]["undecided_lookups"] = undecided
         if result is not None:
             manifest["rows"]["bad"] = result.bad
             manifest["beam"] = result.beam

@@ -9,6 +9,7 @@ from functools import partial
 from featurekit.availability import Moment, moment
 from featurekit.errors import LeakageError, SpecError
 from featurekit.leaks import Chain, Leaks, says, through
+from featurekit.semantics import SEMANTICS
 from featurekit.spec.expression import Attribute, Expression, Name
 from featurekit.spec.objects import UNDECLARED, Feature, Lookup, Source
 from featurekit.spec.problems import Place
@@ -28,13 +29,14 @@ class Judge:
             not known by the prediction, and of how many; `None` where there is no data to look at.
         refuse: Whether leaks are problems, and not just told.
         today: The day that waivers are held against; by default the current one, in UTC.
+        semantics: By which version numbers are made; see `featurekit.semantics`.
     """
 
     def __init__(
         self, leaks: Leaks, settle: Settle | None = None, refuse: bool = True,
-        today: date | None = None,
+        today: date | None = None, semantics: int = SEMANTICS,
     ) -> None:  # fmt: skip
-        self.leaks, self.settle, self.refuse = leaks, settle, refuse
+        self.leaks, self.settle, self.refuse, self.semantics = leaks, settle, refuse, semantics
         self.today = today or datetime.now(UTC).date()
         self.uses: dict[str, list[Use]] = {}
         self._made_of: dict[str, dict[str, str]] = {}
@@ -85,6 +87,10 @@ class Judge:
             read = self._read(attribute.aggregation, attribute.name)
             source = self.leaks.spec.sources[owner.source]
             names = self._columns(read, source)
+            if (
+                isinstance(owner, Lookup) and source.event_time is not None and self.semantics > 1
+            ):  # fmt: skip
+                read = [*owner.reads]  # The row counts once all of it is known.
             columns = {name: source.columns.get(name, UNDECLARED) for name in names}
             keys = [Name(key) for key in owner.by.values()]
             counted = {

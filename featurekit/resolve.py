@@ -74,7 +74,7 @@ def resolve(
     """
     resolver = _Resolver(spec, types, others or {}, stored or Stored(), semantics)
     settled = None if settle is None else resolver.settled(settle)
-    return resolver.resolve(Judge(resolver.leaks, settled, refuse_leaks, today))
+    return resolver.resolve(Judge(resolver.leaks, settled, refuse_leaks, today, semantics))
 
 
 class _Resolver:
@@ -133,7 +133,7 @@ class _Resolver:
         for name in (entry.source for entry in self.owners.values()):
             if name in spec.sources:
                 self.source(name, spec.sources[name])
-        history = Histories(spec, self.root, self.typers, self.leaks, at)
+        history = Histories(spec, self.root, self.typers, self.leaks, at, self.semantics)
         self.aggregates, self.wrong = history.outputs(), history.wrong
         keys = self.keys()
         label = self.label()

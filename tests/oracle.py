@@ -92,6 +92,67 @@ def seen(
     return [entry for _, entry in found]
 
 
+@dataclass(frozen=True)
+class Taken:
+    """The row that a lookup takes.
+
+    Args:
+        values: All its values.
+        undecided: Whether another row came as late, and has other values.
+    """
+
+    values: tuple[Any, ...]
+    undecided: bool
+
+
+def taken(
+    rows: Sequence[Row],
+    example: Row,
+    *,
+    keys: Mapping[str, str],
+    at: Column,
+    effect: Column,
+    event_time: Column,
+    order_by: Sequence[Column],
+    values: Sequence[Column],
+) -> Taken | None:
+    """Return the whole row that was in effect, if there is one: one pass, row by row.
+
+    Args:
+        rows: All rows of the source.
+        example: The example.
+        keys: The row's column for each key of the example.
+        at: The example's time of prediction.
+        effect: When a row takes effect.
+        event_time: When a row's event happened.
+        order_by: What decides between rows of one effect and event time, the greatest first.
+        values: What is looked up; decides where nothing else does.
+    """
+    best: tuple[Any, Any] | None = None
+    found: Taken | None = None
+    for row in rows:
+        t, took = at(example), effect(row)
+        if t is None or took is None or took >= t or not same_key(row, example, keys):
+            continue
+        late = (took, event_time(row), [sortable(column(row)) for column in order_by])
+        whole = tuple(None if missing(column(row)) else column(row) for column in values)
+        rank = [sortable(value) for value in whole]
+        if best is None or late > best[0]:
+            best, found = (late, rank), Taken(whole, False)
+        elif late == best[0] and rank != best[1]:
+            assert found is not None
+            if rank > best[1]:
+                best, found = (late, rank), Taken(whole, True)
+            else:
+                found = Taken(found.values, True)
+    return found
+
+
+def sortable(value: Any) -> tuple[bool, Any]:
+    """Return a value that sorts, a missing one before all."""
+    return (False, 0) if missing(value) else (True, value)
+
+
 def count(rows: list[Seen]) -> int:
     return len(rows)
 

@@ -54,6 +54,9 @@ class SqlWindow:
             that holds its results.
         beside: Adds a column to the past rows, before examples are among them, and returns it as a
             column of the first step.
+        order_by: Columns of the first step that decide between rows of one effect and event time.
+        row: The values of a row that is taken whole, as columns of the first step; none where each
+            value is taken for itself.
     """
 
     value: Any
@@ -64,6 +67,8 @@ class SqlWindow:
     lifetime: bool
     frame: Callable[[Any], Any]
     beside: Callable[[Any], Any]
+    order_by: tuple[Any, ...] = ()
+    row: tuple[Any, ...] = ()
 
     def over(self, name: str, *args: Any) -> Any:
         """Return the result of a frame function over the window."""
@@ -80,11 +85,34 @@ class SqlWindow:
     def in_effect(self) -> Any:
         """Return the value of the latest row, null where that row's value is null.
 
-        It stands in a struct, so that a row without a value is told from none.
+        It stands in a struct, so that a row without a value is told from none. A row that is taken
+        whole is one struct for all of its values.
         """
         times = [] if self.event is None else [self.event]
-        last = self._among_tied(exp.LastValue(this=self.value), *times, self.value)
-        return _field(self._reached(exp.LastValue, self.beside(struct({VALUE: last}))), VALUE)
+        if not self.row:
+            last = self._among_tied(exp.LastValue(this=self.value), *times, self.value)
+            return _field(self._reached(exp.LastValue, self.beside(struct({VALUE: last}))), VALUE)
+        values = struct({entry.name: entry for entry in self.row})
+        last = self._among_tied(exp.LastValue(this=values), *times, *self.order_by, *self.row)
+        return _field(self._reached(exp.LastValue, self.beside(last)), self.value.name)
+
+    def undecided(self) -> Any:
+        """Return whether another row came as late as the one that is taken whole, and differs.
+
+        Null where the window holds no row. The rows that are equal to the one that is taken hold
+        the answer, and no others, so that the order of these does not matter.
+        """
+        by = [*([] if self.event is None else [self.event]), *self.order_by]
+        whole = [*by, *self.row]
+        count, rank = function("COUNT", exp.Star()), function("RANK")
+        taken = exp.EQ(
+            this=self._among_tied(count, *whole, running=True), expression=self._among_tied(count)
+        )
+        # How many come before those that are as late, and before those that are equal to it.
+        earlier = self._among_tied(rank, *by, running=True) if by else literal(1)
+        lesser = self._among_tied(rank, *whole, running=True)
+        other = exp.NEQ(this=earlier, expression=lesser)
+        return self._reached(exp.LastValue, self.beside(function("IF", taken, other, null())))
 
     def newness(self) -> Any:
         """Return whether a row is the key's earliest with its value, in the first step.
@@ -119,12 +147,19 @@ class SqlWindow:
         by = [_field(row, name) for name in fields]
         return leading(select, by, most, descending=latest_first)
 
-    def _among_tied(self, call: Any, *by: Any) -> Any:
-        """Return a function over all rows of a key that took effect at once."""
+    def _among_tied(self, call: Any, *by: Any, running: bool = False) -> Any:
+        """Return a function over all rows of a key that took effect at once.
+
+        Args:
+            call: The function.
+            by: What they are ordered by.
+            running: Whether each row sees those up to its own place alone.
+        """
         together = [entry.copy() for entry in (*self.keys, self.effect)]
-        made = exp.Window(this=call, partition_by=together)
+        made = exp.Window(this=call.copy(), partition_by=together)
         if by:
             made.set("order", ordered(*by))
+        if by and not running:
             made.set("spec", exp.WindowSpec(
                 kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="UNBOUNDED",
                 end_side="FOLLOWING",

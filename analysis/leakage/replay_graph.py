@@ -118,7 +118,8 @@ class Graph:
             sources, examples, spec.features, spec.aggregations, spec.lookups, base=spec.base
         )
         others = {name: of for name, of in types.items() if name != self.main and of}
-        return resolve(silent, types[self.main], others).features
+        meaning = self.resolved.semantics
+        return resolve(silent, types[self.main], others, semantics=meaning).features
 
     def _reads(self, feature: Node) -> Iterator[Cell]:
         """Yield every cell below a feature once: of the own row, and of past rows."""
@@ -138,7 +139,8 @@ class Graph:
         aggregate = node.aggregate
         of = aggregate.history.source
         where = () if aggregate.where is None else (aggregate.where,)
-        for below in topological([*aggregate.values, *where, *aggregate.history.keys]):
+        history = aggregate.history
+        for below in topological([*aggregate.values, *where, *history.keys, *history.order]):
             if isinstance(below, ColumnNode):
                 yield self.knowledge.cell(of, below.name, own=False)
         yield self.knowledge.rows(of)

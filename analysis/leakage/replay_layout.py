@@ -100,7 +100,8 @@ class Layout:
             elif isinstance(node, AggregateNode) and node.aggregate.history.source == source:
                 aggregate = node.aggregate
                 where = () if aggregate.where is None else (aggregate.where,)
-                roots = [*aggregate.values, *where, *aggregate.history.keys]
+                history = aggregate.history
+                roots = [*aggregate.values, *where, *history.keys, *history.order]
             for below in topological(roots):
                 if isinstance(below, ColumnNode):
                     found[below.name] = below

@@ -6,6 +6,8 @@ by a hash of the key; all windows of a part are answered together (`featurekit.e
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -62,6 +65,7 @@ def compute(
     progress: Callable[[str], None] = lambda _: None,
     declared: Source | None = None,
     watch: Stopwatch | None = None,
+    undecided: dict[str, int] | None = None,
 ) -> pl.LazyFrame:
     """Return a column for each aggregate, named as features write it, a row for each example.
 
@@ -77,6 +81,8 @@ def compute(
         declared: How the examples' columns are to be read; by default as those of the spec's
             examples.
         watch: Counts how long each aggregate takes.
+        undecided: Filled with the lookups over time that found rows which took effect and happened
+            at once and differ: for how many examples, by the lookup's name.
 
     Raises:
         DataError: A source cannot be read or breaks a check, or a lookup finds several rows.
@@ -110,6 +116,11 @@ def compute(
     for number, several in enumerate([[some] for some in alike] if spilling else [alike]):
         groups = [made_group(some) for some in several]
         made = _results(groups, folder, progress)
+        if undecided is not None:
+            for name, count in itertools.chain(*(group.undecided.items() for group in groups)):
+                # Groups with other outputs of the same lookup have looked at the same rows.
+                if count:
+                    undecided[name] = max(count, undecided.get(name, 0))
         if folder is not None and spilling:
             path = folder / f"aggregates-{number}.parquet"
             with polars_errors(str(folder), writing=True):
@@ -204,6 +215,8 @@ class _Group:
         self.nodes, self.table, self.past, self.rows, self.watch = nodes, table, past, rows, watch
         self.declared, self.source = declared, source
         self.filled = [Result(node, rows) for node in nodes]
+        self.undecided: Counter[str] = Counter()
+        self.lock = Lock()
         first = nodes[0]
         self.keys = [f"~key{place}" for place in range(len(first.keys))]
         self.asked = dict(zip(self.keys, first.keys, strict=True))
@@ -244,7 +257,10 @@ class _Group:
                     some = taken(number).collect(engine="streaming")
                 with polars_errors(f"source {self.table.name!r}"):
                     asked = asking(number).collect(engine="streaming")
-                Part(some, asked, self.keys, self.columns, self.watch).compute(self.filled)
+                part = Part(some, asked, self.keys, self.columns, self.watch)
+                undecided = part.compute(self.filled)
+                with self.lock:
+                    self.undecided += undecided
 
         return [partial(task, number) for number in range(parts)]
 

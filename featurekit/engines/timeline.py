@@ -7,6 +7,7 @@ together (see `featurekit.transforms.windows`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,10 +115,16 @@ class Part:
         order = _by_key_and_time(asking, at)
         self.asking, self.rows, self.at = asking[order], rows[order], at[order]
 
-    def compute(self, results: Sequence[Result]) -> None:
-        """Fill in the results of this part's examples."""
+    def compute(self, results: Sequence[Result]) -> Counter[str]:
+        """Fill in the results of this part's examples.
+
+        Returns:
+            For each lookup, for how many examples it had to choose between rows that differ by
+            their values alone.
+        """
+        undecided: Counter[str] = Counter()
         if not self.events.height or not len(self.rows):
-            return
+            return undecided
         by_history: dict[History, list[Result]] = {}
         for result in results:
             by_history.setdefault(result.node.aggregate.history, []).append(result)
@@ -126,6 +133,10 @@ class Part:
                 events = _Sorted(self, history, [result.node for result in some])
                 if len(events.order):
                     events.compute(some)
+                    outputs = {result.node.aggregation: result.node for result in some}
+                    for name, node in outputs.items():
+                        undecided[name] += events.count_undecided(node)
+        return undecided
 
     def column(self, node: Node) -> pl.Series:
         """Return the values of a node of the past rows."""
@@ -148,11 +159,55 @@ class _Sorted:
         else:
             order = np.argsort(event, kind="stable")
             order = order[_by_key_and_time(codes[order], effect[order])]
-        self.order: Places = places[order]
         self.codes, self.effect, self.event = codes[order], effect[order], event[order]
+        self.order: Places = places[order]
+        self.undecided: npt.NDArray[np.bool_] | None = None
+        """Of rows that are taken whole: the places where others differ, and come as late."""
+        if history.row:
+            self._decide()
         self._places: dict[int, Places] = {}
         if history.unique:
             self._refuse_several()
+
+    def _decide(self) -> None:
+        """Put rows that took effect and happened at once in the order that the history says."""
+        self.undecided = np.zeros(len(self.order), bool)
+        same = (self.effect[1:] == self.effect[:-1]) & (self.codes[1:] == self.codes[:-1])
+        if self.event is not self.effect:
+            same &= self.event[1:] == self.event[:-1]
+        if not same.any():
+            return
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        group = np.cumsum(np.append(True, ~same))[tied]
+        rows = self.order[tied]
+        by = [self._ranks(node, rows) for node in self.history.order]
+        order = np.lexsort((*reversed(by), group))
+        self.order[tied] = rows[order]
+        by, group = [ranks[order] for ranks in by], group[order]
+        declared = len(self.history.order_by)
+        alike = group[1:] == group[:-1]
+        for ranks in by[:declared]:
+            alike &= ranks[1:] == ranks[:-1]
+        other = np.zeros(len(alike), bool)
+        for ranks in by[declared:]:
+            other |= ranks[1:] != ranks[:-1]
+        together = np.cumsum(np.append(True, ~alike)) - 1
+        differ = np.zeros(int(together[-1]) + 1, bool)
+        differ[together[1:][alike & other]] = True
+        self.undecided[tied] = differ[together]
+
+    def _ranks(self, node: Node, rows: Places) -> Places:
+        """Return numbers in the order of some rows' values, 0 where the value is missing."""
+        data, there, _ = _array(self.part.column(node).gather(rows), node.type)
+        ranks = np.unique(data, return_inverse=True)[1] + 1
+        return np.where(there, ranks, 0)
+
+    def count_undecided(self, node: AggregateNode) -> int:
+        """Return for how many examples the row was taken by its values alone, and others differ."""
+        if self.undecided is None:
+            return 0
+        start, stop = self.bounds(node)
+        return int(self.undecided[stop[stop > start] - 1].sum())
 
     def _refuse_several(self) -> None:
         again = np.flatnonzero(self.codes[1:] == self.codes[:-1])
@@ -263,6 +318,8 @@ class _Column:
 
     def _tied(self, data: Array, codes: Places, effect: Places, event: Places) -> Array:
         """Put values that took effect and happened at once in the order of the values."""
+        if self.events.history.row:
+            return data  # Whole rows are in their order.
         same = (effect[1:] == effect[:-1]) & (codes[1:] == codes[:-1])
         if event is not effect:
             same &= event[1:] == event[:-1]

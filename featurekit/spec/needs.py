@@ -46,15 +46,16 @@ def needed(spec: Spec, idle_from: Collection[Path] | None = None) -> frozenset[P
     used = _outputs(features)
     for name, owner in spec.histories.items():
         section = "aggregations" if isinstance(owner, Aggregation) else "lookups"
-        made = _features_used(owner, used.get(name, set()))
+        made = _features_used(spec, owner, used.get(name, set()))
         if made or idle(section, name):
             made |= {entry for entry in owner.features if idle(section, name, "features", entry)}
             found |= {(section, name), *((section, name, "features", entry) for entry in made)}
             read[main] |= {*owner.by}
             where = owner.where if isinstance(owner, Aggregation) else None
+            order_by = owner.order_by if isinstance(owner, Lookup) else ()
             expressions = (owner.features[entry] for entry in made)
             below = read.setdefault(owner.source, set())
-            below |= {*owner.by.values()} | names_used(where, *expressions)
+            below |= {*owner.by.values(), *order_by} | names_used(where, *expressions)
     for name, names in read.items():
         columns = spec.sources[name].columns if name in spec.sources else {}
         names |= {column for column in columns if idle("sources", name, "columns", column)}
@@ -74,10 +75,16 @@ def _outputs(expressions: Iterable[Expression]) -> dict[str, set[str]]:
     return used
 
 
-def _features_used(owner: Aggregation | Lookup, outputs: Collection[str]) -> set[str]:
-    """Return the features of an aggregation or a lookup that make some outputs."""
+def _features_used(spec: Spec, owner: Aggregation | Lookup, outputs: Collection[str]) -> set[str]:
+    """Return the features of an aggregation or a lookup that make some outputs.
+
+    All features of a lookup over time say when its row takes effect, and which row is taken.
+    """
     if isinstance(owner, Lookup):
-        return {name for name in owner.features if name in outputs}
+        found = {name for name in owner.features if name in outputs}
+        source = spec.sources.get(owner.source)
+        whole = found and source is not None and source.event_time is not None
+        return {*owner.features} if whole else found
     return {feature for name, feature, _ in owner.outputs() if name in outputs}
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from featurekit.errors import SpecError
 from featurekit.spec import settings
-from featurekit.spec.expression import Expression, ExpressionLike
+from featurekit.spec.expression import Expression, ExpressionLike, Name
 from featurekit.spec.problems import Place, Problems, nearest
 from featurekit.spec.settings import FrozenMapping, Settings, plain
 from featurekit.spec.window import Window
@@ -359,22 +359,29 @@ class Lookup(Settings):
     """Columns of another source, looked up by key.
 
     A source without time has one row for each key. Of a source with `event_time`, whose rows
-    change slowly, the row is taken that was in effect at the prediction.
+    change slowly, the row is taken that was in effect at the prediction: all features come from
+    that one row, which takes effect once all of them are known.
 
     Args:
         source: The source that is looked into.
         by: The key: column names that examples and source share, or
             `{example column: source column}`.
         features: What is taken from the row: columns, or row expressions by name.
+        order_by: Columns that decide between rows that took effect at once and have one event
+            time: the greatest first column wins, then the greatest second one. A missing value is
+            less than any. What is still equal is decided by all features in the order of their
+            names, and counted.
     """
 
     source: str
     by: FrozenMapping[str]
     features: FrozenMapping[Expression]
+    order_by: tuple[str, ...] = ()
 
     what = "a lookup"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "source": settings.name, "by": settings.entity_key, "features": settings.row_values,
+        "order_by": settings.names,
     }  # fmt: skip
 
     if TYPE_CHECKING:
@@ -384,7 +391,13 @@ class Lookup(Settings):
             source: str,
             by: str | Sequence[str] | Mapping[str, str],
             features: str | Sequence[str] | Mapping[str, ExpressionLike],
+            order_by: str | Sequence[str] = (),
         ) -> None: ...
+
+    @property
+    def reads(self) -> tuple[Expression, ...]:
+        """All that is read of the row that is taken: features, and what it is chosen by."""
+        return (*self.features.values(), *(Name(column) for column in self.order_by))
 
     def check(self) -> None:
         """Refuse a lookup of nothing."""

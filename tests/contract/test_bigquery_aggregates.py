@@ -207,7 +207,10 @@ def cell(value: Any, of: Type) -> Any:
 
 
 def on_polars(
-    plan: Plan, frames: Mapping[str, pl.DataFrame], folder: Path
+    plan: Plan,
+    frames: Mapping[str, pl.DataFrame],
+    folder: Path,
+    undecided: dict[str, int] | None = None,
 ) -> dict[AggregateNode, list[Any]]:
     """Return the same from the embedded engine."""
     tables = {
@@ -215,7 +218,8 @@ def on_polars(
     }
     spec = plan.resolved.spec
     nodes = plan.resolved.aggregates
-    found = compute(nodes, spec, tables[spec.examples.source], tables, folder).collect()
+    main = tables[spec.examples.source]
+    found = compute(nodes, spec, main, tables, folder, undecided=undecided).collect()
     return {node: found[node.text].to_physical().to_list() for node in nodes}
 
 
@@ -253,6 +257,9 @@ class Loops:
         where = {} if aggregate.where is None else {"where": aggregate.where}
         event = {} if history.event_time is None else {"event": history.event_time}
         at = {} if node.at is None else {"at": node.at}
+        if history.row:
+            return [row.values[history.row.index(aggregate.values[0])] if row else None
+                    for row in self.taken(node)]  # fmt: skip
         operation = aggregate.operation
         name = "last" if isinstance(operation, Latest) else operation.name()
         return oracle.expected(
@@ -271,6 +278,29 @@ class Loops:
             end=aggregate.window.end,
             skips_null=operation.skips_null,
         )
+
+    def taken(self, node: AggregateNode) -> list[oracle.Taken | None]:
+        """Return the row that a lookup over time takes for each example."""
+        history = node.aggregate.history
+        assert history.event_time is not None
+        assert node.at is not None
+        keys = {f"key{place}": key for place, key in enumerate(history.keys)}
+        times = {f"time{place}": time for place, time in enumerate(history.effect)}
+        order = {f"order{place}": entry for place, entry in enumerate(history.order_by)}
+        values = {f"value{place}": entry for place, entry in enumerate(history.row)}
+        read = {**keys, **times, **order, **values, "event": history.event_time}
+        rows = self.rows(history.source, **read)
+        asked = self.rows(self.main, **dict(zip(keys, node.keys, strict=True)), at=node.at)
+        return [
+            oracle.taken(
+                rows, example, keys={key: key for key in keys}, at=lambda row: row["at"],
+                effect=lambda row: oracle.latest([row[time] for time in times]),
+                event_time=lambda row: row["event"],
+                order_by=[lambda row, name=name: row[name] for name in order],  # type: ignore[misc]
+                values=[lambda row, name=name: row[name] for name in values],  # type: ignore[misc]
+            )
+            for example in asked
+        ]  # fmt: skip
 
 
 def close(mine: Any, other: Any, tolerance: float) -> bool:
@@ -379,6 +409,40 @@ def test_every_kind_of_lookup_is_the_same_in_bigquery(seed: int, tmp_path: Path)
     }  # fmt: skip
     wrong = differences(planned(lookup_spec()), frames, tmp_path)
     assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_lookup_takes_one_row_whole_in_bigquery_and_counts_ties_alike(
+    seed: int, tmp_path: Path
+) -> None:
+    chance = random.Random(seed)
+    features = {
+        name: {"x": "x / 2"}.get(column, column)
+        for name, column in zip(chance.sample("abcdef", 3), chance.sample(list(VALUES), 3),
+                                strict=True)
+    }  # fmt: skip
+    order_by = chance.sample(["zone", "m", "x", "b"], chance.choice([0, 1, 2]))
+    one = {"source": "events", "by": "place", "features": features, "order_by": order_by}
+    spec = Spec.from_dict({
+        "sources": SOURCES,
+        "examples": {"source": "examples", "keys": ["id"], "predict_at": "now"},
+        "lookups": {"one": one},
+        "features": {
+            name: usable(f"one.{name}", text in "md") for name, text in features.items()
+        },
+    })  # fmt: skip
+    frames = {"events": rows_of_events(seed, 90), "examples": rows_of_examples(seed, 40)}
+    plan = planned(spec)
+    wrong = differences(plan, frames, tmp_path)
+    assert not wrong, "\n".join(wrong[:20])
+    node = plan.resolved.aggregates[0]
+    ties = sum(row.undecided for row in Loops(plan, frames).taken(node) if row is not None)
+    made = statements(plan, TABLES, "project.staging")
+    found = run_sql(made, {TABLES[name]: frame for name, frame in frames.items()})
+    assert found["one__undecided"].sum() == ties
+    undecided: dict[str, int] = {}
+    on_polars(plan, frames, tmp_path, undecided)
+    assert undecided.get("one", 0) == ties
 
 
 def test_what_a_lookup_finds_is_checked_to_be_one_row_for_each_key() -> None:

@@ -23,6 +23,7 @@ import pytest
 from featurekit.engines import history
 from featurekit.graph import AggregateNode, topological
 from featurekit.resolve import resolve
+from featurekit.semantics import SEMANTICS
 from featurekit.sources import column_types, open_table
 from featurekit.spec.objects import Aggregation, Examples, Lookup, Source, Spec
 from featurekit.transforms.catalogue import aggregations
@@ -352,29 +353,36 @@ class Engine:
 
     Args:
         spec: The spec.
+        semantics: By which version numbers are made.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, semantics: int = SEMANTICS) -> None:
         self.spec = spec
         self.tables = {n: open_table(n, source, Path()) for n, source in spec.sources.items()}
         types = {n: column_types(self.tables[n], source) for n, source in spec.sources.items()}
-        resolved = resolve(spec, types.pop(spec.examples.source), types)
+        main = types.pop(spec.examples.source)
+        resolved = resolve(spec, main, types, semantics=semantics)
         self.nodes: dict[str, AggregateNode] = {}
         for name, feature in resolved.features.items():
             below = topological([feature])
             (self.nodes[name],) = (node for node in below if isinstance(node, AggregateNode))
         self.wide = list({node: wider(node) for node in self.nodes.values()}.values())
 
-    def __call__(self, **others: pl.DataFrame) -> pl.DataFrame:
+    def __call__(
+        self, undecided: dict[str, int] | None = None, **others: pl.DataFrame
+    ) -> pl.DataFrame:
         """Return a column for each feature.
 
         Args:
+            undecided: Filled with how often each lookup chose by values alone.
             others: Other rows of the sources, by name.
         """
         tables = {**self.tables, **{n: open_table(n, Source(data=data), Path())
                                     for n, data in others.items()}}  # fmt: skip
         main = tables[self.spec.examples.source]
-        found = history.compute(self.wide, self.spec, main, tables, FOLDER[0]).collect()
+        found = history.compute(
+            self.wide, self.spec, main, tables, FOLDER[0], undecided=undecided
+        ).collect()
         named = self.nodes.items()
         return found.select(pl.col(node.text).to_physical().alias(name) for name, node in named)
 
@@ -561,21 +569,75 @@ def test_one_key_may_have_most_of_the_rows(by: Mapping[str, str]) -> None:
     compare(found, look, "g0", Past(rows, examples), 0, 0)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_a_lookup_takes_the_row_in_effect(seed: int) -> None:
-    random = Random(seed)
+ORDERS: Sequence[tuple[str, ...]] = ((), ("n",), ("word", "x"), ("moment", "flag"), ("b",))
+"""What decides between rows of a lookup that took effect at once."""
+
+
+def lookups_of(random: Random, order_by: Sequence[str]) -> tuple[Spec, list[Past], dict[str, str]]:
+    """Return a spec that looks some values up by two keys, its pasts, and the values by name."""
     maker = Maker(random)
-    pasts = [maker.past(world) for world in range(30)]
-    keys = {"world": "world", "s": "s"}
-    rows = [row for past in pasts for row in past.rows]
-    examples = [row for past in pasts for row in past.examples]
-    values = {f"v{place}": text for place, text in enumerate(VALUES)}
+    pasts = [maker.past(world) for world in range(60)]
+    chosen = random.sample(list(VALUES), random.randint(1, 4))
+    # The order of their names is not that in which they are declared.
+    values = dict(zip(random.sample("abcdefgh", len(chosen)), chosen, strict=True))
     spec = make_spec(
-        events_table(rows), examples_table(examples), [],
-        lookups={"now": Lookup("past", keys, values)},
+        events_table([row for past in pasts for row in past.rows]),
+        examples_table([row for past in pasts for row in past.examples]),
+        [],
+        lookups={"now": Lookup("past", {"world": "world", "s": "s"}, values, order_by)},
         features={name: f"is_missing(now.{name})" for name in values},
+    )
+    return spec, pasts, values
+
+
+def taken(
+    past: Past, example: Row, values: Mapping[str, str], order_by: Sequence[str]
+) -> oracle.Taken | None:
+    """Return the row that a loop over all rows finds."""
+    keys = {"world": "world", "s": "s"}
+    used = [*(name for text in values.values() for name in VALUES[text].uses), *order_by]
+    return oracle.taken(
+        past.rows, example, keys=keys, at=lambda row: row["at"],
+        effect=effect([*used, *keys.values()], 0), event_time=lambda row: row["time"],
+        order_by=[lambda row, name=name: row[name] for name in order_by],  # type: ignore[misc]
+        values=[VALUES[values[name]].get for name in sorted(values)],
     )  # fmt: skip
-    found = lists(computed(spec))
+
+
+@pytest.mark.parametrize("order_by", ORDERS, ids=lambda names: " ".join(names) or "none")
+@pytest.mark.parametrize("seed", range(8))
+def test_a_lookup_takes_all_values_of_the_row_that_a_loop_over_rows_finds(
+    seed: int, order_by: tuple[str, ...]
+) -> None:
+    spec, pasts, values = lookups_of(Random(f"{seed} {order_by}"), order_by)
+    undecided: dict[str, int] = {}
+    found = lists(Engine(spec)(undecided))
+    first = ties = 0
+    for past in pasts:
+        for number, example in enumerate(past.examples):
+            wanted = taken(past, example, values, order_by)
+            ties += wanted is not None and wanted.undecided
+            got = tuple(found[name][first + number] for name in sorted(values))
+            assert got == (wanted.values if wanted else (None,) * len(values)), (values, past.rows)
+        first += len(past.examples)
+    assert undecided == ({"now": ties} if ties else {})
+
+
+def test_lookups_of_random_pasts_often_choose_between_rows_that_differ() -> None:
+    ties = rows = 0
+    for seed in range(8):
+        _, pasts, values = lookups_of(Random(f"{seed} ()"), ())
+        found = [taken(past, row, values, ()) for past in pasts for row in past.examples]
+        rows += sum(entry is not None for entry in found)
+        ties += sum(entry is not None and entry.undecided for entry in found)
+    assert rows > 100
+    assert ties > rows / 50
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_of_the_first_semantics_goes_on_looking_each_value_up_for_itself(seed: int) -> None:
+    spec, pasts, values = lookups_of(Random(seed), ())
+    found, keys = lists(Engine(spec, semantics=1)()), {"world": "world", "s": "s"}
     for name, text in values.items():
         value, first = VALUES[text], 0
         for past in pasts:

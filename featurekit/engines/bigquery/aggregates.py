@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,12 @@ from featurekit.engines.bigquery.columns import ROW_ID, Names
 from featurekit.engines.bigquery.jobs import Result, Statement, passing_copy, run_statements
 from featurekit.engines.bigquery.load import load_table
 from featurekit.engines.bigquery.read import arrow_types, export_parquet, read_batches, read_table
-from featurekit.engines.bigquery.sql import Spine, column_names, statements
+from featurekit.engines.bigquery.sql import (
+    Spine,
+    column_names,
+    statements,
+    undecided_rows,
+)
 from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint, is_described
 from featurekit.engines.rows import check_rows, computed_rows
 from featurekit.errors import UsageError
@@ -145,6 +151,7 @@ def compute(
     sources: Mapping[str, Table],
     *,
     load: bool = False,
+    undecided: dict[str, int] | None = None,
 ) -> pl.LazyFrame:
     """Return a column for each aggregate, named as features write it, a row for each example.
 
@@ -154,6 +161,8 @@ def compute(
         examples: The examples' rows: local, or read from BigQuery.
         sources: The local sources of past rows, opened.
         load: Whether local data may be loaded into BigQuery.
+        undecided: Filled with the lookups over time that found rows which took effect and happened
+            at once and differ: for how many examples, by the lookup's name.
 
     Raises:
         UsageError: Data is local, and nobody said that it may be loaded.
@@ -161,7 +170,11 @@ def compute(
         DataError: A table or column does not exist, or a lookup finds several rows.
         EngineError: A job failed, or the service did not answer in time.
     """
-    return _Computing(plan, warehouse, examples, sources, load).compute()
+    computing = _Computing(plan, warehouse, examples, sources, load)
+    made, counts = computing.compute()
+    if undecided is not None:
+        undecided |= counts
+    return made
 
 
 def can_export(plan: Plan) -> bool:
@@ -174,7 +187,13 @@ def can_export(plan: Plan) -> bool:
 
 
 def export(
-    plan: Plan, warehouse: Warehouse, sources: Mapping[str, Table], uri: str, *, load: bool = False
+    plan: Plan,
+    warehouse: Warehouse,
+    sources: Mapping[str, Table],
+    uri: str,
+    *,
+    load: bool = False,
+    undecided: dict[str, int] | None = None,
 ) -> dict[str, str]:
     """Write the examples of a BigQuery table, with their aggregates, into Cloud Storage.
 
@@ -184,6 +203,7 @@ def export(
         sources: The local sources of past rows, opened.
         uri: `gs://bucket/path/name-*.parquet`.
         load: Whether local data may be loaded into BigQuery.
+        undecided: See `compute`.
 
     Returns:
         What the files call each column that has another name there: columns of the source, and
@@ -208,6 +228,8 @@ def export(
     result = computing.result(None, None, nodes)
     names, carried = column_names(plan.resolved.aggregates, [*plan.resolved.keys, *nodes])
     export_parquet(warehouse, result.table, uri, computing.features)
+    if undecided is not None:
+        undecided |= computing.counted(result.table, nodes)
     columns = {name: carried[f"column {name}"] for name in plan.resolved.inputs()}
     return columns | {node.text: name for node, name in names.items()}
 
@@ -230,8 +252,8 @@ class _Computing:
         self.asked = _asked(self.nodes)
         self.remote = self.spec.sources[self.spec.examples.source].table is not None
 
-    def compute(self) -> pl.LazyFrame:
-        """Return the columns."""
+    def compute(self) -> tuple[pl.LazyFrame, dict[str, int]]:
+        """Return the columns, and for how many examples each lookup chose by values alone."""
         main = self.spec.examples.source
         outputs = {name: node for node, name in self.asked.items()} | self._keys()
         rows = self._checked(self.examples, main, outputs)
@@ -242,7 +264,26 @@ class _Computing:
         result = self.result(own, self._between(rows), {})
         frame = pl.from_arrow(read_table(self.warehouse, result.table, self.features))
         assert isinstance(frame, pl.DataFrame)
-        return self._columns(frame, rows)
+        return self._columns(frame, rows), _counts(self.flags(), [frame])
+
+    def counted(self, table: TableId, carry: Iterable[str]) -> dict[str, int]:
+        """Return the same counts of a result that stays in BigQuery."""
+        flags = self.flags(carry)
+        if not flags:
+            return {}
+        kept = [*flags.values()]
+        batches = read_batches(self.warehouse, table, self.features, columns=kept)
+        return _counts(flags, (pl.from_arrow(batch) for batch in batches))
+
+    def flags(self, carry: Iterable[str] = ()) -> dict[str, str]:
+        """Return the result's column of each lookup that says whether it chose by values alone.
+
+        Args:
+            carry: What the result has beside the keys of the examples.
+        """
+        undecided = undecided_rows(self.nodes)
+        names, _ = column_names([*self.nodes, *undecided.values()], [*self._keys(), *carry])
+        return {name: names[node] for name, node in undecided.items()}
 
     def result(
         self,
@@ -352,6 +393,14 @@ class _Computing:
         return ordered.lazy().select(
             _as_typed(ordered[names[node]], node).alias(node.text) for node in self.nodes
         )
+
+
+def _counts(flags: Mapping[str, str], frames: Iterable[Any]) -> dict[str, int]:
+    """Return how often each column of some frames is true, by the name of its lookup."""
+    counts: Counter[str] = Counter()
+    for frame in frames:
+        counts.update({name: int(frame[flag].sum()) for name, flag in flags.items()})
+    return {name: count for name, count in counts.items() if count}
 
 
 def _spine_table(spec: Spec) -> str:

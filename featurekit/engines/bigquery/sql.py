@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,13 +37,14 @@ from featurekit.engines.bigquery.windows import (
 from featurekit.errors import SpecError
 from featurekit.graph import AggregateNode, Node, topological
 from featurekit.planner import Plan
-from featurekit.spec.expression import Call
+from featurekit.spec.expression import Attribute, Call
 from featurekit.spec.table_id import TableId, table_id
+from featurekit.transforms.aggregate._latest import Undecided
 from featurekit.transforms.sql import bigquery_value, exp, function, infix, literal
 from featurekit.transforms.sql_windows import ordered, there
-from featurekit.types import TIMESTAMP
+from featurekit.types import BOOL, TIMESTAMP
 
-__all__ = ["Spine", "column_names", "statements", "write_sql"]
+__all__ = ["Spine", "column_names", "statements", "undecided_rows", "write_sql"]
 
 _BUCKETS = 1024
 """Examples are numbered in so many groups, so that no single worker must see all of them."""
@@ -108,6 +109,26 @@ def statements(
     return writer.write(destination)
 
 
+def undecided_rows(nodes: Sequence[AggregateNode]) -> dict[str, AggregateNode]:
+    """Return what says for which examples a lookup's row was chosen by its values alone.
+
+    Args:
+        nodes: The aggregates of a plan, all of them.
+
+    Returns:
+        A node for each lookup over time, by its name.
+    """
+    found: dict[str, AggregateNode] = {}
+    for node in nodes:
+        aggregate, name = node.aggregate, node.aggregation
+        if aggregate.history.row and name not in found:
+            found[name] = replace(
+                node, type=BOOL, expression=Attribute(name, "undecided"), name="undecided",
+                aggregate=replace(aggregate, operation=Undecided()),
+            )  # fmt: skip
+    return found
+
+
 @dataclass(frozen=True)
 class _Joined:
     """A table that stands beside the spine in the last statement."""
@@ -149,12 +170,16 @@ class _Writer:
                 hint="keys: the columns that name an example, such as [flight_id]",
             )
         self.beside = {**self.keys, **carry}
-        self.names, self.carried = column_names(self.resolved.aggregates, self.beside)
+        self.undecided = undecided_rows(self.resolved.aggregates)
+        self.nodes = (*self.resolved.aggregates, *self.undecided.values())
+        self.names, self.carried = column_names(self.nodes, self.beside)
         self.users: dict[AggregateNode, list[str]] = {}
         for name, root in self.resolved.features.items():
             for node in topological([root]):
                 if isinstance(node, AggregateNode):
                     self.users.setdefault(node, []).append(name)
+                    if node.aggregation in self.undecided:
+                        self.users.setdefault(self.undecided[node.aggregation], []).append(name)
         self.made: list[Statement] = []
         self.asked: dict[Node, str] = {}
 
@@ -162,7 +187,7 @@ class _Writer:
         """Return the statements."""
         spine = self.write_spine()
         groups: dict[Any, list[AggregateNode]] = {}
-        for node in self.resolved.aggregates:
+        for node in self.nodes:
             key = (node.aggregate.history.identity, *(entry.fingerprint for entry in node.asked))
             groups.setdefault(key, []).append(node)
         joined: list[_Joined] = []
@@ -313,13 +338,12 @@ class _Writer:
             joins.append(
                 exp.Join(this=table(entry.table, alias), side="LEFT", on=exp.and_(*on, copy=False))
             )
-        for node in self.resolved.aggregates:
+        for node in self.nodes:
             columns[self.names[node]] = column(self.names[node], places[node])
         query = select(table(spine, _SPINE), columns)
         query.set("joins", joins)
         head = ["All aggregates and lookups, a row for each example."]
-        nodes = self.resolved.aggregates
-        self.add("aggregates", query, head, nodes, (ROW_ID,), spine, destination)
+        self.add("aggregates", query, head, self.nodes, (ROW_ID,), spine, destination)
 
     def described(self, node: AggregateNode) -> str:
         """Return which past rows an aggregate looks at: `flights by tailnum`."""
@@ -334,6 +358,8 @@ _SPINE = "examples"
 def _meaning(node: AggregateNode) -> str:
     """Return what an output is, in words: `mean(arr_delay) over 7d`."""
     aggregate = node.aggregate
+    if isinstance(aggregate.operation, Undecided):
+        return "whether another row came as late as the one that is taken, and differs"
     if aggregate.history.unique or not aggregate.window.text:
         return aggregate.values[0].text
     call = Call(aggregate.operation, tuple(value.expression for value in aggregate.values)).text

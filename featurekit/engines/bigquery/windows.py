@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from featurekit.engines.bigquery.columns import ROW_ID, Names, column
@@ -173,10 +173,17 @@ class _History:
             lifetime=aggregate.window.start is None,
             frame=frame,
             beside=lambda tree: column(self.besides.name(tree, value.name)),
+            order_by=self.decides(node, aggregate.history.order_by),
+            row=self.decides(node, aggregate.history.row),
         )
         tree = aggregate.operation.bigquery(window, [entry.type for entry in aggregate.values])
         collects = any(_collects(self.calls.trees[name]) for name in used)
         return _Output(node, tree, tuple(used), collects)
+
+    def decides(self, node: AggregateNode, values: Sequence[Node]) -> tuple[Any, ...]:
+        """Return the columns of values by which a row is chosen that is taken whole."""
+        of = (replace(node, aggregate=replace(node.aggregate, values=(entry,))) for entry in values)
+        return tuple(column(self.measure(entry)) for entry in of)
 
     def measure(self, node: AggregateNode) -> str:
         """Name the column of what an aggregate summarises."""
