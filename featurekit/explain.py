@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
+from featurekit.delays import delayed_lookups
 from featurekit.graph import AggregateNode, StatisticRequest
 from featurekit.planner import Plan, Route, Step, key_text
 from featurekit.types import Type
@@ -73,6 +74,9 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "keys": list(resolved.keys),
         "label": None if spec.examples.label is None else spec.examples.label.text,
         "aggregates": [_aggregate(node) for node in resolved.aggregates],
+        "delayed_lookups": [
+            {**vars(delay), "earlier": dict(delay.earlier)} for delay in delayed_lookups(resolved)
+        ],
         "leakage": judge(resolved).to_dict(),
         "passes": [*statistics, {"pass": len(statistics) + 1, "writes": "examples"}],
         "features": {
@@ -110,6 +114,7 @@ def _aggregate(node: AggregateNode) -> dict[str, Any]:
         "by": [key.text for key in history.keys],
         "key": [key.text for key in node.keys],
         "counts_from": [time.text for time in history.effect],
+        **({"order_by": [entry.text for entry in history.order_by]} if history.row else {}),
         "window": aggregate.window.text or None,
         "at": None if node.at is None else node.at.text,
     }
@@ -176,6 +181,8 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
     for (source_name, by), outputs in _histories(plan).items():
         count = _count(len(outputs), "aggregate")
         yield from _field("history", f"{source_name} by {by}: {count}", width)
+    for delay in delayed_lookups(resolved):
+        yield from _field("lookup", delay.text, width)
     levels = plan.levels or ((),)
     yield from _field("passes", f"{len(levels) + 1} over the data", width)
     for number, level in enumerate(levels, 1):
