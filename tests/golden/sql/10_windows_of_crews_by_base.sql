@@ -1,4 +1,4 @@
--- Step 10 of 11: makes flight_delay__windows_of_crews_by_base__8eb6c8abb12c
+-- Step 10 of 11: makes flight_delay__windows_of_crews_by_base__e00da05980e5
 -- with as many rows as airline.staging.flight_delay__examples__3b2a5ba8fb0e
 -- Different in every row: row_id
 -- For the features: crew
@@ -7,6 +7,7 @@
 -- windows of crews by base, for each example.
 -- A row counts from hired + 1d.
 -- crew__size = size
+-- crew__undecided = whether another row came as late as the one that is taken, and differs
 WITH `step_stored` AS (
   SELECT
     `base`,
@@ -27,13 +28,16 @@ WITH `step_stored` AS (
 ), `step_decided` AS (
   SELECT
     *,
-    STRUCT(
-      LAST_VALUE(`size`) OVER (
-        PARTITION BY `base`, `effect`
-        ORDER BY `event_time`, `size`
-        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
-      ) AS `value`
-    ) AS `size_2`
+    LAST_VALUE(STRUCT(`size` AS `size`)) OVER (
+      PARTITION BY `base`, `effect`
+      ORDER BY `event_time`, `size`
+      ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+    ) AS `size_2`,
+    IF(
+      COUNT(*) OVER (PARTITION BY `base`, `effect` ORDER BY `event_time`, `size`) = COUNT(*) OVER (PARTITION BY `base`, `effect`),
+      RANK() OVER (PARTITION BY `base`, `effect` ORDER BY `event_time`) <> RANK() OVER (PARTITION BY `base`, `effect` ORDER BY `event_time`, `size`),
+      NULL
+    ) AS `size_3`
   FROM `step_past`
   WHERE
     NOT `effect` IS NULL AND `effect` < 1388448000000000
@@ -42,6 +46,7 @@ WITH `step_stored` AS (
     `base`,
     `effect`,
     `size_2`,
+    `size_3`,
     NULL AS `row_id`
   FROM `step_decided`
   UNION ALL
@@ -49,6 +54,7 @@ WITH `step_stored` AS (
     `origin` AS `base`,
     `predict_at` AS `effect`,
     NULL AS `size_2`,
+    NULL AS `size_3`,
     `row_id`
   FROM `airline.staging.flight_delay__examples__3b2a5ba8fb0e`
   WHERE
@@ -57,7 +63,8 @@ WITH `step_stored` AS (
   SELECT
     `row_id`,
     `effect`,
-    LAST_VALUE(`size_2` IGNORE NULLS) OVER `past_lifetime` AS `crew__size`
+    LAST_VALUE(`size_2` IGNORE NULLS) OVER `past_lifetime` AS `crew__size`,
+    LAST_VALUE(`size_3` IGNORE NULLS) OVER `past_lifetime` AS `crew__undecided`
   FROM `step_timeline`
   WINDOW `past_lifetime` AS (
     PARTITION BY `base`
@@ -67,14 +74,16 @@ WITH `step_stored` AS (
 )
 SELECT
   `row_id`,
-  `crew__size`.`value` AS `crew__size`
+  `crew__size`.`size` AS `crew__size`,
+  `crew__undecided`
 FROM `step_windows`
 WHERE
   NOT `row_id` IS NULL
 UNION ALL
 SELECT
   `row_id`,
-  NULL AS `crew__size`
+  NULL AS `crew__size`,
+  NULL AS `crew__undecided`
 FROM `airline.staging.flight_delay__examples__3b2a5ba8fb0e`
 WHERE
   `origin` IS NULL OR `predict_at` IS NULL

@@ -1,4 +1,4 @@
--- Step 11 of 11: makes flight_delay__aggregates__b2535370fa70
+-- Step 11 of 11: makes flight_delay__aggregates__a9fb8a78d7a2
 -- with as many rows as airline.staging.flight_delay__examples__3b2a5ba8fb0e
 -- Different in every row: row_id
 -- For the features: delay_week, delay_before, flights, flights_ever, last, ids, carriers,
@@ -28,7 +28,8 @@ SELECT
   `part_7`.`network__worst_1d` AS `network__worst_1d`,
   `part_8`.`plane__seats` AS `plane__seats`,
   `part_8`.`plane__weight` AS `plane__weight`,
-  `part_9`.`crew__size` AS `crew__size`
+  `part_9`.`crew__size` AS `crew__size`,
+  `part_9`.`crew__undecided` AS `crew__undecided`
 FROM `airline.staging.flight_delay__examples__3b2a5ba8fb0e` AS `examples`
 LEFT JOIN `airline.staging.flight_delay__windows_of_flights_by_tailnum__b0eb90cfe05b` AS `part_1`
   ON `examples`.`row_id` = `part_1`.`row_id`
@@ -46,5 +47,5 @@ LEFT JOIN `airline.staging.flight_delay__windows_of_all_flights__0ceddda2e3ff` A
   ON `examples`.`row_id` = `part_7`.`row_id`
 LEFT JOIN `airline.staging.flight_delay__rows_of_planes_by_tailnum__b503f25bc4d2` AS `part_8`
   ON `examples`.`tailnum` = `part_8`.`tailnum`
-LEFT JOIN `airline.staging.flight_delay__windows_of_crews_by_base__8eb6c8abb12c` AS `part_9`
+LEFT JOIN `airline.staging.flight_delay__windows_of_crews_by_base__e00da05980e5` AS `part_9`
   ON `examples`.`row_id` = `part_9`.`row_id`
