@@ -172,7 +172,7 @@ class Histories:
         for feature, expression in lookup.features.items():
             with self.looked_up(place, name, feature):
                 values[feature] = self.row_value(lookup.source, feature, expression)
-        if unfit or keys is None:
+        if unfit or keys is None or not values:
             return
         whole = None
         if timed and self.semantics > 1:

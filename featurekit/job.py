@@ -295,9 +295,7 @@ def run(
             costs.time_rows(fitted, table, census.rows)
             tell.lap("time_features")
         artifact.write_statistics(folder, fitted)
-        manifest = {**_manifest(made, tables, census, fitted), COSTS: costs.to_dict()}
-        if undecided:
-            manifest["rows"]["undecided_lookups"] = undecided
+        manifest = {**_manifest(made, tables, census, fitted, undecided), COSTS: costs.to_dict()}
         if result is not None:
             manifest["rows"]["bad"] = result.bad
             manifest["beam"] = result.beam
@@ -484,7 +482,11 @@ def _described(made: Plan) -> dict[str, Any]:
 
 
 def _manifest(
-    made: Plan, tables: Mapping[str, Table], census: local.Census, fitted: Mapping[Any, Any]
+    made: Plan,
+    tables: Mapping[str, Table],
+    census: local.Census,
+    fitted: Mapping[Any, Any],
+    undecided: Mapping[str, int],
 ) -> dict[str, Any]:
     resolved = made.resolved
     return {
@@ -503,9 +505,10 @@ def _manifest(
             "written": sum(census.splits.values()),
             "splits": census.splits,
             "nan_read_as_missing": census.nan,
+            **({"undecided_lookups": dict(undecided)} if undecided else {}),
         },
         "features": _features(made, fitted),
-        "warnings": run_warnings(made, fitted),
+        "warnings": run_warnings(made, fitted, undecided),
         "leakage": judge(resolved).to_dict(),
         "plan": made.to_dict(),
     }

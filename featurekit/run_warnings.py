@@ -12,14 +12,28 @@ from featurekit.transforms.statistics import WordCountsValue
 __all__ = ["run_warnings"]
 
 
-def run_warnings(plan: Plan, fitted: Mapping[Any, Any]) -> list[str]:
+def run_warnings(
+    plan: Plan, fitted: Mapping[Any, Any], undecided: Mapping[str, int] | None = None
+) -> list[str]:
     """Return what the manifest, the command line and `fit` warn of, a sentence each.
 
     Args:
         plan: The plan.
         fitted: The fitted statistics.
+        undecided: For how many examples each lookup chose between rows that differ by their values
+            alone, by its name.
     """
-    return [*_excluded_words(plan, fitted)]
+    return [*_excluded_words(plan, fitted), *_undecided_lookups(undecided or {})]
+
+
+def _undecided_lookups(undecided: Mapping[str, int]) -> Iterator[str]:
+    """Yield the lookups that found several rows in effect at once, and took one by its values."""
+    for name, number in undecided.items():
+        yield (
+            f"lookup {name!r}: for {_counted(number, 'example')}, rows that took effect at once "
+            "differ, and the one with the greatest values was taken; order_by in the lookup says "
+            "which comes last"
+        )
 
 
 def _excluded_words(plan: Plan, fitted: Mapping[Any, Any]) -> Iterator[str]:

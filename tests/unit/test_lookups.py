@@ -168,7 +168,7 @@ def test_a_run_warns_of_ties_and_what_it_hints_at_settles_them(
     command = ["run", str(files(tmp_path)), "--no-tensorflow", "--out"]
     assert main([*command, str(tmp_path / "a")]) == 0
     said = capsys.readouterr().out
-    assert "warning     lookup 'rate': for 2 rows, rows that took effect at once differ" in said
+    assert "warning     lookup 'rate': for 2 examples, rows that took effect at once differ" in said
     assert "order_by in the lookup" in said
     files(tmp_path, ", order_by: seq")
     assert main([*command, str(tmp_path / "b")]) == 0
