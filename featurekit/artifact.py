@@ -1,7 +1,8 @@
 """What a run leaves on disk, and how it gets there whole or not at all.
 
 ```
-manifest.json         spec and hash, versions, inputs, rows, plan, timings, parity certificate
+manifest.json         spec and hash, versions, inputs, rows, plan, timings, parity certificate, and
+                      the size and hash of every other file
 statistics.json       every fitted statistic, by a readable name
 vocabularies/*.txt    words, one per line, the most frequent first
 examples/split=*/     Parquet, in the order of the input (and TFRecord on request)
@@ -27,17 +28,30 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from featurekit.errors import DataError, FeatureKitError, UsageError
+from featurekit.errors import DataError, FeatureKitError, SpecErrors, UsageError
 from featurekit.graph import StatisticRequest
+from featurekit.integrity import Verification, checked_bytes, refuse_other_numbers, sealed, verified
+from featurekit.manifest import Manifest, SnapshotManifest
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
 from featurekit.semantics import semantics_of
 from featurekit.sources import polars_errors
+from featurekit.spec.expression import shortened
 from featurekit.spec.objects import Spec
-from featurekit.transforms.statistics import WordCountsValue
-from featurekit.types import parse_type
+from featurekit.stored_json import DAMAGED, parse_json, read_json, require_type
+from featurekit.transforms.statistics import (
+    ExtremesValue,
+    MomentsValue,
+    MostFrequentValue,
+    Quantiles,
+    QuantilesValue,
+    Statistic,
+    WordCountsValue,
+)
+from featurekit.transforms.targets import TargetMeansValue
+from featurekit.types import Kind, parse_type
 
 __all__ = [
     "EXAMPLES",
@@ -48,8 +62,10 @@ __all__ = [
     "read_manifest",
     "read_plan",
     "read_statistics",
+    "verify",
     "versions",
     "write_json",
+    "write_manifest",
     "write_statistics",
 ]
 
@@ -194,7 +210,7 @@ def _kind(folder: Path) -> str | None:
     if not (folder / MANIFEST).is_file():
         return None
     try:
-        manifest = _read_json(folder / MANIFEST)
+        manifest = read_json(folder / MANIFEST)
     except DataError:
         return "run"  # A damaged one, which may be replaced.
     if not isinstance(manifest, dict) or "format" not in manifest:
@@ -262,21 +278,76 @@ def statistics_to_dict(fitted: Mapping[StatisticRequest, Any]) -> dict[str, Any]
     }
 
 
-def statistics_from_dict(data: Mapping[str, Any], plan: Plan) -> dict[StatisticRequest, Any]:
+def statistics_from_dict(
+    data: Mapping[str, Any], plan: Plan, where: str = STATISTICS
+) -> dict[StatisticRequest, Any]:
     """Return fitted statistics for the requests of a plan.
 
+    Args:
+        data: What `statistics_to_dict` gave, as it was read back.
+        plan: The plan.
+        where: What errors call the data.
+
     Raises:
-        DataError: One is missing.
+        DataError: One is missing, or is not what its statistic gives.
     """
     fitted = {}
     for request in plan.statistics:
-        entry = data.get(request.text_in(plan.resolved.semantics))
+        name, statistic = request.text_in(plan.resolved.semantics), request.statistic
+        entry = data.get(name)
+        name = shortened(name)
         if entry is None:
-            raise DataError(f"the statistic {request.text} is missing", where=STATISTICS)
-        values = dict(entry)
-        del values["kind"]
-        fitted[request] = request.statistic.restored(values)
+            raise DataError(f"the statistic {name} is missing", where=where, hint=DAMAGED)
+        require_type(entry, dict[str, Any], f"{where}: {name}")
+        values = {key: value for key, value in entry.items() if key != "kind"}
+        kind = type(statistic).__name__
+        if entry.get("kind") != kind:
+            raise DataError(f"{name} is no {kind}", where=where, hint=DAMAGED)
+        require_type(values, statistic.value, f"{where}: {name}")
+        try:
+            value = fitted[request] = statistic.restored(values)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise DataError(
+                f"{name} is not what its statistic gives: {error}", where=where, hint=DAMAGED
+            ) from None
+        if isinstance(value, MostFrequentValue):
+            form = _PLAIN.get(request.node.type.kind, Any)
+            require_type(value.value, form, f"{where}: {name}.value")
+        if (problem := _impossible(statistic, value)) is not None:
+            raise DataError(f"{name} cannot be: {problem}", where=where, hint=DAMAGED)
     return fitted
+
+
+_PLAIN: Mapping[Kind, Any] = {
+    Kind.STRING: str, Kind.BOOL: bool, Kind.INT64: int, Kind.FLOAT32: float, Kind.FLOAT64: float,
+}  # fmt: skip
+
+
+def _impossible(statistic: Statistic, value: Any) -> str | None:
+    """Return why no data can give a statistic; its types are right."""
+    if isinstance(value, MomentsValue) and value.variance < 0:
+        return "a variance is never negative"
+    if isinstance(value, ExtremesValue) and value.minimum > value.maximum:
+        return "the minimum is above the maximum"
+    if isinstance(value, QuantilesValue) and isinstance(statistic, Quantiles):
+        if len(value.boundaries) != statistic.parts - 1:
+            return f"{statistic.parts} parts have {statistic.parts - 1} boundaries"
+        if list(value.boundaries) != sorted(value.boundaries):
+            return "boundaries go up"
+    if isinstance(value, WordCountsValue) and not (
+        len(set(value.words)) == len(value.counts) == len(value.words) <= value.distinct
+    ):
+        return "each word has one count"
+    if isinstance(value, TargetMeansValue):
+        parts, places = len(value.rows), len(set(value.categories))
+        tables = (value.category_rows, value.category_sums)
+        if not (
+            len(value.categories) == places
+            and {len(value.sums), *map(len, tables)} == {parts}
+            and all(len(row) == places for rows in tables for row in rows)
+        ):
+            return "each part has a sum, and a count of each category"
+    return None
 
 
 def write_statistics(folder: Path, fitted: Mapping[StatisticRequest, Any]) -> None:
@@ -314,50 +385,58 @@ def _unescape(line: str) -> str:
     return re.sub(r"\\(.)", lambda match: plain.get(match[1], match[1]), line)
 
 
-def read_statistics(folder: Path, plan: Plan) -> dict[StatisticRequest, Any]:
+def read_statistics(
+    folder: Path, plan: Plan, manifest: Mapping[str, Any] | None = None
+) -> dict[StatisticRequest, Any]:
     """Read `statistics.json` and the vocabularies back.
+
+    Args:
+        folder: The folder of the run.
+        plan: Its plan.
+        manifest: Its manifest, whose hashes the files must have; `None` before it is written.
 
     Raises:
         DataError: A file is missing or not what was written.
     """
-    data = _read_json(folder / STATISTICS)
-    try:
-        for entry in data.values():
-            if isinstance(entry.get("words"), dict):
-                text = (folder / entry["words"]["file"]).read_bytes().decode("utf-8")
-                entry["words"] = [_unescape(line) for line in text.split("\n")[:-1]]
-        return statistics_from_dict(data, plan)
-    except FeatureKitError:
-        raise
-    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"the statistics cannot be read: {error}", where=str(folder / STATISTICS)
-        ) from None
+    where = str(folder / STATISTICS)
+    text = checked_bytes(folder, STATISTICS, manifest)
+    data = parse_json(text, dict[str, dict[str, Any]], where)
+    for entry in data.values():
+        if isinstance(entry.get("words"), dict):
+            require_type(entry["words"], _InFile, where)
+            name = entry["words"]["file"]
+            words = checked_bytes(folder, name, manifest)
+            try:
+                lines = words.decode("utf-8").split("\n")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"cannot be read: {error}", where=str(folder / name), hint=DAMAGED
+                ) from None
+            entry["words"] = [_unescape(line) for line in lines[:-1]]
+    return statistics_from_dict(data, plan, where)
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot be read: {error}", where=str(path), hint="the run is incomplete or damaged"
-        ) from None
+class _InFile(TypedDict):
+    """Words that stand in a file of their own."""
+
+    file: str
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a run.
 
     Raises:
-        DataError: There is no run, or it was written by a newer version.
+        DataError: There is no run, it was written by a newer version, or is not what was written.
     """
-    if not (folder / MANIFEST).is_file():
+    path = folder / MANIFEST
+    if not path.is_file():
         raise DataError(
             "there is no run here (no manifest.json)",
             where=str(folder),
             hint="featurekit run SPEC --out DIR makes one",
         )
-    manifest = _read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    manifest: dict[str, Any] = read_json(path, dict[str, Any])
+    if manifest.get("format") != FORMAT:
         raise DataError(
             "the manifest has a format that this version does not read", where=str(folder)
         )
@@ -367,22 +446,75 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             where=str(folder),
             hint="read its Parquet files; featurekit run SPEC --out DIR makes a run",
         )
-    semantics_of(manifest, str(folder / MANIFEST))
+    where = str(path)
+    semantics_of(manifest, where)
+    require_type(manifest, Manifest, where)
+    refuse_other_numbers(manifest, where)
     return manifest
 
 
-def read_plan(manifest: Mapping[str, Any], base: Path | None = None) -> Plan:
-    """Rebuild the plan of a run from its manifest, without looking at any source."""
-    spec = Spec.from_dict(manifest["spec"], base or Path(manifest.get("base", "")))
-    tables = {"": manifest["columns"], **manifest.get("past_columns", {})}
-    types = {
-        table: {name: parse_type(text) for name, text in columns.items()}
-        for table, columns in tables.items()
-    }
-    meaning = semantics_of(manifest, MANIFEST)
-    resolved = resolve(spec, types.pop(""), types, refuse_leaks=False, semantics=meaning)
+def read_plan(manifest: Mapping[str, Any], base: Path | None = None, where: str = MANIFEST) -> Plan:
+    """Rebuild the plan of a run from its manifest, without looking at any source.
+
+    Args:
+        manifest: The manifest, or as much of it as describes a plan.
+        base: The folder that relative paths start from; by default the one of the manifest.
+        where: What errors call the manifest.
+
+    Raises:
+        DataError: It describes no plan.
+    """
+    meaning = semantics_of(manifest, where)
+    try:
+        spec = Spec.from_dict(manifest["spec"], base or Path(manifest.get("base", "")))
+        tables = {"": manifest["columns"], **manifest.get("past_columns", {})}
+        types = {
+            table: {name: parse_type(text) for name, text in columns.items()}
+            for table, columns in tables.items()
+        }
+        resolved = resolve(spec, types.pop(""), types, refuse_leaks=False, semantics=meaning)
+    except (FeatureKitError, TypeError, ValueError, KeyError, AttributeError) as error:
+        problem = error.problems[0] if isinstance(error, SpecErrors) else error
+        said = problem.message if isinstance(problem, FeatureKitError) else str(problem)
+        raise DataError(
+            f"what it says of its spec and columns fits no plan: {said}", where=where, hint=DAMAGED
+        ) from error
     exported = manifest.get("saved_model", {}).get("exported", False)
     return make_plan(resolved, saved_model=exported)
+
+
+def write_manifest(
+    folder: Path, manifest: Mapping[str, Any], elsewhere: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write the manifest of a folder that is complete; return it with its hashes.
+
+    Args:
+        folder: The folder.
+        manifest: What to say of it.
+        elsewhere: Entries of files of the run that are not in the folder.
+    """
+    made = sealed(manifest, folder, elsewhere)
+    write_json(folder / MANIFEST, made)
+    return made
+
+
+def verify(folder: Path) -> Verification:
+    """Compare every file of a run or a snapshot with its manifest.
+
+    Raises:
+        DataError: There is none here, or its manifest cannot be read.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            "there is no run or snapshot here (no manifest.json)", where=str(folder),
+            hint="featurekit run SPEC --out DIR makes a run",
+        )  # fmt: skip
+    manifest = read_json(path, dict[str, Any])
+    if "as_of" not in manifest:
+        return verified(folder, read_manifest(folder))
+    require_type(manifest, SnapshotManifest, str(path))
+    return verified(folder, manifest)
 
 
 def versions(on_beam: bool = False, more: tuple[str, ...] = ()) -> dict[str, str]:

@@ -28,6 +28,8 @@ from featurekit.console import (
     report,
     report_unexpected,
     summary,
+    verified_files,
+    warnings_as_notes,
     write,
 )
 from featurekit.errors import FeatureKitError, SpecError, UsageError
@@ -64,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if getattr(arguments, "spec", None) is not None:
             _refuse_folder(arguments.spec)
-        answer: _Answer = arguments.command(arguments)
+        with warnings_as_notes():
+            answer: _Answer = arguments.command(arguments)
         text, code = (answer, 0) if isinstance(answer, str) else answer
         done = True
         if text:
@@ -124,7 +127,7 @@ def _refuse_folder(name: str) -> None:
 
     hint = "give the path of its YAML file"
     if (folder / MANIFEST).is_file():
-        hint = "it is the folder of a run, which apply, leakage and ablate take"
+        hint = "it is the folder of a run, which apply, verify, leakage and ablate take"
     raise UsageError("a spec file is needed, and this is a folder", where=name, hint=hint)
 
 
@@ -268,6 +271,16 @@ def _apply(arguments: argparse.Namespace) -> str:
     if arguments.json:
         return as_json({"out": arguments.out, "rows": rows, "features": list(run.features)})
     return f"{arguments.out}: {count(len(run.features), 'feature')} of {count(rows, 'row')}"
+
+
+def _verify(arguments: argparse.Namespace) -> _Answer:
+    from featurekit.artifact import verify
+
+    found = verify(Path(arguments.run))
+    code = 0 if found.whole else 1
+    if arguments.json:
+        return as_json(found.to_dict()), code
+    return "\n".join(verified_files(found)), code
 
 
 def _snapshot(arguments: argparse.Namespace) -> str:
@@ -452,6 +465,10 @@ def parser() -> argparse.ArgumentParser:
     apply.add_argument("--out", metavar="FILE", required=True, help=text)
     flag(apply, "--overwrite", "replace the file if it stands there (default: refuse)")
     json(apply, "what was written")
+
+    verify = command("verify", _verify)
+    verify.add_argument("run", metavar="RUN", help="the folder of a run or a snapshot")
+    json(verify, "the result")
 
     snapshot = command("snapshot", _snapshot)
     spec(snapshot)

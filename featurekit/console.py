@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from shlex import quote
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from featurekit.errors import FeatureKitError, SpecErrors
+from featurekit.errors import FeatureKitError, FeatureKitWarning, SpecErrors
 
 if TYPE_CHECKING:
+    from featurekit.integrity import Verification
     from featurekit.job import Progress
     from featurekit.runs import Run
 
 __all__ = [
     "as_json", "complain", "count", "described_job", "found_ablation", "found_leaks",
-    "progress_bar", "remark", "report", "report_unexpected", "summary", "write",
+    "progress_bar", "remark", "report", "report_unexpected", "summary", "verified_files",
+    "warnings_as_notes", "write",
 ]  # fmt: skip
 
 UNEXPECTED = 4
@@ -71,6 +74,26 @@ def progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
         finally:
             ended.set()
             clock.join()
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Print FeatureKit's own warnings as notes, each once."""
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        if issubclass(category, FeatureKitWarning):
+            remark(f"note: {message}")
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", FeatureKitWarning)
+        warnings.showwarning = show
+        yield
 
 
 def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
@@ -129,6 +152,19 @@ def described_job(job: Mapping[str, Any]) -> Iterator[str]:
         phases[phase] = phases.get(phase, 0) + 1
     for phase, number in phases.items():
         yield f"  {phase}: {count(number, 'step')}"
+
+
+def verified_files(found: Verification) -> Iterator[str]:
+    """Yield the lines that say whether the files of a run are those that were written."""
+    if found.whole:
+        yield f"{found.folder}: whole, {count(found.files, 'file')} of {found.bytes:,} bytes"
+    else:
+        yield f"{found.folder}: not whole, {count(len(found.problems), 'problem')}"
+    yield from (f"  {problem}" for problem in found.problems[:FINDINGS])
+    if len(found.problems) > FINDINGS:
+        yield f"  and {count(len(found.problems) - FINDINGS, 'more problem')}: --json has them all"
+    if found.unhashed:
+        yield f"  compared by size alone: {count(len(found.unhashed), 'file')} from a bucket"
 
 
 def found_leaks(report: Mapping[str, Any], out: str | None) -> Iterator[str]:

@@ -24,8 +24,9 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 __all__ = [
-    "BudgetError", "DataError", "EngineError", "FeatureKitError", "LeakageError", "MissingExtra",
-    "ParityError", "SpecError", "SpecErrors", "UsageError", "closest", "require",
+    "BudgetError", "DataError", "EngineError", "FeatureKitError", "FeatureKitWarning",
+    "LeakageError", "MissingExtra", "ParityError", "SpecError", "SpecErrors",
+    "UsageError", "closest", "require",
 ]  # fmt: skip
 
 
@@ -63,6 +64,10 @@ class FeatureKitError(Exception):
             "message": self.message,
             "hint": self.hint,
         }
+
+
+class FeatureKitWarning(UserWarning):
+    """Something to know that is no error; the command line prints it as a note."""
 
 
 class SpecError(FeatureKitError):

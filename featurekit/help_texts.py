@@ -78,6 +78,18 @@ Rows come out in the order they went in: the keys that are there, then all featu
 examples:
   featurekit apply runs/1 new.parquet --out features.parquet
   featurekit apply runs/1 'new/*.csv' --out features.csv --overwrite""",
+    "verify": """\
+Compare every file of a run with its size and hash in the manifest.
+
+The exit code is 0 when all files are those that were written, and 1 when one is missing,
+changed or added, or when the run is of a version that wrote no hashes.
+
+examples:
+  featurekit verify runs/1
+  featurekit verify runs/1 --json | jq .problems
+  featurekit verify runs/1 && featurekit apply runs/1 new.parquet --out features.parquet
+
+  in Python: fk.open_run("runs/1").verify().whole""",
     "snapshot": """\
 Write what aggregations and lookups know of every key at a time.
 

@@ -323,7 +323,7 @@ def run(
             tell.lap("write_tfrecord")
         tell.stage("publishing")
         manifest["seconds"] = {**tell.laps, "total": round(time.monotonic() - started, 3)}
-        artifact.write_json(folder / artifact.MANIFEST, manifest)
+        manifest = artifact.write_manifest(folder, manifest)
     if not away:
         return open_run(target)
     done = Run(Path(str(out)), manifest, str(out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +11,9 @@ from typing import Any
 
 from featurekit import artifact
 from featurekit.engines.rows import SPLIT
-from featurekit.errors import UsageError
+from featurekit.errors import FeatureKitWarning, UsageError
 from featurekit.graph import StatisticRequest
+from featurekit.integrity import Verification, refuse_other_sizes
 from featurekit.planner import Plan
 from featurekit.spec.objects import Spec
 from featurekit.summary import Described, Summary, counted, listed
@@ -23,6 +25,8 @@ __all__ = ["Run", "open_run"]
 def open_run(folder: str | Path) -> Run:
     """Open a finished run.
 
+    A run of a version that wrote no hashes is opened with a warning.
+
     Raises:
         DataError: There is no run, or it cannot be read.
         UsageError: It is in a bucket.
@@ -30,7 +34,12 @@ def open_run(folder: str | Path) -> Run:
     if "://" in str(folder):
         raise _elsewhere(str(folder))
     path = Path(folder)
-    return Run(path, artifact.read_manifest(path))
+    manifest = artifact.read_manifest(path)
+    if "files" not in manifest:
+        said = "an older version of FeatureKit wrote this run, and its manifest holds no hashes: "
+        said += "its files cannot be verified"
+        warnings.warn(f"{path}: {said}", FeatureKitWarning, stacklevel=2)
+    return Run(path, manifest)
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,12 +71,12 @@ class Run(Described):
     @cached_property
     def plan(self) -> Plan:
         """The plan that was carried out."""
-        return artifact.read_plan(self.manifest)
+        return artifact.read_plan(self.manifest, where=str(self.path / artifact.MANIFEST))
 
     @cached_property
     def fitted(self) -> Mapping[StatisticRequest, Any]:
         """The fitted statistics, by what the plan asks for: what `apply` works with."""
-        return artifact.read_statistics(self.path, self.plan)
+        return artifact.read_statistics(self.path, self.plan, self.manifest)
 
     @property
     def statistics(self) -> dict[str, dict[str, Any]]:
@@ -101,25 +110,50 @@ class Run(Described):
 
         Raises:
             UsageError: The run is not on this machine.
+            DataError: Files of it are missing, or have another size.
         """
         if self.address is not None:
             raise _elsewhere(self.address)
-        return self.path / "transform_fn" if self.manifest["saved_model"]["exported"] else None
+        if not self.manifest["saved_model"]["exported"]:
+            return None
+        refuse_other_sizes(self.path, "transform_fn", self.manifest)
+        return self.path / "transform_fn"
 
     def examples(self, split: str = "train") -> ExampleSet:
         """Return the examples of a split, to be read as pandas, Polars, Arrow or tf.data.
 
         Raises:
             UsageError: There is no such split, or the run is not on this machine.
+            DataError: Files of it are missing, or have another size.
         """
         if self.address is not None:
             raise _elsewhere(self.address)
         if split not in self.splits:
             raise UsageError(f"there is no split {split!r}", where=str(self.path),
                              hint=f"the splits are {', '.join(self.splits)}")  # fmt: skip
-        folder = self.path / artifact.EXAMPLES / f"{SPLIT}={split}"
+        below = f"{artifact.EXAMPLES}/{SPLIT}={split}"
+        refuse_other_sizes(self.path, below, self.manifest)
+        folder = self.path / below
         resolved = self.plan.resolved
         return ExampleSet(folder, tuple(resolved.keys), self.features, resolved.label is not None)
+
+    def verify(self) -> Verification:
+        """Compare every file of the run with the size and hash that its manifest holds.
+
+        Returns:
+            What was compared, and what is not as it was written. Of a run of an older version,
+            which has no hashes, that is a problem, too.
+
+        Raises:
+            UsageError: The run is not on this machine.
+            DataError: Its manifest cannot be read any more.
+
+        Example:
+            `fk.open_run("runs/1").verify().whole`
+        """
+        if self.address is not None:
+            raise _elsewhere(self.address)
+        return artifact.verify(self.path)
 
     def apply(self, table: Any) -> Any:
         """Transform new rows with the frozen statistics; no TensorFlow is needed.

@@ -131,7 +131,7 @@ def write_snapshot(
     with artifact.new_folder(target, overwrite, "snapshot") as folder:
         for name, frame in made.items():
             frame.write_parquet(folder / f"{name}.parquet")
-        artifact.write_json(folder / artifact.MANIFEST, {
+        artifact.write_manifest(folder, {
             "format": artifact.FORMAT,
             "semantics": SEMANTICS,
             "as_of": moment.isoformat(),

@@ -17,7 +17,7 @@ from featurekit.transforms.catalogue import aggregations, operations
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (
-    ("_version", "errors", "semantics", "summary", "types"),
+    ("_version", "errors", "semantics", "stored_json", "summary", "types"),
     ("transforms",),
     ("spec", "graph", "availability"),
     ("typecheck", "uses", "leaks", "judging", "functions", "histories", "stored", "targets"),
@@ -27,6 +27,7 @@ LAYERS = (
     ("delays", "planner", "run_warnings", "verdict", "explain", "picture", "feature_reads"),
     ("feature_groups",),
     ("engines",),
+    ("integrity", "manifest"),
     ("artifact",),
     ("beam_program", "export", "opening", "runs", "serving", "smaller", "training"),
     ("costs",),
