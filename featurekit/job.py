@@ -28,6 +28,7 @@ from featurekit.run_warnings import run_warnings
 from featurekit.runs import Run, open_run
 from featurekit.sources import Table
 from featurekit.spec.objects import Spec
+from featurekit.table import locating
 from featurekit.verdict import Verdicts, judge
 
 __all__ = ["Progress", "check", "dry_run", "plan", "run", "verdicts"]
@@ -249,6 +250,8 @@ def run(
             folder, work = stack.enter_context(new_remote(runner, str(out), overwrite))
         else:
             folder = stack.enter_context(artifact.new_folder(target, overwrite))
+        opened = tables
+        stack.enter_context(locating(opened.values))
         table, costs = tables[main], CostRecorder(resolved, tables)
         undecided: dict[str, int] = {}
         if in_bucket and warehouse is not None:

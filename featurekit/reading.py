@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from featurekit.errors import DataError, SpecError, closest
+from featurekit.number_text import NumberText
 from featurekit.sources import Table
 from featurekit.spec.objects import Column, Source
 from featurekit.transforms.base import polars_dtype
@@ -132,14 +133,17 @@ def _reader(table: Table, declared: Column, name: str) -> _Reader:
             where=f"source {table.name!r}",
             hint=closest(stored, table.schema),
         )
-    return _Reader(name, pl.col(stored), table.schema[stored], declared)
+    return _Reader(name, pl.col(stored), table.schema[stored], declared, table.numbers)
 
 
 class _Reader:
     """Reads one stored column as a type, collecting what must hold."""
 
-    def __init__(self, name: str, x: pl.Expr, dtype: Any, declared: Column) -> None:
+    def __init__(
+        self, name: str, x: pl.Expr, dtype: Any, declared: Column, numbers: NumberText
+    ) -> None:
         self.name, self.x, self.dtype, self.declared = name, x, dtype, declared
+        self.numbers = numbers
         self.checks: list[Check] = []
 
     def read(self, of: Type) -> pl.Expr:
@@ -181,7 +185,7 @@ class _Reader:
 
     def float(self, of: Type) -> pl.Expr:
         if self.dtype == pl.String:
-            value = self.x.str.strip_chars().cast(pl.Float64, strict=False)
+            value = self.numbers.plain(self.x).cast(pl.Float64, strict=False)
             self.check(
                 self.x.is_not_null() & value.is_null(),
                 "text that is not a number",
@@ -200,7 +204,7 @@ class _Reader:
             "or float64 if it is a number"
         )
         if self.dtype == pl.String:
-            text = self.x.str.strip_chars()
+            text = self.numbers.plain(self.x)
             number = text.cast(pl.Float64, strict=False)
             # pandas writes 7.0 where another row has no value.
             whole = (number == number.round()) & (number.abs() < _EXACT)
@@ -261,8 +265,8 @@ class _Reader:
         if self.dtype == pl.String:
             text = self.x.str.strip_chars().str.to_lowercase()
             true, false = (
-                text.is_in(["true", "t", "1", "yes"]),
-                text.is_in(["false", "f", "0", "no"]),
+                text.is_in(["true", "t", "1", "1.0", "yes", "y", "on"]),
+                text.is_in(["false", "f", "0", "0.0", "no", "n", "off"]),
             )
         elif self.dtype.is_numeric():
             if self.dtype.is_float():

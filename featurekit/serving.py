@@ -14,7 +14,7 @@ from featurekit.engines import local
 from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.planner import Plan
 from featurekit.sources import Table, open_table, polars_errors
-from featurekit.spec.objects import Column, FrozenMapping, Source
+from featurekit.spec.objects import CSV_SETTINGS, Column, FrozenMapping, Source
 from featurekit.transforms.base import polars_dtype
 from featurekit.types import Type
 
@@ -43,8 +43,8 @@ def lazy_apply(
     resolved = plan.resolved
     declared = resolved.spec.sources[resolved.spec.examples.source]
     source = replace(
-        rows, separator=declared.separator, null_values=declared.null_values,
-        format=rows.format or _format_of_the_run(declared, rows),
+        rows, format=rows.format or _format_of_the_run(declared, rows),
+        **{name: getattr(declared, name) for name in CSV_SETTINGS},
     )  # fmt: skip
     table = open_table(name, source, Path())
     stored = stored_columns(plan)

@@ -14,15 +14,19 @@ from typing import Any
 
 import polars as pl
 
+from featurekit.csv_files import form_of
+from featurekit.csv_table import CsvRows, read_csv
 from featurekit.errors import DataError, SpecError, closest
+from featurekit.number_text import NumberText
+from featurekit.parquet_files import ParquetRows, read_parquet
+from featurekit.partitions import partitions_of
 from featurekit.read_errors import first_line, polars_errors
-from featurekit.spec.objects import FORMATS, SUFFIXES, Column, Source
+from featurekit.spec.objects import FORMATS, Column, Source, format_of
 from featurekit.table import Table
 from featurekit.types import (
     BOOL,
     DURATION,
     FLOAT32,
-    FLOAT64,
     INT64,
     STRING,
     TIMESTAMP,
@@ -42,9 +46,6 @@ __all__ = [
     "stored_types",
     "table_elsewhere",
 ]
-
-INFER_ROWS = 100_000
-"""So many rows of a CSV file decide the types of its columns when the spec does not."""
 
 
 def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> Table:
@@ -69,6 +70,9 @@ def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> T
     files: tuple[Path, ...] = ()
     stored_as = None
     where = f"source {name!r}"
+    text: CsvRows | None = None
+    parquet: ParquetRows | None = None
+    schema: dict[str, Any] | None = None
     with polars_errors(where):
         if source.data is not None:
             frame = _in_memory(source.data, where)
@@ -86,13 +90,18 @@ def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> T
             if any(path.stat().st_size == 0 for path in files):
                 raise DataError("the file is empty", where=where)
             with polars_errors(where):
-                frame = (
-                    _scan_csv(source, files, renamed, ragged)
-                    if stored_as == "csv"
-                    else pl.scan_parquet(list(files), glob=False)
-                )
-        with polars_errors(where):
-            schema = dict(frame.collect_schema())
+                types = stored_types(source)
+                folders = partitions_of(files, source.path, base, frozenset(types))
+                if stored_as == "csv":
+                    text = read_csv(files, source, types, folders, ragged)
+                else:
+                    parquet = read_parquet(files, folders)
+                opened = text or parquet
+                assert opened is not None
+                frame, schema = opened.frame, dict(opened.schema)
+        if schema is None:
+            with polars_errors(where):
+                schema = dict(frame.collect_schema())
     if not schema:
         raise DataError("the data has no columns", where=where)
     for key, stored in renamed.items():
@@ -101,8 +110,18 @@ def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> T
                 f"source {name!r}: column {key!r}: the data has no column {stored!r}",
                 hint=closest(stored, schema),
             )
-    separator = _separator(source, files[0]) if stored_as == "csv" else ","
-    return Table(name, frame, schema, renamed, files, stored_as, separator)
+    if text is not None:
+        return Table(
+            name, frame, schema, renamed, files, stored_as, text.files[0].form.separator,
+            inferred=text.inferred, numbers=NumberText(source.decimal, source.thousands),
+            text=text, remarks=text.remarks, as_it_is=text.as_they_are,
+        )  # fmt: skip
+    if parquet is not None:
+        return Table(
+            name, frame, schema, renamed, files, stored_as,
+            remarks=parquet.remarks, as_it_is=parquet.as_they_are,
+        )  # fmt: skip
+    return Table(name, frame, schema, renamed)
 
 
 def renamed_columns(source: Source) -> dict[str, str]:
@@ -150,7 +169,8 @@ def table_elsewhere(name: str, source: Source, base: Path, schema: Mapping[str, 
     path = address_of(source, base)
     return Table(
         name, pl.LazyFrame(schema=dict(schema)), schema, renamed_columns(source),
-        format=source.file_format, separator=_separator(source, Path(path)), elsewhere=path,
+        format=source.file_format, separator=form_of(source, Path(path)).separator, elsewhere=path,
+        numbers=NumberText(source.decimal, source.thousands),
     )  # fmt: skip
 
 
@@ -191,10 +211,15 @@ def _arrow_error() -> type[Exception]:
     return error
 
 
+def _pattern(path: str, base: Path) -> str:
+    """Return the glob of a source in full; what it is relative to is no part of the pattern."""
+    return path if Path(path).is_absolute() else f"{glob.escape(str(base))}/{path}"
+
+
 def _files(path: str, base: Path, where: str) -> tuple[Path, ...]:
     full = Path(path) if Path(path).is_absolute() else base / path
     if glob.has_magic(path) and not full.is_file():
-        pattern = path if Path(path).is_absolute() else f"{glob.escape(str(base))}/{path}"
+        pattern = _pattern(path, base)
         # Path.glob takes no absolute pattern.
         found = tuple(Path(entry) for entry in sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207
         if not found:
@@ -218,71 +243,12 @@ def _files(path: str, base: Path, where: str) -> tuple[Path, ...]:
 
 
 def _format(source: Source, file: Path, where: str) -> str:
-    found = source.format or SUFFIXES.get(file.suffix.lower())
+    found = source.format or format_of(file.name)
     if found is not None:
         return found
     raise SpecError(
         f"{where}: cannot tell the format of {file.name!r}", hint="format: parquet or format: csv"
     )
-
-
-def _scan_csv(
-    source: Source, files: tuple[Path, ...], renamed: Mapping[str, str], ragged: bool
-) -> pl.LazyFrame:
-    options: dict[str, Any] = {
-        "separator": _separator(source, files[0]),
-        "null_values": list(source.null_values),
-    }
-    # Integers are read from their text, so that none passes through a float.
-    declared: dict[str, Any] = {
-        renamed.get(name, name): pl.String()
-        for name, column in source.columns.items()
-        if column.expr is None and column.type in (STRING, TIMESTAMP, BOOL, INT64)
-    }
-    declared |= {
-        renamed.get(name, name): pl.Float64()
-        for name, column in source.columns.items()
-        if column.expr is None and column.type in (FLOAT32, FLOAT64)
-    }
-    header = _header(files[0], options["separator"], ragged)
-    overrides = {name: dtype for name, dtype in declared.items() if name in header}
-    return pl.scan_csv(
-        list(files),
-        infer_schema_length=INFER_ROWS,
-        schema_overrides=overrides,
-        glob=False,
-        truncate_ragged_lines=ragged,
-        **options,
-    )
-
-
-def _separator(source: Source, file: Path) -> str:
-    tabs = file.suffix.lower() == ".tsv" and source.separator == ","
-    return "\t" if tabs else source.separator
-
-
-def _header(file: Path, separator: str, ragged: bool) -> set[str]:
-    """Return the column names of a CSV file."""
-    first = pl.read_csv(
-        file, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False,
-        truncate_ragged_lines=ragged,
-    )  # fmt: skip
-    names = [str(name) for name in first.row(0)]
-    other = next((mark for mark in ";\t|," if mark in names[0] and mark != separator), None)
-    if len(names) == 1 and other is not None:
-        raise DataError(
-            f"with {separator!r} between fields the header is one column, {names[0]!r}",
-            where=str(file),
-            hint=f"declare the source's separator: {other!r}",
-        )
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(
-                f"the column {name!r} stands twice in the header",
-                where=str(file),
-                hint="give each column a name of its own",
-            )
-    return set(names)
 
 
 def inferred_type(dtype: Any) -> Type | None:
@@ -325,7 +291,7 @@ def column_types(table: Table, source: Source) -> dict[str, Type]:
         declared = source.columns.get(name, Column())
         if declared.expr is not None:
             continue
-        found = declared.type or inferred_type(dtype)
+        found = declared.type or table.inferred.get(stored) or inferred_type(dtype)
         if found is not None:
             out[name] = found
     return out

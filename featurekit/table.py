@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +13,15 @@ from typing import Any
 
 import polars as pl
 
+from featurekit.csv_files import scan_csv_file
+from featurekit.csv_table import CsvRows, misfit
+from featurekit.csv_types import Remark
 from featurekit.errors import DataError
-from featurekit.read_errors import csv_errors, polars_errors
+from featurekit.number_text import USUAL, NumberText
+from featurekit.read_errors import UnparsedValue, csv_errors, polars_errors
+from featurekit.types import Type
 
-__all__ = ["Table"]
+__all__ = ["Table", "locating"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,11 @@ class Table:
         files: The files, in reading order; empty for a table in memory.
         format: The format of the files.
         separator: The field separator of CSV.
+        inferred: The types of stored columns of text that hold something else.
+        numbers: How numbers in text are written.
+        text: The rows of CSV files, as they were opened.
+        remarks: What was noticed when it was opened.
+        as_it_is: Whether any reader of the format reads the files the same way.
         elsewhere: What Beam's workers read, a path or an address; the frame has no rows then.
     """
 
@@ -41,6 +52,11 @@ class Table:
     format: str | None = None
     separator: str = ","
     elsewhere: str | None = None
+    inferred: Mapping[str, Type] = field(default_factory=dict)
+    numbers: NumberText = USUAL
+    text: CsvRows | None = field(default=None, repr=False)
+    remarks: tuple[Remark, ...] = ()
+    as_it_is: bool = True
 
     @property
     def csv(self) -> bool:
@@ -75,11 +91,12 @@ class Table:
             DataError: They cannot be read.
         """
         with polars_errors(f"source {self.name!r}"):
-            counts = [
-                (pl.scan_csv(path, separator=self.separator, glob=False) if self.csv
-                 else pl.scan_parquet(path, glob=False)).select(pl.len())
-                for path in self.files
-            ]  # fmt: skip
+            scans = (
+                [scan_csv_file([file], {}, ragged=True) for file in self.text.files]
+                if self.text is not None
+                else [pl.scan_parquet(path, glob=False) for path in self.files]
+            )
+            counts = [scan.select(pl.len()) for scan in scans]
             return [int(count.item()) for count in pl.collect_all(counts, engine="streaming")]
 
     def refuse_ragged(self) -> None:
@@ -93,23 +110,24 @@ class Table:
         Raises:
             DataError: Names the first such row.
         """
-        if not self.csv:
+        if self.text is None:
             return
         import pyarrow as pa
         from pyarrow import csv
 
         counted = 0
-        for path in self.files:
-            with csv_errors(f"source {self.name!r} ({path})"):
-                reading = csv.ReadOptions(block_size=1 << 24)
-                parsing = csv.ParseOptions(delimiter=self.separator, newlines_in_values=True)
-                # One column is converted, to text: this pass is about fields alone.
-                first = csv.open_csv(path, reading, parsing).schema.names[0]
-                converting = csv.ConvertOptions(
-                    include_columns=[first], column_types={first: pa.binary()}
+        for file in self.text.files:
+            with csv_errors(f"source {self.name!r} ({file.path})"):
+                reading = csv.ReadOptions(
+                    block_size=1 << 24, skip_rows=file.skip, autogenerate_column_names=True
                 )
-                batches = csv.open_csv(path, reading, parsing, converting)
-                counted += sum(batch.num_rows for batch in batches)
+                parsing = csv.ParseOptions(delimiter=file.form.between, newlines_in_values=True)
+                # One column is converted, to text: this pass is about fields alone.
+                converting = csv.ConvertOptions(
+                    include_columns=["f0"], column_types={"f0": pa.binary()}
+                )
+                batches = csv.open_csv(file.plain, reading, parsing, converting)
+                counted += sum(batch.num_rows for batch in batches) - 1
         # In a file of one column, a blank line is a missing value.
         if self.height != counted and len(self.schema) > 1:
             raise DataError(
@@ -117,6 +135,12 @@ class Table:
                 where=f"source {self.name!r}",
                 hint="remove them; every row of a CSV file needs as many fields as the header",
             )
+
+    def located(self, error: DataError) -> DataError:
+        """Return an error for a text that is not of its column's type, with file and line."""
+        if self.text is None or not isinstance(error, UnparsedValue):
+            return error
+        return misfit(self.text, error.column) or error
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Describe the input files: size, time of change, a hash of their first and last MiB."""
@@ -140,3 +164,23 @@ class Table:
                 }
             )
         return out
+
+
+@contextmanager
+def locating(tables: Callable[[], Iterable[Table]]) -> Iterator[None]:
+    """Say in which file and line a text stands that is not of its column's type.
+
+    Args:
+        tables: Gives the tables that are read.
+
+    Raises:
+        DataError: With its place.
+    """
+    try:
+        yield
+    except UnparsedValue as error:
+        for table in tables():
+            located = table.located(error)
+            if located is not error:
+                raise located from None
+        raise

@@ -105,6 +105,30 @@ SUFFIXES = {
     **dict.fromkeys((".tfrecord", ".tfrecords"), "tfrecord"),
 }
 """The format of a file by the end of its name."""
+COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
+"""The ends of names of files that are compressed as a whole."""
+WHITESPACE = "whitespace"
+"""The separator that stands for any number of spaces and tabs."""
+
+
+def format_of(name: str) -> str | None:
+    """Return the format of a file by its name, compressed or not; `None` if it does not tell.
+
+    Example:
+        >>> format_of("rows.csv.gz")
+        'csv'
+    """
+    name = name.lower()
+    for end in COMPRESSED:
+        name = name.removesuffix(end)
+    return SUFFIXES.get(f".{name.rpartition('.')[2]}") if "." in name else None
+
+
+CSV_SETTINGS = (
+    "separator", "null_values", "encoding", "skip_rows", "comment", "header", "decimal",
+    "thousands", "escape",
+)  # fmt: skip
+"""The settings of a source that say how CSV is written."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,6 +146,14 @@ class Source(Settings):
         format: `parquet`, `csv` or `tfrecord`, when the file name does not tell.
         separator: The field separator of CSV.
         null_values: What CSV writes for a missing value, beside nothing at all.
+        encoding: The encoding of CSV, such as `latin-1`, `cp1252` or `utf-16`; UTF-8 without it.
+        skip_rows: How many lines of CSV stand before the header.
+        comment: What the lines of CSV begin with that are comments.
+        header: The names of the columns of CSV, in place of those in its header.
+        decimal: What stands before the fraction of a number in CSV: `.` or `,`.
+        thousands: What stands between groups of three digits in CSV, if anything does.
+        escape: What stands before a quote within a text of CSV, such as a backslash, where quotes
+            are not doubled.
         written_by: The name of the spec whose model made these rows, if one did.
         description: For people.
     """
@@ -135,14 +167,23 @@ class Source(Settings):
     format: str | None = None
     separator: str = ","
     null_values: tuple[str, ...] = ()
+    encoding: str | None = None
+    skip_rows: int = 0
+    comment: str | None = None
+    header: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str | None = None
+    escape: str | None = None
     written_by: str | None = None
     description: str | None = None
 
     what = "a source"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "path": settings.path, "table": settings.table, "format": settings.text,
-        "separator": settings.text, "null_values": settings.texts, "event_time": settings.name,
-        "available_at": settings.time,
+        "separator": settings.text, "null_values": settings.texts, "encoding": settings.encoding,
+        "skip_rows": settings.whole_number, "comment": settings.name, "header": settings.names,
+        "decimal": settings.text, "thousands": settings.name, "escape": settings.name,
+        "event_time": settings.name, "available_at": settings.time,
         "columns": settings.mapping_of(Column, "column", named=False),
         "written_by": settings.text, "description": settings.text,
     }  # fmt: skip
@@ -160,6 +201,13 @@ class Source(Settings):
             format: str | None = None,
             separator: str = ",",
             null_values: str | Sequence[str] = (),
+            encoding: str | None = None,
+            skip_rows: int = 0,
+            comment: str | None = None,
+            header: str | Sequence[str] = (),
+            decimal: str = ".",
+            thousands: str | None = None,
+            escape: str | None = None,
             written_by: str | None = None,
             description: str | None = None,
         ) -> None: ...
@@ -171,16 +219,35 @@ class Source(Settings):
             raise SpecError(f"a source has one of path, table or data, got {' and '.join(given)}")
         if self.format not in (None, *FORMATS):
             raise SpecError(f"format is parquet, csv or tfrecord, got {self.format!r}")
-        if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
-            raise SpecError(f"separator is one character, got {self.separator!r}")
+        if self.separator != WHITESPACE and (
+            len(self.separator.encode()) != 1 or self.separator in '"\r\n'
+        ):
+            raise SpecError(
+                f"separator is one character, got {self.separator!r}",
+                hint=f"separator: {WHITESPACE} for any number of spaces and tabs",
+            )
+        if self.decimal not in (".", ","):
+            raise SpecError(f"decimal is '.' or ',', got {self.decimal!r}")
+        if self.thousands is not None and (
+            len(self.thousands) != 1 or self.thousands.isalnum() or self.thousands in '+-"\r\n'
+        ):
+            raise SpecError(f"thousands is one character such as ',', got {self.thousands!r}")
+        if self.thousands == self.decimal:
+            raise SpecError(
+                f"decimal and thousands are both {self.decimal!r}",
+                hint="decimal: ',' and thousands: '.', or the other way round",
+            )
+        if self.escape is not None and (
+            len(self.escape.encode()) != 1 or self.escape in f'{self.separator}"\r\n'
+        ):
+            raise SpecError(f"escape is one character such as a backslash, got {self.escape!r}")
 
     @property
     def file_format(self) -> str | None:
         """The format of its files, as declared or by their names; `None` where neither tells."""
         if self.format is not None or self.path is None:
             return self.format
-        name = self.path.rpartition("/")[2].lower().removesuffix(".gz")
-        return SUFFIXES.get(f".{name.rpartition('.')[2]}")
+        return format_of(self.path.rpartition("/")[2])
 
     @property
     def on_workers(self) -> bool:

@@ -7,6 +7,7 @@ problems of all of them.
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import keyword
 import re
@@ -29,9 +30,9 @@ from featurekit.types import Type, parse_duration, parse_type
 
 __all__ = [
     "FrozenMapping", "Reader", "Settings", "aggregates", "check_name", "data_type", "day",
-    "duration", "entity_key", "expression", "flag", "instant", "mapping_of", "name", "names",
-    "object_of", "path", "plain", "row_values", "share", "table", "text", "texts", "time",
-    "windows", "zone",
+    "duration", "encoding", "entity_key", "expression", "flag", "instant", "mapping_of", "name",
+    "names", "object_of", "path", "plain", "row_values", "share", "table", "text", "texts", "time",
+    "whole_number", "windows", "zone",
 ]  # fmt: skip
 
 RESERVED = frozenset({"label", "split", "col", "predict_at"})
@@ -242,6 +243,24 @@ def table(value: Any, place: Place) -> str:
 def path(value: Any, place: Place) -> str:
     """Read the path of a file."""
     return name(str(value) if isinstance(value, Path) else value, place)
+
+
+def whole_number(value: Any, _: Place) -> int:
+    """Read a whole number from 0."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _refuse("a whole number from 0", value)
+    return value
+
+
+def encoding(value: Any, place: Place) -> str:
+    """Read the name of an encoding of text."""
+    try:
+        codecs.lookup(text(value, place)).incrementaldecoder("strict")
+    except (LookupError, TypeError, ValueError):
+        raise SpecError(
+            f"{value!r} is not an encoding", hint="names such as utf-8, latin-1, cp1252 or utf-16"
+        ) from None
+    return str(value)
 
 
 def flag(value: Any, _: Place) -> bool:

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurekit.engines.rows import EMBARGO, LABEL, SPLIT, TRAIN, read_columns, with_split
+from featurekit.number_text import NumberText
 from featurekit.planner import Plan
 from featurekit.reading import Check
 from featurekit.sources import Table, renamed_columns
@@ -115,7 +116,9 @@ class Typing:
         if frame.schema == self._schema:
             return
         name = self.resolved.spec.examples.source
-        table = Table(name, frame.lazy(), dict(frame.schema), self.renamed)
+        source = self.resolved.spec.sources[name]
+        numbers = NumberText(source.decimal, source.thousands)
+        table = Table(name, frame.lazy(), dict(frame.schema), self.renamed, numbers=numbers)
         self._columns, self._checks = read_columns(table, self.resolved)
         self._flags = {f"~bad{place}": check.bad for place, check in enumerate(self._checks)}
         for column in self.resolved.inputs():
