@@ -105,11 +105,13 @@ def read_csv(
     folders = partitions.typed(columns)
     alike = all(file.names == files[0].names for file in files)
     frames = []
-    for _, group in groupby(
-        range(len(files)),
-        key=lambda at: (files[at].names, files[at].skip, files[at].form, partitions.key(at))
-        if partitions else (files[at].names, files[at].skip, files[at].form),
-    ):  # fmt: skip
+
+    def kind(at: int) -> Any:
+        file = files[at]
+        folder = partitions.key(at) if partitions else ()
+        return file.names, file.own, file.skip, file.form, folder
+
+    for _, group in groupby(range(len(files)), key=kind):
         together = list(group)
         own = files[together[0]].names
         frame = scan_csv_file([files[at] for at in together], types, ragged)

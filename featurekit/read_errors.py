@@ -60,11 +60,10 @@ def csv_errors(where: str) -> Iterator[None]:
         yield
     except pa.ArrowInvalid as error:
         text = first_line(error).removeprefix("CSV parse error: ")
-        raise DataError(
-            f"the data cannot be read: {text}",
-            where=where,
-            hint="every row of a CSV file needs as many fields as the header",
-        ) from None
+        hint = "every row of a CSV file needs as many fields as the header"
+        if '\\"' in str(error):
+            hint += r"; if a backslash stands before quotes within text: escape: '\'"
+        raise DataError(f"the data cannot be read: {text}", where=where, hint=hint) from None
 
 
 def first_line(error: BaseException) -> str:
