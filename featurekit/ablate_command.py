@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from featurekit.console import as_json, found_ablation, progress_bar
@@ -50,7 +51,9 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
     option("--model", metavar="MODULE:NAME", help=text)
     text = "a scorer of scikit-learn (default: neg_log_loss or neg_mean_squared_error)"
     option("--metric", metavar="NAME", help=text)
-    text = "the time for retraining, such as 90s, 10m or 2h; none for no limit (default: 10m)"
+    text = "when to end shuffling, retraining and checking the smaller set: so long after the "
+    text += "start, such as 90s, 10m or 2h, or none for no limit; reading and linear models are "
+    text += "always finished, and so is a training that has begun (default: 10m)"
     option("--budget", metavar="TIME", default="10m", help=text)
     text = "train and shuffle at most so many rows (default: 50000)"
     option("--rows", metavar="N", type=int, default=50_000, help=text)
@@ -100,9 +103,7 @@ def run_ablate(arguments: argparse.Namespace) -> str:
     elif arguments.spec is not None:
         raise UsageError("--spec says what --write-spec begins from, and needs it")
     trials = arguments.trials or (None if out is None else out.with_suffix(".trials"))
-    arguments.interrupted = (
-        "nothing was written" if trials is None else f"trainings that are done are in {trials}"
-    )
+    arguments.interrupted = partial(_interrupted, None if trials is None else Path(trials))
     with progress_bar(shown=not arguments.json) as progress:
         found = ablate(
             arguments.subject, label=arguments.label, split=arguments.split,
@@ -127,6 +128,13 @@ def run_ablate(arguments: argparse.Namespace) -> str:
     if smaller is not None:
         lines.append(f"the smaller spec: {smaller}")
     return "\n".join(lines)
+
+
+def _interrupted(trials: Path | None) -> str:
+    """Return what is left of an ablation that was interrupted."""
+    if trials is None or not trials.exists():
+        return "nothing was written"
+    return f"trainings that are done are in {trials}"
 
 
 def _check_spec(subject: str, spec: str | None) -> None:

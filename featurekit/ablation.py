@@ -195,8 +195,11 @@ def ablate(
         tiers: Which models to ask: `linear`, all rows and no training; `permutation`, your model
             while features are shuffled; `retrain`, your model, trained again without each. By
             default the first and the last.
-        budget: Wall time for retraining, such as `10m` or seconds; `None` for as long as it takes.
-            To check the smaller set in the end takes its own time, here and not on Beam.
+        budget: Wall time, such as `10m` or seconds; `None` for as long as it takes. Shuffling,
+            retraining and checking the smaller set end with it, and a training that has begun by
+            then. Before them the rows are read and the linear models computed, which always takes
+            its time; where no time is left for checking the smaller set with your model, linear
+            models do. What is finished by then is reported.
         rows: So many rows at most are trained on and shuffled, a sample by a hash of their values.
         folds: How many folds are held out.
         seeds: How often retraining is repeated with another seed, and shuffling.

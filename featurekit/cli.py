@@ -76,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FeatureKitError as error:
         return report(error, arguments)
     except KeyboardInterrupt:
-        kept = getattr(arguments, "interrupted", "nothing was written")
-        complain(f"interrupted; {'the work was done' if done else kept}")
+        kept: Callable[[], str] = getattr(arguments, "interrupted", lambda: "nothing was written")
+        complain(f"interrupted; {'the work was done' if done else kept()}")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain once more when it exits.

@@ -227,6 +227,7 @@ def found_ablation(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
     """
     from featurekit.report.ablation import ablation_verdict
     from featurekit.report.amounts import duration
+    from featurekit.report.budget import budget_text
     from featurekit.report.tiers import TIERS, amounts_of, finished, strongest
 
     yield f"{report['of']['name']}: {ablation_verdict(report)}"
@@ -234,6 +235,8 @@ def found_ablation(report: Mapping[str, Any], out: str | None) -> Iterator[str]:
         measured = f"{count(len(tier['features']), 'feature')} in {duration(tier['seconds'])}"
         ended = "" if tier["complete"] else f"; {finished(tier)}"
         yield f"  {TIERS[tier['tier']]:16}  {measured}, {tier['model']}{ended}"
+    if ended := budget_text(report):
+        yield from _wrapped(ended)
     for tier, features in list(strongest(report, "features"))[:1]:
         amounts = amounts_of(tier)
         most = (f"{_called(one['name'])} {amounts.whole(one)}" for one in features[:STRONGEST])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from featurekit.analysis.ablation.linear import LinearAblation, ablate_linear
 from featurekit.analysis.ablation.measurements import Measurements
 from featurekit.analysis.ablation.parallel import local_runner
 from featurekit.analysis.ablation.problem import Problem
-from featurekit.analysis.ablation.proposal import Check, largest_removal
+from featurekit.analysis.ablation.proposal import STEPS, Check, largest_removal
 from featurekit.analysis.ablation.relations import Bound, bounded
 from featurekit.analysis.ablation.scores import Metric
 from featurekit.analysis.ablation.store import open_store
@@ -37,6 +38,7 @@ class Trainer:
         share: The margin, as a share of the skill.
         jobs: How many at a time.
         store: A file that keeps trainings.
+        left: Says how many seconds are left; `None` for no end.
     """
 
     learner: Learner
@@ -45,10 +47,15 @@ class Trainer:
     share: float
     jobs: int | None
     store: Path
+    left: Callable[[], float] | None = None
 
 
 def linear_removal(
-    examples: Examples, found: LinearAblation, ranked: Sequence[str], share: float
+    examples: Examples,
+    found: LinearAblation,
+    ranked: Sequence[str],
+    share: float,
+    steps: int = STEPS,
 ) -> tuple[tuple[str, ...], Check]:
     """Return which features of an order linear models can do without, and what that costs.
 
@@ -57,8 +64,9 @@ def linear_removal(
         found: What linear models say of the folds.
         ranked: Features, the least worth first.
         share: The margin, as a share of the skill.
+        steps: How many sets are measured at most, each by a pass over the rows.
     """
-    gone, joint = largest_removal(ranked, found.bound_of, found.margin)
+    gone, joint = largest_removal(ranked, found.bound_of, found.margin, steps=steps)
     apart = ablate_linear(
         examples.frame, pl.Series(examples.label.values), folds=examples.apart, ordered=True,
         groups={"gone": gone} if gone else {}, weights=examples.weights,
@@ -81,8 +89,10 @@ def retrained_removal(
     ranked: Sequence[str],
     trainer: Trainer,
     tell: Callable[[str], None],
-) -> tuple[tuple[str, ...], Check]:
+) -> tuple[tuple[str, ...], Check] | None:
     """Return which features of an order a model can do without, by training it again.
+
+    `None` where the time that is left is not enough to say so.
 
     Args:
         problem: The rows in folds.
@@ -96,17 +106,24 @@ def retrained_removal(
     if ranked:
         with _measuring(problem, trainer) as measured:
             measured.measure([], range(trainer.seeds))
-            limit = margin_of(*measured.losses(trainer.seeds), trainer.share)
+            full, constant = measured.losses(trainer.seeds)
+            if math.isnan(full):
+                return None
+            limit = margin_of(full, constant, trainer.share)
 
             def bound_of(some: Sequence[str]) -> Bound:
                 tell(f"without {len(some):,}")
                 return _bound(measured, some)
 
             gone, joint = largest_removal(ranked, bound_of, limit)
+            if measured.late:
+                return None
     tell("on the rows that were kept apart")
     with _measuring(apart, trainer) as measured:
         lost = _bound(measured, gone)
         full, constant = measured.losses(trainer.seeds)
+        if measured.late:
+            return None
     return gone, Check(
         trainer.learner.name, trainer.metric.name, full, full + lost.effect, constant, lost,
         margin_of(full, constant, trainer.share), len(apart.held_rows(1)), joint,
@@ -121,13 +138,16 @@ def _measuring(problem: Problem, trainer: Trainer) -> Iterator[Measurements]:
         open_store(trainer.store, fingerprint(study), *names) as store,
         local_runner(study, trainer.jobs) as runner,
     ):
-        yield Measurements(problem, trainer.seeds, runner, store)
+        left = None if trainer.left is None else trainer.left()
+        yield Measurements(problem, trainer.seeds, runner, store, left)
 
 
 def _bound(measured: Measurements, some: Sequence[str]) -> Bound:
-    rounds = measured.looks
     dropped = frozenset(some)
-    measured.measure([dropped] if some else [], range(rounds))
+    measured.measure([dropped] if some else [], range(measured.looks))
     if not some:
         return Bound(0.0, 0.0, 0.0)
+    rounds = measured.looks
+    if measured.rounds(dropped) < rounds:
+        return Bound(math.nan, math.nan, math.nan)
     return bounded(measured.estimates([[(1.0, dropped, rounds)]]))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ from featurekit.feature_groups import groups_of
 from featurekit.types import parse_duration
 
 __all__ = ["Course", "Settings", "embargo_of"]
+
+CHECKING = 0.2
+"""The share of the time that is left for checking the smaller set, when retraining begins."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,12 @@ class Course:
         metric: What its mistakes cost.
         tell: Told how far a tier is.
         store: A file that keeps trainings.
+        ends: When the budget ends, by the clock that only goes on.
         linear_found: What linear models said, if they were asked;
         permutation_found: what shuffling said,
         retraining_found: and what retraining said.
         tiers: The same as plain data, in the order in which they were asked.
+        checked: Whether the time allowed to check the smaller set as it was asked for.
     """
 
     settings: Settings
@@ -104,14 +110,21 @@ class Course:
     metric: Metric
     tell: Callable[[str], None]
     store: Path
+    ends: float = math.inf
     linear_found: LinearAblation | None = None
     permutation_found: Permutation | None = None
     retraining_found: Retraining | None = None
     tiers: list[dict[str, Any]] = field(default_factory=list)
+    checked: bool = True
 
     @classmethod
     def of(
-        cls, subject: Subject, settings: Settings, tell: Callable[[str], None], store: Path
+        cls,
+        subject: Subject,
+        settings: Settings,
+        tell: Callable[[str], None],
+        store: Path,
+        ends: float = math.inf,
     ) -> Course:
         """Read the examples of a subject, and say what is to be done with them.
 
@@ -120,6 +133,7 @@ class Course:
             settings: What was asked for.
             tell: Told how far a tier is.
             store: A file that keeps trainings.
+            ends: When the budget ends.
         """
         run = subject.run
         frame = _frame(subject)
@@ -143,7 +157,7 @@ class Course:
             settings, subject, examples, _families(subject, settings, examples.features),
             {**created, **_dates(settings.created, examples)},
             read_learner(settings.model, task, rows),
-            read_metric(settings.metric, task), tell, store,
+            read_metric(settings.metric, task), tell, store, ends,
         )  # fmt: skip
 
     def linear(self) -> None:
@@ -177,7 +191,7 @@ class Course:
             self.problem, self.learner, self.metric,
             families=self.families, repeats=settings.seeds, margin=settings.margin,
             jobs=usable_cores() if settings.jobs is None else settings.jobs,
-            progress=lambda done, of: self.tell(f"{done:,} of {of:,}"),
+            progress=lambda done, of: self.tell(f"{done:,} of {of:,}"), ends=self.ends,
         )  # fmt: skip
         self.tiers.append(
             permutation_data(
@@ -198,11 +212,16 @@ class Course:
             prior=self._prior(),
             candidates=() if linear is None else candidates_of(linear.relations, problem.features),
             pairs=self._pairs(),
-            budget=settings.budget, jobs=settings.jobs, store=self.store,
+            budget=None if math.isinf(self.ends) else self.left(1.0 - CHECKING),
+            jobs=settings.jobs, store=self.store,
             progress=lambda event: self.tell(_told(event)),
             engine=settings.engine, options=settings.beam,
         )  # fmt: skip
         self.tiers.append(retraining_data(self.retraining_found, clock.monotonic() - started))
+
+    def left(self, share: float = 1.0) -> float:
+        """Return how many seconds of the budget are left, or a share of them."""
+        return share * max(0.0, self.ends - clock.monotonic())
 
     def _prior(self) -> dict[frozenset[str], tuple[float, float]]:
         """Return what the cheaper tier says, to say where retraining decides most."""

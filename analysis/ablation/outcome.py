@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +15,7 @@ from featurekit.analysis.ablation.plain_tiers import (
     bound_data,
     relation_data,
 )
-from featurekit.analysis.ablation.proposal import candidates, compatible
+from featurekit.analysis.ablation.proposal import STEPS, candidates, compatible
 from featurekit.analysis.ablation.relations import Relation
 from featurekit.analysis.ablation.threads import one_thread
 from featurekit.analysis.ablation.units import Kind
@@ -88,7 +89,9 @@ def outcome_of(course: Course) -> tuple[tuple[Finding, ...], dict[str, Any]]:
     found = findings_of(relations, verdicts, examples.constant, course.tiers[-1]["loss"])
     checked = int((examples.apart == 1).sum())
     sampled = int((examples.folds >= 0).sum()) > course.settings.rows
-    run = subject.run
+    run, settings = subject.run, course.settings
+    proposal = _proposal(course, strongest)
+    complete = all(tier["complete"] for tier in course.tiers)
     return found, {
         "of": {
             "kind": subject.kind, "name": subject.name, "label": subject.label,
@@ -107,7 +110,11 @@ def outcome_of(course: Course) -> tuple[tuple[Finding, ...], dict[str, Any]]:
             name: cost.to_dict() for name, cost in costs_of(run).items()
             if name in examples.features
         },
-        "proposal": _proposal(course, strongest),
+        "proposal": proposal,
+        "budget": {
+            "seconds": settings.budget, "ended": not (complete and course.checked),
+            "checked": course.checked, "kept": settings.trials is not None,
+        },
         "findings": [finding.to_dict() for finding in found],
         "method": method_of(
             course.tiers, share=course.settings.margin, by=examples.by,
@@ -137,14 +144,19 @@ def _proposal(
         ranked.pop()
     if not ranked and not constant:
         return None
-    if settings.tiers == ("linear",):
-        assert linear is not None
-        gone, check = linear_removal(course.examples, linear, ranked, settings.margin)
-    else:
+    checked = None
+    if settings.tiers != ("linear",):
         apart = course.examples.check(settings.rows)
-        gone, check = retrained_removal(
-            course.problem, apart, ranked, _trainer(course), course.tell
-        )
+        checked = retrained_removal(course.problem, apart, ranked, _trainer(course), course.tell)
+        # With the time over, linear models say it of the whole set, or it is not said.
+        course.checked = checked is not None
+    if checked is None and linear is not None:
+        course.tell("by linear models")
+        steps = STEPS if settings.tiers == ("linear",) else 1
+        checked = linear_removal(course.examples, linear, ranked, settings.margin, steps)
+    if checked is None:
+        return None
+    gone, check = checked
     if not gone and not constant:
         return None
     remove = [*gone, *constant]
@@ -160,9 +172,11 @@ def _proposal(
 
 
 def _trainer(course: Course) -> Trainer:
-    settings = course.settings
+    settings, again = course.settings, course.retraining_found
+    seeds = 1 if again is not None and again.seedless else settings.seeds
     return Trainer(
-        course.learner, course.metric, settings.seeds, settings.margin, settings.jobs, course.store,
+        course.learner, course.metric, seeds, settings.margin, settings.jobs, course.store,
+        None if math.isinf(course.ends) else course.left,
     )  # fmt: skip
 
 

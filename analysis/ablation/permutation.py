@@ -11,8 +11,11 @@ importance and effects with dependent features", 2023.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -64,8 +67,9 @@ class Permutation:
         folds: How many models there are, each for rows that it has not seen; 1 for a model that was
             given.
         repeats: How often everything was shuffled.
-        singles: For each feature, a family.
-        groups: For each group, by its family; each a family.
+        complete: Whether all was shuffled, and not cut off by the budget.
+        singles: The features that were shuffled, a family.
+        groups: The groups that were, by their family; each a family.
     """
 
     full_loss: float
@@ -75,6 +79,7 @@ class Permutation:
     clusters: int
     folds: int
     repeats: int
+    complete: bool
     singles: tuple[Contribution, ...]
     groups: Mapping[str, tuple[Contribution, ...]]
 
@@ -89,6 +94,7 @@ def permute(
     margin: float = MARGIN,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    ends: float = math.inf,
 ) -> Permutation:
     """Shuffle every feature and every group in held-out rows of a trained model.
 
@@ -102,6 +108,7 @@ def permute(
         margin: What is negligible, as a share of the skill.
         jobs: How many features to shuffle at a time.
         progress: Told how many sets are done, and how many there are.
+        ends: When the budget ends, by `time.monotonic`: what is not begun by then is not done.
 
     Returns:
         Effects in units of the loss: what shuffled rows lose more than rows as they are.
@@ -115,14 +122,21 @@ def permute(
     inputs = read_inputs(problem.table, learner, problem.categorical)
     alike = _Alike.of(problem)
     with one_thread():
-        models = list(_models(problem, learner, metric, inputs))
-        shuffle = _Shuffle(problem, metric, inputs, models, alike, repeats)
+        models = list(
+            takewhile(lambda _: time.monotonic() < ends, _models(problem, learner, metric, inputs))
+        )
+        if len(models) < (1 if learner.fitted is not None else len(problem.held_out)):
+            return Permutation(
+                math.nan, math.nan, 0.0, 0, 0, 0, repeats, False, (), dict.fromkeys(families, ())
+            )
+        shuffle = _Shuffle(problem, metric, inputs, models, alike, repeats, ends)
         made = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
             delayed(shuffle.cells)(sorted(one)) for one in sets
         )
         cells: dict[frozenset[str], Cells] = {}
         for done, (one, found) in enumerate(zip(sets, made, strict=True), 1):
-            cells[one] = found
+            if found is not None:
+                cells[one] = found
             if progress is not None:
                 progress(done, len(sets))
     full = {(model.fold, seed): model.full for model in models for seed in range(repeats)}
@@ -132,15 +146,17 @@ def permute(
     parts = int(problem.parts.max()) + 1
 
     def judged(of: Mapping[str, Sequence[str]]) -> tuple[tuple[Contribution, ...], Estimates]:
-        terms = [[Term(1.0, cells[frozenset(members)])] for members in of.values()]
+        # What was not shuffled belongs to the family, and has no cells.
+        terms = [[Term(1.0, cells.get(frozenset(members), {}))] for members in of.values()]
         estimates = moderated(paired_estimates(full, terms, parts))
         members = [tuple(each) for each in of.values()]
-        return contributions(list(of), members, estimates, limit), estimates
+        judged = contributions(list(of), members, estimates, limit)
+        return tuple(one for one in judged if frozenset(one.features) in cells), estimates
 
     singles, estimates = judged({name: (name,) for name in problem.features})
     return Permutation(
         full_loss, baseline, limit, sum(len(model.rows) for model in models), estimates.clusters,
-        len(models), repeats, singles,
+        len(models), repeats, len(cells) == len(sets), singles,
         {family: judged(groups)[0] for family, groups in families.items() if groups},
     )  # fmt: skip
 
@@ -316,9 +332,12 @@ class _Shuffle:
     models: Sequence[_Model]
     alike: _Alike
     repeats: int
+    ends: float
 
-    def cells(self, features: Sequence[str]) -> Cells:
-        """Return what rows lose with shuffled values, by fold and repeat."""
+    def cells(self, features: Sequence[str]) -> Cells | None:
+        """Return what rows lose with shuffled values, by fold and repeat; `None` out of time."""
+        if time.monotonic() >= self.ends:
+            return None
         grown = self.alike.tree(features)
         places = [place for name in features for place in self.inputs.columns[name]]
         problem = self.problem

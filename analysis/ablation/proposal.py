@@ -15,7 +15,7 @@ from featurekit.analysis.ablation.inference import Contribution, Verdict
 from featurekit.analysis.ablation.relations import Bound, Relation
 from featurekit.analysis.ablation.units import Kind
 
-__all__ = ["Check", "candidates", "compatible", "largest_removal"]
+__all__ = ["STEPS", "Check", "candidates", "compatible", "largest_removal"]
 
 STEPS = 6
 """So many sets at most are tried."""

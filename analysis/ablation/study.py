@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+import time as clock
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,7 @@ def run_study(
     Raises:
         FeatureKitError: See `featurekit.ablate`.
     """
+    ends = math.inf if settings.budget is None else clock.monotonic() + settings.budget
     stages = _Stages(len(settings.tiers) + 2, progress)
     roles = dict(settings.roles)
     opened = open_subject(
@@ -44,7 +47,7 @@ def run_study(
     with opened as subject, tempfile.TemporaryDirectory(prefix="featurekit-") as folder:
         stages.begin(f"reading {subject.name}")
         store = settings.trials or Path(folder) / "trials"
-        course = Course.of(subject, settings, stages.tell, store)
+        course = Course.of(subject, settings, stages.tell, store, ends)
         for tier in settings.tiers:
             stages.begin(f"{_STAGES[tier]} of {len(course.examples.features):,} features")
             getattr(course, tier)()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from featurekit.report.amounts import count, duration, listed
+from featurekit.report.budget import budget_text
 from featurekit.report.charts import chart_scripts, heat_map
 from featurekit.report.groups import group_drawers
 from featurekit.report.page import anything, name, page, section, table, text
@@ -124,8 +125,10 @@ def _about(report: Some) -> str:
 
 
 def _notes(report: Some) -> str:
-    """Return the findings that no other section tells of."""
-    return "\n".join(
+    """Return where the budget ended, and the findings that no other section tells of."""
+    ended = budget_text(report)
+    first = f'<article class="card warning"><p>{text(ended)}</p></article>\n' if ended else ""
+    return first + "\n".join(
         f'<article class="card {found["severity"]}"><p>{text(found["message"])} '
         f"{text(found['advice'])}</p></article>"
         for found in report.get("findings", ())
