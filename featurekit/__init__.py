@@ -86,11 +86,16 @@ if not TYPE_CHECKING:  # With a __getattr__, type checkers would take any name f
             return __dir__()
         if name.startswith("_"):
             raise AttributeError(f"module 'featurekit' has no attribute {name!r}")
-        if name in _MODULES:
-            return importlib.import_module(f"featurekit.{name}")
-        if name not in _HOMES:
-            return getattr(importlib.import_module("featurekit.functions"), name)
-        globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        from featurekit.errors import MissingExtra, MissingName
+
+        try:
+            if name in _MODULES:
+                return importlib.import_module(f"featurekit.{name}")
+            if name not in _HOMES:
+                return getattr(importlib.import_module("featurekit.functions"), name)
+            globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        except MissingExtra as error:
+            raise MissingName(error.message, hint=error.hint) from None
         return globals()[name]
 
     def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ FeatureKitError
 ├── DataError            3  the data is missing, unreadable, or not what the spec says
 ├── EngineError          4  an engine, a disk or a remote service failed
 │   └── MissingExtra     4  an optional package is not installed
+│       └── MissingName     the same of a public name, for `hasattr`
 └── BudgetError          5  refused because an estimate is over a budget
 ```
 
@@ -25,7 +26,7 @@ from typing import ClassVar
 
 __all__ = [
     "BudgetError", "DataError", "EngineError", "FeatureKitError", "FeatureKitWarning",
-    "LeakageError", "MissingExtra", "ParityError", "SpecError", "SpecErrors",
+    "LeakageError", "MissingExtra", "MissingName", "ParityError", "SpecError", "SpecErrors",
     "UsageError", "closest", "require",
 ]  # fmt: skip
 
@@ -108,6 +109,10 @@ class EngineError(FeatureKitError):
 
 class MissingExtra(EngineError):
     """An optional package that this step needs is not installed."""
+
+
+class MissingName(MissingExtra, AttributeError):
+    """A public name of an optional package that is not installed: `hasattr` says no."""
 
 
 class BudgetError(FeatureKitError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,6 +15,7 @@ from featurekit.job import check, plan
 from featurekit.leakage import scan_leakage
 from featurekit.runs import Run
 
+ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "<script>alert(1)</script>"
 ROWS = pl.DataFrame({"y": [0, 1] * 50, **{f"x{i}": [float(i), 2.0] * 50 for i in range(200)}})
 
@@ -82,3 +86,25 @@ def test_a_long_list_says_how_many_are_not_shown(count: int) -> None:
     more = int(text.split(" and ")[1].split()[0]) if " and " in text else 0
     assert text.count("f") + more == count
     assert more != 1
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [("apache_beam", "beam"), ("sklearn", "FeatureTransformer")]
+)
+def test_a_name_whose_package_is_missing_is_not_there_and_says_why(package: str, name: str) -> None:
+    code = f"""
+import inspect, pickle, sys
+sys.modules[{package!r}] = None
+import featurekit as fk
+assert not hasattr(fk, {name!r})
+assert getattr(fk, {name!r}, 7) == 7
+try:
+    fk.{name}
+except fk.MissingExtra as error:
+    assert {package.removeprefix("apache_")!r} in str(error).replace("scikit-learn", "sklearn")
+    assert "install" in error.hint
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
