@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from featurekit import artifact
 from featurekit.costs import COSTS, CostRecorder
 from featurekit.engines import local
@@ -24,7 +26,7 @@ from featurekit.graph import code_domain, cross_fitted, fitted_type
 from featurekit.opening import Space, as_spec, open_all, open_sources, reader
 from featurekit.planner import Plan, make_plan
 from featurekit.resolved import Resolved
-from featurekit.run_warnings import run_warnings
+from featurekit.run_warnings import constant_features, run_warnings
 from featurekit.runs import Run, open_run
 from featurekit.sources import Table
 from featurekit.spec.objects import Spec
@@ -314,6 +316,10 @@ def run(
             tell.stage("writing the examples")
             local.write_examples(made, fitted, table, folder / artifact.EXAMPLES, census)
             tell.lap("write_examples")
+        if not away:
+            train = folder / artifact.EXAMPLES / f"{local.SPLIT}={local.TRAIN}"
+            rows = pl.scan_parquet(sorted(train.glob("*.parquet")), glob=False)
+            manifest["warnings"] += constant_features(rows, made.features)
         if builder is not None and verifier is not None:
             sample = sample or local.sample(made, fitted, table, folder / artifact.EXAMPLES, census)
             _certify(builder, verifier, made, sample, folder, manifest, tell)

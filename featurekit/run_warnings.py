@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import polars as pl
 
 from featurekit.planner import Plan
 from featurekit.spec.expression import shortened
 from featurekit.transforms.statistics import WordCountsValue
 
-__all__ = ["run_warnings"]
+__all__ = ["constant_features", "run_warnings"]
+
+FIRST_ROWS = 1_000
+"""A feature that changes within so many rows is not looked at in the others."""
 
 
 def run_warnings(
@@ -50,6 +55,36 @@ def _excluded_words(plan: Plan, fitted: Mapping[Any, Any]) -> Iterator[str]:
                 f"{_counted(value.excluded_rows, 'training row')}, for a line of a text file "
                 f'cannot hold them: {named}; file_format="tfrecord_gzip" can'
             )
+
+
+def constant_features(rows: pl.LazyFrame, names: Iterable[str]) -> list[str]:
+    """Return a sentence for each feature that is the same in all training rows.
+
+    Args:
+        rows: The training rows, with a column for each feature. They are read again only for
+            features that are the same in the first thousand of them.
+        names: The features.
+    """
+    first = rows.select(list(names)).head(FIRST_ROWS).collect()
+    same = [series.name for series in first if series.n_unique() == 1]
+    if first.height < 2 or not same:
+        return []
+    changes = [pl.col(name).ne_missing(pl.lit(first[name].head(1))).any() for name in same]
+    found = rows.select(pl.len().alias("~rows"), *changes).collect(engine="streaming")
+    number = found["~rows"].item()
+    return [
+        f"feature {name!r} is {_value(first[name])} in each of the {number:,} training rows: "
+        "a model learns nothing from it"
+        for name in same
+        if not found[name].item()
+    ]
+
+
+def _value(series: pl.Series) -> str:
+    value = series[0]
+    if isinstance(value, pl.Series):
+        value = value.to_list()
+    return "missing" if value is None else shortened(repr(value))
 
 
 def _counted(number: int, what: str) -> str:

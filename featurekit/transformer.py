@@ -5,7 +5,8 @@ from __future__ import annotations
 import keyword
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,12 +16,13 @@ import polars as pl
 
 from featurekit.artifact import read_plan, statistics_from_dict, statistics_to_dict
 from featurekit.engines import local
-from featurekit.errors import MissingExtra, SpecError, require
+from featurekit.errors import DataError, MissingExtra, SpecError, require
 from featurekit.graph import cross_fitted
 from featurekit.planner import make_plan
+from featurekit.read_errors import polars_errors
 from featurekit.resolve import resolve
-from featurekit.run_warnings import run_warnings
-from featurekit.serving import apply_frame, to_polars
+from featurekit.run_warnings import constant_features, run_warnings
+from featurekit.serving import apply_frame, stored_columns, to_polars
 from featurekit.sources import Table, column_types, open_table
 from featurekit.spec.expression import Call, Name, expression
 from featurekit.spec.objects import Column, Examples, Feature, Source, Spec
@@ -169,7 +171,9 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "spec": spec.as_plain(),
             "columns": {name: str(of) for name, of in types.items()},
         }
-        for text in run_warnings(plan, fitted):
+        with polars_errors("X"):
+            same = constant_features(local.training_features(plan, fitted, table), plan.features)
+        for text in (*run_warnings(plan, fitted), *same):
             warnings.warn(text, UserWarning, stacklevel=3)
         self._plan, self._fitted = plan, fitted
         self.statistics_ = statistics_to_dict(fitted)
@@ -179,12 +183,15 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the features of rows, with the statistics of `fit`.
 
         Args:
-            X: A table with the columns of `fit`, or an array with as many.
+            X: A table with the columns that features read, in any order and with others beside
+                them, which are not looked at; or an array with as many columns as in `fit`.
+                Without `features` every column is read: the columns are those of `fit`.
 
         Raises:
             NotFittedError: `fit` comes first.
-            ValueError: The columns are not those of `fit`; names them.
-            DataError: A column holds what its type does not allow.
+            ValueError: An array, or a table without `features`, has other columns than in `fit`.
+            DataError: A column that a feature reads is missing, or holds what its type does not
+                allow; two columns have one name.
         """
         check_is_fitted(self)
         made = apply_frame(self._plan, self._fitted, self._read(X, reset=False), "X")
@@ -241,8 +248,16 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self._fitted = statistics_from_dict(self.statistics_, self._plan)
 
     def _read(self, X: Any, reset: bool) -> pl.DataFrame:  # noqa: N803
-        """Return a table or an array as a frame, its columns checked against those of `fit`."""
+        """Return a table or an array as a frame, its columns checked against those of `fit`.
+
+        Of a table by names, `transform` needs the columns that features read, in any order.
+        """
         is_table = type(X).__module__.split(".")[0] in _TABLES and len(getattr(X, "shape", ())) == 2
+        if is_table:
+            needed = None if reset else self._needed(list(_column_names(X)))
+            _refuse_doubled(X, needed)
+            if needed is not None:
+                return to_polars(X[needed] if hasattr(X, "iloc") else X.select(needed), "X")
         X = validate_data(  # noqa: N806
             self, X, reset=reset, skip_check_array=is_table, dtype=None, ensure_all_finite=False
         )
@@ -253,6 +268,34 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         frame = to_polars(X, "X")
         frame.columns = names
         return frame
+
+    def _needed(self, there: Sequence[Any]) -> list[str] | None:
+        """Return the columns that features read; `None` if columns are known by place alone.
+
+        Raises:
+            DataError: One is not there.
+        """
+        if self.features is None or getattr(self, "feature_names_in_", None) is None:
+            return None
+        read = set(stored_columns(self._plan).values())
+        needed = [name for name in self.feature_names_in_ if name in read]
+        local.refuse_missing(needed, there, "X")
+        return needed
+
+
+def _column_names(table: Any) -> Iterable[Any]:
+    return table.column_names if hasattr(table, "column_names") else table.columns
+
+
+def _refuse_doubled(table: Any, needed: Sequence[str] | None) -> None:
+    """Refuse a table in which two columns, of those that are needed, have one name."""
+    counts = Counter(_column_names(table))
+    doubled = [name for name in (counts if needed is None else needed) if counts[name] > 1]
+    if doubled:
+        raise DataError(
+            f"{counts[doubled[0]]} columns are called {doubled[0]!r}", where="X",
+            hint="give each column a name of its own",
+        )  # fmt: skip
 
 
 def _sees_label(feature: ExpressionLike | Feature) -> bool:

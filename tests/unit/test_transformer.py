@@ -13,14 +13,16 @@ import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featurekit.errors import DataError, MissingExtra, SpecError, SpecErrors, UsageError
@@ -196,7 +198,7 @@ def test_it_works_beside_others_in_a_column_transformer(
 def test_without_features_each_column_makes_one() -> None:
     table = pl.DataFrame({
         "petal length (cm)": [1.0, None, 3.0], "label": ["b", "a", None], "Label": [1, 3, 5],
-        "2nd": [True, None, True], "class": [0, 0, 1],
+        "2nd": [False, True, True], "class": [0, 0, 1],
     })  # fmt: skip
     transformer = FeatureTransformer().fit(table)
     assert {name: feature.expr for name, feature in transformer.spec_.features.items()} == {
@@ -246,10 +248,51 @@ def test_expressions_may_be_text_objects_or_features(flights: pl.DataFrame) -> N
 
 def test_columns_that_differ_from_those_of_fit_are_named(flights: pl.DataFrame) -> None:
     transformer = FeatureTransformer(FEATURES).fit(flights)
-    with pytest.raises(ValueError, match=r"yet now missing:\n- seats"):
+    with pytest.raises(DataError, match=r"^X: .*'seats'"):
         transformer.transform(flights.drop("seats"))
+    everything = FeatureTransformer().fit(flights.select("seats", "carrier"))
     with pytest.raises(ValueError, match=r"unseen at fit time:\n- more"):
-        transformer.transform(flights.with_columns(more=1))
+        everything.transform(flights.select("seats", "carrier", more=1))
+
+
+def test_columns_that_no_feature_reads_are_ignored_as_a_column_transformer_does(
+    flights: pl.DataFrame,
+) -> None:
+    features = {"seats_z": "zscore(impute(seats, 'mean'))", "carrier_id": "vocabulary(carrier)"}
+    transformer = FeatureTransformer(features).fit(flights)
+    expected = transformer.transform(flights)
+    other = flights.select("carrier", more=pl.lit("?"), seats="seats")
+    for table in (other, other.to_pandas(), other.to_arrow(), other.drop("more")):
+        np.testing.assert_array_equal(transformer.transform(table), expected)
+    encoder = make_column_transformer((StandardScaler(), ["seats"])).fit(flights.to_pandas())
+    assert encoder.transform(other.to_pandas()).shape == (flights.height, 1)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "pyarrow"])
+def test_two_columns_of_one_name_are_one_clear_error(kind: str) -> None:
+    twice = pd.DataFrame([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]], columns=["x", "y", "y"])
+    table = twice if kind == "pandas" else pa.Table.from_arrays([[1, 2]] * 3, ["x", "y", "y"])
+    transformer = FeatureTransformer({"f": "zscore(x)"})
+    with pytest.raises(DataError, match=r"^X: 2 columns are called 'y'\. Hint: give each column"):
+        transformer.fit(table)
+    transformer.fit(twice[["x"]])
+    np.testing.assert_array_equal(transformer.transform(table), [[-1.0], [1.0]])
+
+
+def test_a_feature_that_is_constant_in_training_is_said() -> None:
+    rows = pl.DataFrame({"x": [0.0] * 90 + [5.0] * 10, "v": ["a"] * 100, "w": list("ab") * 50})
+    features = {
+        "quarter": "bucketize(x, buckets=4)", "flag": "one_hot_vocabulary(v)",
+        "none": "log(x) * nothing", "fine": "vocabulary(w)", "late": "x > 4",
+    }  # fmt: skip
+    rows = rows.with_columns(nothing=pl.lit(None, dtype=pl.Float64))
+    with pytest.warns(UserWarning, match="training rows") as told:
+        FeatureTransformer(features).fit(rows)
+    said = [str(warning.message) for warning in told if issubclass(warning.category, UserWarning)]
+    assert [text.split(" in each")[0] for text in said] == [
+        "feature 'quarter' is 3", "feature 'flag' is [1.0]", "feature 'none' is missing"
+    ]  # fmt: skip
+    assert "each of the 100 training rows" in said[0]
 
 
 def test_values_that_do_not_fit_the_types_of_fit_are_refused(flights: pl.DataFrame) -> None:
