@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import glob
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,14 @@ from featurekit.types import (
 __all__ = [
     "Table",
     "address_of",
+    "column_names",
     "column_types",
     "declared_types",
     "inferred_type",
     "left_out_columns",
     "open_table",
     "polars_errors",
+    "refuse_doubled",
     "renamed_columns",
     "stored_types",
     "table_elsewhere",
@@ -184,6 +187,7 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
         raise DataError(
             f"a table is a pandas, Polars or Arrow table, got {type(data).__name__}", where=where
         )
+    refuse_doubled(column_names(data), where)
     try:
         with warnings.catch_warnings():
             # Arrow reads times with a zone through an attribute that pandas 4 will change.
@@ -202,6 +206,25 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
             f"a table is needed, got a {type(data).__name__}, which is one column", where=where
         )
     return made.lazy()
+
+
+def column_names(table: Any) -> list[Any]:
+    """Return what a pandas, Polars or Arrow table calls its columns."""
+    return list(getattr(table, "column_names", None) or getattr(table, "columns", ()))
+
+
+def refuse_doubled(names: Iterable[Any], where: str) -> None:
+    """Refuse columns of which two have one name.
+
+    Raises:
+        DataError: Says which name, and how often.
+    """
+    name, times = next(iter(Counter(names).most_common(1)), ("", 0))
+    if times > 1:
+        raise DataError(
+            f"{times} columns are called {name!r}", where=where,
+            hint="give each column a name of its own",
+        )  # fmt: skip
 
 
 def _arrow_error() -> type[Exception]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keyword
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +15,14 @@ import polars as pl
 
 from featurekit.artifact import read_plan, statistics_from_dict, statistics_to_dict
 from featurekit.engines import local
-from featurekit.errors import DataError, MissingExtra, SpecError, require
+from featurekit.errors import FeatureKitWarning, MissingExtra, SpecError, require
 from featurekit.graph import cross_fitted
 from featurekit.planner import make_plan
 from featurekit.read_errors import polars_errors
 from featurekit.resolve import resolve
 from featurekit.run_warnings import constant_features, run_warnings
 from featurekit.serving import apply_frame, stored_columns, to_polars
-from featurekit.sources import Table, column_types, open_table
+from featurekit.sources import Table, column_names, column_types, open_table, refuse_doubled
 from featurekit.spec.expression import Call, Name, expression
 from featurekit.spec.objects import Column, Examples, Feature, Source, Spec
 from featurekit.spec.settings import RESERVED
@@ -174,7 +173,7 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         with polars_errors("X"):
             same = constant_features(local.training_features(plan, fitted, table), plan.features)
         for text in (*run_warnings(plan, fitted), *same):
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warnings.warn(text, FeatureKitWarning, stacklevel=3)
         self._plan, self._fitted = plan, fitted
         self.statistics_ = statistics_to_dict(fitted)
         return table
@@ -254,8 +253,9 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         is_table = type(X).__module__.split(".")[0] in _TABLES and len(getattr(X, "shape", ())) == 2
         if is_table:
-            needed = None if reset else self._needed(list(_column_names(X)))
-            _refuse_doubled(X, needed)
+            there = column_names(X)
+            needed = None if reset else self._needed(there)
+            refuse_doubled(there if needed is None else filter(needed.__contains__, there), "X")
             if needed is not None:
                 return to_polars(X[needed] if hasattr(X, "iloc") else X.select(needed), "X")
         X = validate_data(  # noqa: N806
@@ -281,21 +281,6 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         needed = [name for name in self.feature_names_in_ if name in read]
         local.refuse_missing(needed, there, "X")
         return needed
-
-
-def _column_names(table: Any) -> Iterable[Any]:
-    return table.column_names if hasattr(table, "column_names") else table.columns
-
-
-def _refuse_doubled(table: Any, needed: Sequence[str] | None) -> None:
-    """Refuse a table in which two columns, of those that are needed, have one name."""
-    counts = Counter(_column_names(table))
-    doubled = [name for name in (counts if needed is None else needed) if counts[name] > 1]
-    if doubled:
-        raise DataError(
-            f"{counts[doubled[0]]} columns are called {doubled[0]!r}", where="X",
-            hint="give each column a name of its own",
-        )  # fmt: skip
 
 
 def _sees_label(feature: ExpressionLike | Feature) -> bool:

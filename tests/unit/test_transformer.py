@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featurekit.errors import DataError, MissingExtra, SpecError, SpecErrors, UsageError
-from featurekit.job import run
+from featurekit.job import check, run
 from featurekit.spec.expression import call, parse
 from featurekit.spec.objects import Column, Examples, Feature, Source, Spec
 from featurekit.spec.yaml import load_spec
@@ -396,3 +396,10 @@ def test_without_scikit_learn_the_error_says_what_to_install(
     monkeypatch.delitem(sys.modules, "featurekit.transformer")
     with pytest.raises(MissingExtra, match=r"pip install 'featurekit\[analysis\]'"):
         import featurekit.transformer  # noqa: F401
+
+
+def test_a_table_in_memory_with_two_columns_of_one_name_is_refused() -> None:
+    twice = pd.DataFrame([[1.0, 2.0]], columns=["x", "x"])
+    spec = Spec({"rows": Source(data=twice)}, Examples("rows"), {"f": "zscore(x)"})
+    with pytest.raises(DataError, match="source 'rows': 2 columns are called 'x'"):
+        check(spec)
