@@ -19,6 +19,7 @@ from featurekit.costs import COSTS, CostRecorder
 from featurekit.engines import local
 from featurekit.engines.beam import running
 from featurekit.engines.beam.publishing import new_folder as new_remote
+from featurekit.engines.rows import SPLIT, TRAIN
 from featurekit.engines.workers import Worker
 from featurekit.errors import UsageError, require
 from featurekit.export import require_parity, worker
@@ -317,7 +318,7 @@ def run(
             local.write_examples(made, fitted, table, folder / artifact.EXAMPLES, census)
             tell.lap("write_examples")
         if not away:
-            train = folder / artifact.EXAMPLES / f"{local.SPLIT}={local.TRAIN}"
+            train = folder / artifact.EXAMPLES / f"{SPLIT}={TRAIN}"
             rows = pl.scan_parquet(sorted(train.glob("*.parquet")), glob=False)
             manifest["warnings"] += constant_features(rows, made.features)
         if builder is not None and verifier is not None:

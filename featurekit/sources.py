@@ -210,7 +210,8 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
 
 def column_names(table: Any) -> list[Any]:
     """Return what a pandas, Polars or Arrow table calls its columns."""
-    return list(getattr(table, "column_names", None) or getattr(table, "columns", ()))
+    # Arrow's `columns` are the columns themselves.
+    return list(table.column_names if hasattr(table, "column_names") else table.columns)
 
 
 def refuse_doubled(names: Iterable[Any], where: str) -> None:
