@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from featurekit.engines.beam import running
 from featurekit.engines.beam.publishing import new_folder as new_remote
 from featurekit.engines.rows import SPLIT, TRAIN
 from featurekit.engines.workers import Worker
-from featurekit.errors import UsageError, require
+from featurekit.errors import FeatureKitWarning, UsageError, require
 from featurekit.export import require_parity, worker
 from featurekit.graph import code_domain, cross_fitted, fitted_type
 from featurekit.opening import Space, as_spec, open_all, open_sources, reader
@@ -29,7 +30,7 @@ from featurekit.planner import Plan, make_plan
 from featurekit.resolved import Resolved
 from featurekit.run_warnings import constant_features, run_warnings
 from featurekit.runs import Run, open_run
-from featurekit.sources import Table
+from featurekit.sources import Table, column_types, declared_types
 from featurekit.spec.objects import Spec
 from featurekit.table import locating
 from featurekit.verdict import Verdicts, judge
@@ -76,7 +77,10 @@ def check(
         SpecErrors: All problems together.
         DataError: The data whose types are needed cannot be read.
     """
-    return _strictly(_resolved(as_spec(spec), bigquery), strict)
+    resolved = _strictly(_resolved(as_spec(spec), bigquery), strict)
+    for text in resolved.noticed:
+        warnings.warn(text, FeatureKitWarning, stacklevel=2)
+    return resolved
 
 
 def verdicts(spec: Spec | str | Path, bigquery: Settings | None = None) -> Verdicts:
@@ -518,10 +522,23 @@ def _manifest(
             **({"undecided_lookups": dict(undecided)} if undecided else {}),
         },
         "features": _features(made, fitted),
-        "warnings": run_warnings(made, fitted, undecided),
+        "warnings": [*resolved.noticed, *run_warnings(made, fitted, undecided)],
+        "reading": _reading(resolved, tables),
         "leakage": judge(resolved).to_dict(),
         "plan": made.to_dict(),
     }
+
+
+def _reading(resolved: Resolved, tables: Mapping[str, Table]) -> dict[str, Any]:
+    """Return the types of columns that CSV files themselves decided, by source."""
+    found: dict[str, Any] = {}
+    for name, table in tables.items():
+        if table.csv:
+            source = resolved.spec.sources[name]
+            types = column_types(table, source)
+            undeclared = types.keys() - declared_types(source).keys()
+            found[name] = {"inferred": {key: str(types[key]) for key in types if key in undeclared}}
+    return found
 
 
 def _certify(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from featurekit.csv_types import Remark
 from featurekit.engines.beam.fetching import fetched
 from featurekit.engines.rows import computed_rows
-from featurekit.errors import DataError, SpecError, SpecErrors
+from featurekit.errors import DataError, FeatureKitError, SpecError, SpecErrors
 from featurekit.graph import Node
 from featurekit.reading import refuse_unreadable
 from featurekit.resolve import resolve
@@ -88,15 +90,47 @@ class Opened:
         table = self.tables.get(main)
         settle = None if table is None else _settling(table, spec.sources[main])
         try:
-            return resolve(
+            resolved = resolve(
                 spec, self.types.get(main, {}), others, settle=settle,
                 stored=self._stored(spec), refuse_leaks=refuse_leaks,
             )  # fmt: skip
-        except SpecErrors:
+        except SpecErrors as errors:
             if self.failure is not None:
                 # Columns that nobody declared seem to be missing, and it is the data that is.
                 raise self.failure from None
-            raise
+            raise SpecErrors([self._explained(problem) for problem in errors.problems]) from None
+        read = resolved.read()
+        noticed = [
+            f"source {name!r}: {remark}"
+            for name, called, remark in self._remarks()
+            if name in read and (called is None or called in read[name])
+        ]
+        return replace(resolved, noticed=tuple(noticed))
+
+    def _remarks(self) -> Iterator[tuple[str, str | None, Remark]]:
+        """Yield what was noticed of each source, with what the spec calls the column."""
+        for name, table in self.tables.items():
+            called = {stored: column for column, stored in table.renamed.items()}
+            for remark in table.remarks:
+                column = remark.column
+                yield name, None if column is None else called.get(column, column), remark
+
+    def _explained(self, problem: FeatureKitError) -> FeatureKitError:
+        """Return a problem with a column of text, with what makes another type of it."""
+        if (
+            not isinstance(problem, SpecError)
+            or "string" not in f"{problem.message} {problem.hint}"
+        ):
+            return problem
+        for _, called, remark in self._remarks():
+            if (
+                called is not None
+                and remark.hint
+                and (re.search(rf"(?<!\w){re.escape(called)}(?!\w)", problem.message))
+            ):
+                message = f"{problem.message}; {remark.said}"
+                return type(problem)(message, where=problem.where, hint=remark.hint)
+        return problem
 
     def _stored(self, spec: Spec) -> Stored:
         """Return what the data can be asked; no rows are read for it."""

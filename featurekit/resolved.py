@@ -31,6 +31,7 @@ class Resolved(Described):
         past: The types of the columns of the other sources, by name.
         outputs: All outputs of aggregations and lookups, used or not, by their owner's name.
         uses: What each feature uses, and whether that is known at prediction time.
+        noticed: What was noticed of the columns that are read, when their sources were opened.
         semantics: By which version its numbers are made; see `featurekit.semantics`.
     """
 
@@ -44,6 +45,7 @@ class Resolved(Described):
     past: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, AggregateNode]] = field(default_factory=dict)
     uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
+    noticed: tuple[str, ...] = ()
     semantics: int = SEMANTICS
 
     def _summary(self) -> Summary:
