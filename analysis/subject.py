@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from featurekit.analysis.given import in_options, open_given
 from featurekit.artifact import MANIFEST
 from featurekit.availability import moment
 from featurekit.engines.rows import SPLIT
-from featurekit.errors import DataError, SpecError, UsageError
+from featurekit.errors import DataError, FeatureKitWarning, SpecError, UsageError
 from featurekit.job import Progress, run
 from featurekit.opening import as_spec
 from featurekit.runs import Run, open_run
-from featurekit.spec.objects import SUFFIXES, Spec
+from featurekit.spec.objects import SUFFIXES, Source, Spec, format_of
+from featurekit.table import locating
 from featurekit.training import LABEL
 
 if TYPE_CHECKING:
@@ -95,14 +98,19 @@ def open_subject(
     """
     roles = {"label": label, "split": split, "entity": entity, "time": time}
     named = of if isinstance(of, (str, Path)) else None
-    if isinstance(of, Run) or (named is not None and _is_folder(named)):
+    if isinstance(of, Source) and of.path is not None:
+        named = of.path
+    table = isinstance(of, Source)
+    if isinstance(of, Run) or (named is not None and not table and _is_folder(named)):
         yield _of_run(of if isinstance(of, Run) else _opened(str(of)), "run", roles, exclude)
-    elif isinstance(of, Spec) or (named is not None and not _is_table(named)):
+    elif isinstance(of, Spec) or (named is not None and not table and not _is_table(named)):
         spec = as_spec(of)
         where = "" if isinstance(of, Spec) else str(of)
         _refuse_unfit(spec, where, roles)
         with tempfile.TemporaryDirectory(prefix="featurekit-") as folder:
             done = run(spec, Path(folder) / "run", tensorflow=False, progress=progress)
+            for text in done.manifest["noticed"]:
+                warnings.warn(text, FeatureKitWarning, stacklevel=3)
             # The spec of a run has no tables that are in memory.
             made = _of_run(done, "spec", roles, exclude, name=where or spec.name)
             yield replace(made, spec=spec)
@@ -113,7 +121,15 @@ def open_subject(
                 "a table does not say which column is the label", where=name,
                 hint="--label COLUMN; in Python label='column'",
             )  # fmt: skip
-        yield Subject("table", name, of, label, split, entity, time, tuple(exclude))
+        opened = open_given(of)
+        try:
+            with locating(lambda: [opened]):
+                yield Subject("table", name, opened, label, split, entity, time, tuple(exclude))
+        except DataError as error:
+            hint = in_options(error.hint)
+            if hint == error.hint:
+                raise
+            raise DataError(error.message, where=error.where, hint=hint) from None
 
 
 def _is_folder(of: str | Path) -> bool:
@@ -127,7 +143,7 @@ def _is_table(of: str | Path) -> bool:
         DataError: There is no such file.
     """
     path = Path(of)
-    if path.suffix.lower() not in SUFFIXES:
+    if format_of(path.name) is None:
         return False
     if not path.exists() and not any(mark in str(of) for mark in "*?["):
         raise DataError("there is no such file", where=str(of))

@@ -11,6 +11,7 @@ from pathlib import Path
 from featurekit.console import as_json, found_ablation, progress_bar
 from featurekit.errors import UsageError
 from featurekit.help_texts import ROLES
+from featurekit.table_options import add_table_arguments, table_of
 
 __all__ = ["add_ablate_arguments", "run_ablate"]
 
@@ -85,6 +86,7 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
     ablate.add_argument("--overwrite", action="store_true", help=text)
     text = "print all that was found as JSON (default: text)"
     ablate.add_argument("--json", action="store_true", help=text)
+    add_table_arguments(ablate)
 
 
 def run_ablate(arguments: argparse.Namespace) -> str:
@@ -106,7 +108,7 @@ def run_ablate(arguments: argparse.Namespace) -> str:
     arguments.interrupted = partial(_interrupted, None if trials is None else Path(trials))
     with progress_bar(shown=not arguments.json) as progress:
         found = ablate(
-            arguments.subject, label=arguments.label, split=arguments.split,
+            table_of(arguments), label=arguments.label, split=arguments.split,
             entity=arguments.entity, time=arguments.time, weights=arguments.weights,
             exclude=arguments.exclude, categorical=arguments.categorical, task=arguments.task,
             metric=arguments.metric, model=arguments.model,
@@ -145,10 +147,10 @@ def _check_spec(subject: str, spec: str | None) -> None:
         DataError: The spec's file cannot be read.
         SpecErrors: It holds no spec.
     """
-    from featurekit.spec.objects import SUFFIXES
+    from featurekit.spec.objects import format_of
     from featurekit.spec.yaml import load_spec
 
-    if Path(subject).suffix.lower() in SUFFIXES:
+    if format_of(Path(subject).name) is not None:
         raise UsageError("the features of a table have no spec", where=subject)
     if spec is not None:
         load_spec(spec)

@@ -34,6 +34,7 @@ from featurekit.console import (
 )
 from featurekit.errors import FeatureKitError, SpecError, UsageError
 from featurekit.help_texts import EPILOG, HELP, ROLES
+from featurekit.table_options import add_table_arguments, table_of
 
 __all__ = ["main", "parser"]
 
@@ -308,7 +309,7 @@ def _leakage(arguments: argparse.Namespace) -> _Answer:
         check_report_target(out, arguments.overwrite)
     with progress_bar(shown=not arguments.json) as progress:
         found = scan_leakage(
-            arguments.subject, label=arguments.label, split=arguments.split,
+            table_of(arguments), label=arguments.label, split=arguments.split,
             entity=arguments.entity, time=arguments.time, exclude=arguments.exclude,
             seed=arguments.seed, thresholds=limits, replay=arguments.replay, progress=progress,
         )  # fmt: skip
@@ -503,6 +504,7 @@ def parser() -> argparse.ArgumentParser:
     text = "the seed of all that is drawn (default: 0)"
     leakage.add_argument("--seed", metavar="N", type=_seed, default=0, help=text)
     json(leakage, "all that was found")
+    add_table_arguments(leakage)
 
     add_ablate_arguments(command("ablate", run_ablate))
 

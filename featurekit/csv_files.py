@@ -207,6 +207,12 @@ def _refuse_header(
                     hint=f"comment: {mark!r}, or skip_rows: the lines before the header",
                 )  # fmt: skip
             break
+    other = next((mark for mark in ";\t|," if mark in names[0] and mark != form.separator), None)
+    if len(names) == 1 and other is not None and not form.header:
+        raise DataError(
+            f"with {form.separator!r} between fields the header is one column, {names[0]!r}",
+            where=str(path), hint=f"declare the source's separator: {_yaml(other)}",
+        )  # fmt: skip
     widths = Counter(len(row) for row in rows if row)
     width, agree = widths.most_common(1)[0] if widths else (len(names), 0)
     first = next((at for at, row in enumerate(rows) if len(row) == width), 0)
@@ -223,12 +229,6 @@ def _refuse_header(
         raise DataError(
             f"the first line has {len(names)} of {width} fields, so it is no header: "
             f"{lines[0][:60]!r}", where=str(path), hint=f"skip_rows: {skip}",
-        )  # fmt: skip
-    other = next((mark for mark in ";\t|," if mark in names[0] and mark != form.separator), None)
-    if len(names) == 1 and other is not None and not form.header:
-        raise DataError(
-            f"with {form.separator!r} between fields the header is one column, {names[0]!r}",
-            where=str(path), hint=f"declare the source's separator: {other!r}",
         )  # fmt: skip
     words = Counter(len(line.split()) for line in lines[1:] if line.strip())
     alike = words.most_common(1)[0] if words else (0, 0)
@@ -271,3 +271,8 @@ def _named(names: list[str], path: Path) -> tuple[list[str], tuple[Remark, ...]]
     called = ", ".join(made[place - 1] for place in empty)
     said = f"{path.name}: {'a column has' if len(empty) == 1 else 'columns have'} no name"
     return made, (Remark(None, f"{said} in the header; called {called}"),)
+
+
+def _yaml(mark: str) -> str:
+    """Return a mark as YAML takes it."""
+    return '"\\t"' if mark == "\t" else repr(mark)

@@ -15,7 +15,17 @@ import yaml
 from featurekit.number_text import NumberText
 from featurekit.types import BOOL, FLOAT32, INT64, STRING, TIMESTAMP, Type
 
-__all__ = ["MARKERS", "Guess", "Remark", "flow", "guess", "is_marker", "joined", "remarks"]
+__all__ = [
+    "MARKERS",
+    "Guess",
+    "Remark",
+    "flow",
+    "guess",
+    "is_marker",
+    "joined",
+    "remarks",
+    "text_hint",
+]
 
 MARKERS = frozenset(
     (
@@ -243,6 +253,22 @@ def remarks(column: str, guesses: Sequence[Guess], given: Sequence[str]) -> list
             )
         )
     return found
+
+
+def text_hint(column: str, texts: Sequence[str], numbers: NumberText, given: Sequence[str]) -> str:
+    """Return what to declare of texts that are not of their column's type; nothing if unknown.
+
+    Args:
+        column: The column.
+        texts: Some of them.
+        numbers: How numbers are written.
+        given: The texts that are declared to stand for missing values.
+    """
+    if texts and all(map(is_marker, texts)):
+        return f"null_values: {flow([*given, *texts])}"
+    found = guess(pl.Series(texts, dtype=pl.String), numbers)
+    why = found.why if found.why not in ("zeros", "large") else ""
+    return _why(column, found)[0].hint if why else ""
 
 
 def _why(column: str, why: Guess) -> list[Remark]:

@@ -523,6 +523,7 @@ def _manifest(
         },
         "features": _features(made, fitted),
         "warnings": [*resolved.noticed, *run_warnings(made, fitted, undecided)],
+        "noticed": list(resolved.noticed),
         "reading": _reading(resolved, tables),
         "leakage": judge(resolved).to_dict(),
         "plan": made.to_dict(),

@@ -63,6 +63,11 @@ class Table:
         """Whether the files are CSV."""
         return self.format == "csv"
 
+    @property
+    def null_values(self) -> tuple[str, ...]:
+        """The texts that are declared to stand for missing values in CSV."""
+        return self.text.files[0].form.null_values if self.text is not None else ()
+
     def stored(self, column: str) -> str:
         """Return what the data calls a column of the spec."""
         return self.renamed.get(column, column)

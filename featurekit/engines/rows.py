@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from featurekit.csv_types import text_hint
 from featurekit.errors import DataError, closest
 from featurekit.graph import (
     AggregateNode,
@@ -50,6 +51,7 @@ BLOCK = 65_536
 """Rows of the input are counted in blocks of so many."""
 
 _HASH_RESOLUTION = 1_000_000
+_TEXTS = 20
 
 
 def small_pieces() -> pl.Config:
@@ -227,17 +229,28 @@ def refuse_bad(table: Table, checks: Sequence[Check], counts: Sequence[int], whe
         pl.arg_where(check.bad).first().alias(f"row {place}")
         for place, (check, _) in enumerate(broken)
     ]
+    texts = [
+        check.shown.filter(check.bad).drop_nulls().unique().head(_TEXTS).implode()
+        .alias(f"texts {place}")
+        for place, (check, _) in enumerate(broken) if table.csv
+    ]  # fmt: skip
     with polars_errors(where):
-        answer = table.frame.select(*shown, *rows).collect(engine="streaming").row(0)
+        answer = table.frame.select(*shown, *rows, *texts).collect(engine="streaming").row(0)
     found = []
     for (check, count), first, row in zip(
-        broken, answer[: len(broken)], answer[len(broken) :], strict=True
+        broken, answer[: len(broken)], answer[len(broken) : 2 * len(broken)], strict=True
     ):
         quoted = "" if first is None else f" is {first!r}"
         example = f" (the first{quoted} in row {row + 1:,})"
         number = "1 row" if count == 1 else f"{count:,} rows"
         found.append(f"column {check.column!r}: {check.message} in {number}{example}")
     hints = dict.fromkeys(check.hint for check, _ in broken)
+    if texts:
+        own = [
+            text_hint(check.column, values, table.numbers, table.null_values) or check.hint
+            for (check, _), values in zip(broken, answer[2 * len(broken) :], strict=True)
+        ]
+        hints = dict.fromkeys(own)
     raise DataError("; ".join(found), where=where, hint="; ".join(hints))
 
 

@@ -44,7 +44,7 @@ LAYERS = (
     ("analysis", "beam"),
     ("report",),
     ("ablation", "leakage"),
-    ("console", "help_texts", "ablate_command", "cli", "__main__"),
+    ("console", "help_texts", "table_options", "ablate_command", "cli", "__main__"),
 )
 """From the bottom to the top; a module may import its own layer and those before it."""
 
