@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SYNONYMS", "called_here"]
+__all__ = ["IDIOMS", "SYNONYMS", "called_here", "said_here"]
 
 SYNONYMS = {
     "all": "bool_and every",
@@ -68,6 +68,66 @@ SYNONYMS = {
     "zscore": "scale_to_z_score z_score standard_scaler standardize standard_scale scale",
 }
 """Other names of each operation, in small letters, with blanks between them."""
+
+
+_OVER_TIME = (
+    "it belongs under aggregations, which see past rows by key and time: "
+    "features: {{{name}: {text}}}, windows: [{window}]"
+)
+_PREVIOUS = (
+    "the value before is last(x) of an aggregation: features: {previous: last(x)}, windows: [30d]"
+)
+_FUTURE = "it looks at later rows, which are not known at the prediction"
+_RUNNING = {
+    "sum": "sum(x)", "mean": "mean(x)", "max": "max(x)", "min": "min(x)", "std": "stddev(x)",
+    "var": "variance(x)", "median": "median(x)", "count": "count()",
+    "quantile": "quantile(x, 0.9)",
+}  # fmt: skip
+
+IDIOMS = {
+    "lag": _PREVIOUS,
+    "shift": _PREVIOUS,
+    "previous": _PREVIOUS,
+    "ffill": f"{_PREVIOUS}; it passes over missing values",
+    "forward_fill": f"{_PREVIOUS}; it passes over missing values",
+    "bfill": _FUTURE,
+    "backward_fill": _FUTURE,
+    "lead": _FUTURE,
+    "diff": f"x minus the value before; {_PREVIOUS}",
+    "pct_change": f"x / previous - 1; {_PREVIOUS}",
+    "isin": "write x == 'a' or x == 'b'",
+    "is_in": "write x == 'a' or x == 'b'",
+    "between": "write low <= x <= high",
+    "is_between": "write low <= x <= high",
+    "not_null": "write not is_missing(x)",
+    "is_not_null": "write not is_missing(x)",
+    "not_na": "write not is_missing(x)",
+    "ewm": _OVER_TIME.format(name="recent", text="mean(x)", window="1d, 7d, 30d"),
+    "ewm_mean": _OVER_TIME.format(name="recent", text="mean(x)", window="1d, 7d, 30d"),
+    "group_by": "the key of an aggregation says whose rows are summarised: by: key",
+    "over": "the key of an aggregation says whose rows are summarised: by: key",
+    "partition_by": "the key of an aggregation says whose rows are summarised: by: key",
+    "rank": "bucketize(x, buckets=100) says which share of the training rows lies below",
+    "percent_rank": "bucketize(x, buckets=100) says which share of the training rows lies below",
+    **{
+        f"{prefix}_{name}": _OVER_TIME.format(name=name, text=text, window=window)
+        for prefix, window in (("rolling", "7d"), ("expanding", "lifetime"), ("cum", "lifetime"))
+        for name, text in _RUNNING.items()
+    },
+}  # fmt: skip
+"""What is no operation here, with what is written instead."""
+
+
+def said_here(name: str) -> str | None:
+    """Return what is written here for what other libraries have an operation for.
+
+    Capitals and underscores do not count.
+
+    Example:
+        >>> said_here("isin"), said_here("entropy")
+        ("write x == 'a' or x == 'b'", None)
+    """
+    return next((said for idiom, said in IDIOMS.items() if _plain(idiom) == _plain(name)), None)
 
 
 def called_here(name: str) -> str | None:

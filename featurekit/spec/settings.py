@@ -134,6 +134,10 @@ class Settings:
             return value
         if cls.short is not None and not isinstance(value, Mapping):
             value = {cls.short: value}
+        if value is None:
+            needed = [entry.name for entry in _settings(cls) if _is_needed(entry)]
+            raise SpecError(f"{cls.what} is missing here: nothing is written",
+                            hint=f"it needs {', '.join(needed)}" if needed else "")  # fmt: skip
         if not isinstance(value, Mapping):
             raise _refuse(f"for {cls.what} a mapping of settings", value)
         before = len(place.problems)
@@ -185,6 +189,10 @@ def _setting(place: Place, key: str) -> Place:
 def _settings(of: Settings | type[Settings]) -> list[Field[Any]]:
     declared = {entry.name: entry for entry in fields(of)}  # type: ignore[arg-type]
     return [declared[key] for key in of.readers]
+
+
+def _is_needed(entry: Field[Any]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def _default(of: Settings | type[Settings], entry: Field[Any]) -> Any:

@@ -34,7 +34,7 @@ from featurekit.spec.expression import (
 )
 from featurekit.transforms.base import Operation
 from featurekit.transforms.catalogue import aggregations, operations
-from featurekit.transforms.synonyms import called_here
+from featurekit.transforms.synonyms import called_here, said_here
 from featurekit.types import DURATION, duration_text, parse_duration
 
 __all__ = ["MAX_LENGTH", "read", "write"]
@@ -95,14 +95,32 @@ def _tree(prepared: str, text: str) -> ast.expr:
             ) from None
         raise SpecError(
             f"{said} is not an expression: {shortened(str(error.msg), 160)}",
-            hint="within { } of YAML an expression with a comma goes in quotes"
-            if "never closed" in str(error.msg)
-            else "expressions follow Python syntax; text goes in quotes",
+            hint=_hint(text, str(error.msg)),
         ) from None
     except ValueError as error:
         raise SpecError(f"{said} is not an expression: {error}") from None
     except (RecursionError, MemoryError):
         raise SpecError(f"an expression may be nested {MAX_DEPTH} deep at most") from None
+
+
+_USED_HERE = {"and", "or", "not", "if", "else", "in", "is", "True", "False", "None"}
+
+
+def _hint(text: str, message: str) -> str:
+    """Return what to do about text that Python does not read."""
+    # A column that is called like a word of Python must not be put in quotes: that is a constant.
+    plain = _TOKEN.sub(lambda match: " " if match["string"] else match[0], text)
+    words = [word for word in re.findall(r"[^\W\d]\w*", plain) if keyword.iskeyword(word)]
+    if meant := next((word for word in words if word not in _USED_HERE), None):
+        return f'{meant} is a word of Python; a column of this name is written col("{meant}")'
+    if "never closed" in message:
+        return "within { } of YAML an expression with a comma goes in quotes"
+    if not re.search(r"""["'()\[\]{}=<>+*]""", text):
+        return f"a column of this name is written col({text.strip()!r}); a text goes in quotes"
+    return (
+        "expressions follow Python syntax; text goes in quotes, and a column whose name has blanks "
+        'or signs is written col("net price")'
+    )
 
 
 _TOKEN = re.compile(
@@ -186,6 +204,12 @@ class _Reader:
                 return self.apply(_WHERE, test, body, other, depth=down)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
                 return self.call(self.as_written(name), args, keywords, down)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            method = self.as_written(node.func.attr)
+            raise SpecError(
+                f"{_source(node)!r} calls a method, and operations are functions here",
+                hint=f"{method}(x, ...)" if method in self.known else self.meant(method),
+            )
         raise SpecError(
             f"{_source(node)!r} is not allowed in an expression",
             hint="use names, constants, arithmetic, comparisons, and/or/not, 'a if c else b' "
@@ -198,7 +222,8 @@ class _Reader:
     def compare(self, ops: list[ast.cmpop], nodes: list[ast.expr], depth: int) -> Expression:
         if not all(type(op) in _COMPARE for op in ops):
             raise SpecError(
-                "'in' and 'is' are not allowed in an expression", hint="use ==, or is_missing(x)"
+                "'in' and 'is' are not allowed in an expression",
+                hint="x in ['a', 'b'] is x == 'a' or x == 'b'; x is None is is_missing(x)",
             )
         sides = [self.read(side, depth) for side in nodes]
         parts = [
@@ -227,6 +252,8 @@ class _Reader:
 
     def meant(self, name: str) -> str:
         """Return a hint for an operation that is not known here."""
+        if (said := said_here(name)) is not None:
+            return said
         ours = called_here(name) or name
         if ours in self.known:
             return f"it is called {ours} here"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 import featurekit as fk
 from featurekit.errors import SpecError
 from featurekit.spec.expression import Attribute, Call, Expression, Literal, Name, parse
 from featurekit.transforms.catalogue import aggregations, operations
+from featurekit.transforms.synonyms import IDIOMS
 from featurekit.types import BOOL, DURATION, FLOAT32, INT64, STRING
 
 HOUR = 3_600_000_000
@@ -137,7 +141,8 @@ REFUSED = {
     "col()": "col takes one name in quotes",
     "zscore(*x)": "'*' is not allowed in the call of zscore",
     "zscore(**x)": "'**' is not allowed in the call of zscore",
-    "x is None": "'in' and 'is' are not allowed in an expression. Hint: use ==, or is_missing(x)",
+    "x is None": "'in' and 'is' are not allowed in an expression. "
+    "Hint: x in ['a', 'b'] is x == 'a' or x == 'b'; x is None is is_missing(x)",
     "x in [1, 2]": "'in' and 'is' are not allowed in an expression",
     "x & y": "'x & y' is not allowed in an expression. Hint: use names, constants, arithmetic",
     "None": "'None' is not allowed in an expression",
@@ -149,7 +154,8 @@ REFUSED = {
     "lambda: 1": "'lambda: 1' is not allowed in an expression",
     "[x for x in y]": "'[x for x in y]' is not allowed in an expression",
     "(x := 1)": "'(x := 1)' is not allowed in an expression",
-    "__import__('os').system('x')": "is not allowed in an expression",
+    "__import__('os').system('x')": "calls a method, and operations are functions here",
+    "(x + 1).y": "is not allowed in an expression",
     "30d.x": "'30d.x' is not allowed in an expression",
     "AVG(x)": "there is no operation 'AVG'. "
     "Hint: mean summarises past rows and belongs under aggregations",
@@ -157,7 +163,7 @@ REFUSED = {
     "30d(x)": "there is no operation '30d'",
     "zscore(30d=1)": "zscore has no parameter '30d'",
     "x y": "'x y' is not an expression: invalid syntax. "
-    "Hint: expressions follow Python syntax; text goes in quotes",
+    "Hint: a column of this name is written col('x y'); a text goes in quotes",
     "x # the distance": "'#' is not allowed in an expression. Hint: comments belong to YAML",
     "x\0": "null bytes",
     "": "an expression is missing here",
@@ -303,3 +309,68 @@ def test_walking_yields_every_part() -> None:
     parts = list(parse("log1p(x) + tail.n_7d").walk())
     assert parts[1:] == [parse("log1p(x)"), Name("x"), Attribute("tail", "n_7d")]
     assert (parts[0].depth, parts[0].size) == (2, 4)
+
+
+ROWS = pl.DataFrame({
+    "x": [1.0, 2.0, None], "key": ["a", "a", "b"], "class": [1, 2, 3], "net price": [1.0, 2.0, 3.0],
+    "t": [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)],
+})  # fmt: skip
+
+
+def checked(feature: str, **more: Any) -> fk.Spec:
+    """Return a spec of these rows with one feature, that has been checked."""
+    made = fk.Spec(
+        sources={"rows": fk.Source(data=ROWS, event_time="t", available_at="t")},
+        examples=fk.Examples("rows", predict_at="t"), features={"f": feature}, **more,
+    )  # fmt: skip
+    fk.check(made)
+    return made
+
+
+@pytest.mark.parametrize("name", [*IDIOMS, "ROLLING_MEAN", "rollingMean", "cumsum", "notnull"])
+def test_what_has_another_form_here_leads_to_it(name: str) -> None:
+    with pytest.raises(SpecError, match=f"there is no operation '{name}'") as caught:
+        parse(f"{name}(x)")
+    hint = caught.value.hint
+    if written := re.search(r"features: (\{.*\}), windows: \[(.*)\]", hint):
+        features = yaml.safe_load(written[1].replace(": ", ": '").replace("}", "'}"))
+        for window in written[2].split(", "):
+            made = fk.Aggregation("rows", by="key", windows=window, features=features)
+            (output,) = (output for output, _, _ in made.outputs())
+            checked(f"past.{output}", aggregations={"past": made})
+    elif written := re.match(r"write (.*)", hint):
+        text = written[1].replace("'a'", "1").replace("'b'", "2")
+        checked(text.replace("low", "1").replace("high", "2"))
+    elif "bucketize" in hint:
+        checked(hint[: hint.index(")") + 1])
+    else:
+        assert hint.startswith(("it looks at later rows", "the key of an aggregation")), hint
+
+
+@pytest.mark.parametrize("text", ["class", "class == 1", "log1p(class)", "x if class else 1"])
+def test_a_column_called_like_a_word_of_python_leads_to_its_name_and_not_to_quotes(
+    text: str,
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(text)
+    assert caught.value.hint == (
+        'class is a word of Python; a column of this name is written col("class")'
+    )
+    checked(text.replace("class", 'col("class")').replace("if col", "if 0 < col"))
+
+
+def test_a_name_with_blanks_leads_to_the_column_of_this_name() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse("net price")
+    written = re.search(r"is written (col\(.*?\));", caught.value.hint)
+    assert written is not None
+    checked(written[1])
+
+
+def test_a_method_leads_to_the_function() -> None:
+    with pytest.raises(SpecError, match=r"calls a method.* Hint: fill\(x, \.\.\.\)"):
+        parse("x.fill(0)")
+    with pytest.raises(SpecError, match=r"calls a method.* Hint: it is called fill here"):
+        parse("x.fillna(0)")
+    with pytest.raises(SpecError, match=r"calls a method.* Hint: the value before is last"):
+        parse("x.shift(1)")

@@ -133,7 +133,17 @@ def test_characters_that_yaml_does_not_know_are_refused() -> None:
     assert problem.startswith("spec.yaml: this is not YAML: unacceptable character")
 
 
-@pytest.mark.parametrize("text", ["", "---\n", "just text", "[a, b]", "5", "null"])
+@pytest.mark.parametrize("text", ["", "---\n", "# a comment", "null"])
+def test_an_empty_spec_is_called_so(text: str) -> None:
+    assert problems(text) == [
+        (
+            "spec.yaml:1: a spec is missing here: nothing is written. "
+            "Hint: it needs sources, examples, features"
+        )
+    ]
+
+
+@pytest.mark.parametrize("text", ["just text", "[a, b]", "5"])
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     (problem,) = problems(text)
     assert problem.startswith("spec.yaml:1: for a spec a mapping of settings is needed, got ")
