@@ -61,6 +61,13 @@ class CsvFile:
     remarks: tuple[Remark, ...] = field(default=(), compare=False)
 
     @property
+    def header_only(self) -> bool:
+        """Whether nothing follows the header."""
+        if self.plain.stat().st_size > _HEAD:
+            return False
+        return self.plain.read_bytes().rstrip(b"\r\n").count(b"\n") <= self.skip
+
+    @property
     def as_it_is(self) -> bool:
         """Whether any reader of CSV that knows the separator reads it the same way."""
         return (
@@ -207,6 +214,11 @@ def _refuse_header(
                     hint=f"comment: {mark!r}, or skip_rows: the lines before the header",
                 )  # fmt: skip
             break
+    if len(names) == 1 and form.separator != WHITESPACE and not form.header and _in_columns(lines):
+        raise DataError(
+            f"with {form.separator!r} between fields the header is one column, {names[0]!r}",
+            where=str(path), hint=f"separator: {WHITESPACE}",
+        )  # fmt: skip
     other = next((mark for mark in ";\t|," if mark in names[0] and mark != form.separator), None)
     if len(names) == 1 and other is not None and not form.header:
         raise DataError(
@@ -229,16 +241,6 @@ def _refuse_header(
         raise DataError(
             f"the first line has {len(names)} of {width} fields, so it is no header: "
             f"{lines[0][:60]!r}", where=str(path), hint=f"skip_rows: {skip}",
-        )  # fmt: skip
-    words = Counter(len(line.split()) for line in lines[1:] if line.strip())
-    alike = words.most_common(1)[0] if words else (0, 0)
-    if (
-        len(names) == 1 and form.separator != WHITESPACE and not form.header
-        and alike[0] > 1 and alike[0] == len(lines[0].split()) and 2 * alike[1] >= words.total() > 1
-    ):  # fmt: skip
-        raise DataError(
-            f"with {form.separator!r} between fields the header is one column, {names[0]!r}",
-            where=str(path), hint=f"separator: {WHITESPACE}",
         )  # fmt: skip
     if form.header:
         return
@@ -276,3 +278,22 @@ def _named(names: list[str], path: Path) -> tuple[list[str], tuple[Remark, ...]]
 def _yaml(mark: str) -> str:
     """Return a mark as YAML takes it."""
     return '"\\t"' if mark == "\t" else repr(mark)
+
+
+def _in_columns(lines: list[str]) -> bool:
+    """Whether lines have as many words as the first, numbers among them, more than tabs divide."""
+    header, rows = lines[0].split(), [line.split() for line in lines[1:] if line.strip()]
+    alike = [row for row in rows if len(row) == len(header)]
+    divided = max(1, lines[0].count("\t") + 1)
+    return (
+        len(header) > divided and len(rows) > 1 and 2 * len(alike) >= len(rows)
+        and all(any(_is_number(word) for word in row) for row in alike)
+    )  # fmt: skip
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

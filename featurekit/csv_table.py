@@ -108,8 +108,7 @@ def read_csv(
 
     def kind(at: int) -> Any:
         file = files[at]
-        folder = partitions.key(at) if partitions else ()
-        return file.names, file.own, file.skip, file.form, folder
+        return file.names, file.own, file.skip, file.form, partitions.key(at)
 
     for _, group in groupby(range(len(files)), key=kind):
         together = list(group)

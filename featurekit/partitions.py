@@ -61,7 +61,7 @@ class Partitions:
 
     def key(self, file: int) -> Any:
         """Return what tells a file's values from those of others."""
-        return tuple(self.values[file].items())
+        return tuple(self.values[file].items()) if self.values else ()
 
     def typed(self, stored: Mapping[str, Any]) -> dict[str, FolderColumn]:
         """Return the columns that the files themselves do not hold.

@@ -122,6 +122,8 @@ class Table:
 
         counted = 0
         for file in self.text.files:
+            if file.header_only:
+                continue  # Arrow needs the line to end.
             with csv_errors(f"source {self.name!r} ({file.path})"):
                 reading = csv.ReadOptions(
                     block_size=1 << 24, skip_rows=file.skip, autogenerate_column_names=True
