@@ -12,6 +12,7 @@ from typing import Any
 from featurekit.delays import delayed_lookups
 from featurekit.graph import AggregateNode, StatisticRequest
 from featurekit.planner import Plan, Route, Step, key_text
+from featurekit.threats import effects_at_predictions
 from featurekit.types import Type
 from featurekit.verdict import judge
 
@@ -181,8 +182,10 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
     for (source_name, by), outputs in _histories(plan).items():
         count = _count(len(outputs), "aggregate")
         yield from _field("history", f"{source_name} by {by}: {count}", width)
+    for threat in effects_at_predictions(resolved):
+        yield from _field("warning", f"{threat.message} {threat.advice}", width, most=12)
     for delay in delayed_lookups(resolved):
-        yield from _field("lookup", delay.text, width)
+        yield from _field("lookup", delay.text, width, most=12)
     levels = plan.levels or ((),)
     yield from _field("passes", f"{len(levels) + 1} over the data", width)
     for number, level in enumerate(levels, 1):
@@ -196,10 +199,10 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
     yield from _field("", f"{len(levels) + 1}. write the examples", width)
 
 
-def _field(label: str, text: str, width: int) -> Iterator[str]:
+def _field(label: str, text: str, width: int, most: int = 4) -> Iterator[str]:
     indent = " " * 10
     lines = textwrap.wrap(text, width, initial_indent=f"  {label:<8}", subsequent_indent=indent,
-                          max_lines=4, placeholder=" ...", break_on_hyphens=False)  # fmt: skip
+                          max_lines=most, placeholder=" ...", break_on_hyphens=False)  # fmt: skip
     yield from (line.rstrip() for line in lines)
 
 

@@ -128,7 +128,9 @@ def plan(
     *,
     strict: bool = False,
 ) -> Plan:
-    """Return what a run of the spec would do, without reading rows.
+    """Return what a run of the spec would do.
+
+    Rows are read only to ask what the spec cannot tell of its times.
 
     Args:
         spec: The spec, or the path of its file.

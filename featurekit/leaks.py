@@ -102,6 +102,26 @@ class Leaks:
                     f"of {name!r} relative to {predicted.base}",
                 )
 
+    def label_known_at(self) -> list[Expression]:
+        """Return the times the latest of which is when the label of an example is known.
+
+        They are those of the columns that make it: a column's own, else its source's; where neither
+        is declared, the label is not known before the event.
+        """
+        label, source = self.spec.examples.label, self.source
+        times: dict[Expression, None] = {}
+        for name, _ in () if label is None else self.used(label, (), source.columns):
+            column = source.columns.get(name, UNDECLARED)
+            if column.available_at is not None:
+                times[column.available_at] = None
+            elif column.expr is None and column.available is None:
+                time = source.available_at
+                if time is None and source.event_time is not None:
+                    time = Name(source.event_time)
+                if time is not None:
+                    times[time] = None
+        return list(times)
+
     def known_at(self, source: str, *expressions: Expression) -> list[Expression]:
         """Return the times the latest of which is when a row of a source counts from.
 

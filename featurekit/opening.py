@@ -18,6 +18,7 @@ from featurekit.engines.beam.fetching import fetched
 from featurekit.engines.rows import computed_rows
 from featurekit.errors import DataError, FeatureKitError, SpecError, SpecErrors
 from featurekit.graph import Node
+from featurekit.observing import observe
 from featurekit.reading import refuse_unreadable
 from featurekit.resolve import resolve
 from featurekit.resolved import Resolved
@@ -75,7 +76,8 @@ class Opened:
     def resolve(self, spec: Spec, refuse_leaks: bool = True) -> Resolved:
         """Type-check the spec against the columns of its sources.
 
-        Where the spec does not tell which of two times comes first, the data is asked.
+        Where the spec does not tell which of two times comes first, or whether past rows take
+        effect exactly at predictions, the data is asked.
 
         Args:
             spec: The spec.
@@ -105,7 +107,8 @@ class Opened:
             for name, called, remark in self._remarks()
             if name in read and (called is None or called in read[name])
         ]
-        return replace(resolved, noticed=tuple(noticed))
+        observed = observe(resolved, self.tables)
+        return replace(resolved, noticed=tuple(noticed), observed=observed)
 
     def _remarks(self) -> Iterator[tuple[str, str | None, Remark]]:
         """Yield what was noticed of each source, with what the spec calls the column."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from featurekit.graph import AggregateNode, ColumnNode, Node, cross_fitted, topological
+from featurekit.observed import Observed
 from featurekit.semantics import SEMANTICS
 from featurekit.spec.objects import Spec
 from featurekit.summary import Described, Summary
@@ -33,6 +34,7 @@ class Resolved(Described):
         uses: What each feature uses, and whether that is known at prediction time.
         noticed: What was noticed of the columns that are read, when their sources were opened.
         semantics: By which version its numbers are made; see `featurekit.semantics`.
+        observed: What the data shows of times that the spec cannot tell.
     """
 
     spec: Spec
@@ -47,6 +49,7 @@ class Resolved(Described):
     uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
     noticed: tuple[str, ...] = ()
     semantics: int = SEMANTICS
+    observed: Observed = field(default_factory=Observed)
 
     def _summary(self) -> Summary:
         return replace(self.spec._summary(), title=f"Checked spec {self.spec.name}")  # noqa: SLF001

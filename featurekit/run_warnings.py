@@ -9,6 +9,7 @@ import polars as pl
 
 from featurekit.planner import Plan
 from featurekit.spec.expression import shortened
+from featurekit.threats import effects_at_predictions
 from featurekit.transforms.statistics import WordCountsValue
 
 __all__ = ["constant_features", "run_warnings"]
@@ -28,7 +29,11 @@ def run_warnings(
         undecided: For how many examples each lookup chose between rows that differ by their values
             alone, by its name.
     """
-    return [*_excluded_words(plan, fitted), *_undecided_lookups(undecided or {})]
+    return [
+        *(f"{each.message} {each.advice}" for each in effects_at_predictions(plan.resolved)),
+        *_excluded_words(plan, fitted),
+        *_undecided_lookups(undecided or {}),
+    ]
 
 
 def _undecided_lookups(undecided: Mapping[str, int]) -> Iterator[str]:

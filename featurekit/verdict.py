@@ -15,11 +15,10 @@ from featurekit.errors import LeakageError, SpecErrors
 from featurekit.graph import OperationNode, cross_fitted, topological
 from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
-from featurekit.spec.expression import Name
 from featurekit.spec.objects import UNDECLARED, Spec, Waiver
 from featurekit.summary import Described, Summary, listed
+from featurekit.threats import Threat, effects_at_predictions, late_labels
 from featurekit.transforms.targets import TargetOperation
-from featurekit.types import parse_duration
 from featurekit.uses import Proof, Use
 
 __all__ = ["Threat", "Verdict", "Verdicts", "judge"]
@@ -76,29 +75,6 @@ class Verdict:
             "entities": list(self.entities),
             "uses": [use.to_dict() for use in self.uses],
         }
-
-
-@dataclass(frozen=True)
-class Threat:
-    """Something that the spec as a whole lets happen, and that no single use shows.
-
-    Args:
-        kind: What it is.
-        features: The features that it touches.
-        message: The same in a sentence.
-        advice: What to do about it.
-        severity: `critical` where results cannot be believed, else `warning`.
-    """
-
-    kind: str
-    features: tuple[str, ...]
-    message: str
-    advice: str
-    severity: str = "warning"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {**vars(self), "features": list(self.features)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -269,16 +245,9 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
                 "Split by time, or by the entity.", "critical",
             )  # fmt: skip
     if split is not None and split.by is not None and label is not None:
-        late = _unknown_by(resolved, split.by, split.embargo)
-        if late is not None:
-            seeing = (verdict for verdict in verdicts.values() if verdict.made_of_label)
-            yield Threat(
-                "missing_embargo", tuple(verdict.feature for verdict in seeing),
-                f"{late}, so labels of the last rows to train on are not known yet when "
-                "evaluation begins.",
-                "Declare embargo in the split: so long before eval_from and test_from, rows are "
-                "left out.",
-            )  # fmt: skip
+        seeing = tuple(verdict.feature for verdict in verdicts.values() if verdict.made_of_label)
+        yield from late_labels(resolved, split.by, split.embargo, seeing)
+    yield from effects_at_predictions(resolved)
     if split is None and any(verdict.fitted_on for verdict in verdicts.values()):
         yield Threat(
             "nothing_held_out",
@@ -295,31 +264,6 @@ def _threats(resolved: Resolved, verdicts: Mapping[str, Verdict]) -> Iterator[Th
                     f"{name!r} holds what this model said before, and the model learns from it.",
                     "Keep a share of examples that the model had no part in, and train on those.",
                 )  # fmt: skip
-
-
-def _unknown_by(resolved: Resolved, by: str, embargo: str | None) -> str | None:
-    """Say when the label is known, if an embargo is missing or too short for that.
-
-    Where the times are over different columns, nobody can tell how long it must be.
-    """
-    spec = resolved.spec
-    columns = spec.sources[spec.examples.source].columns
-    if resolved.label is None:
-        return None
-    times = [
-        column.available_at
-        for name in resolved.inputs(resolved.label)
-        if (column := columns.get(name)) is not None and column.available_at is not None
-    ]
-    start = moment(Name(by), columns)
-    gap = parse_duration(embargo) if embargo is not None else 0
-    known = [moment(time, columns) for time in times]
-    late = [at for at in known if (gap == 0 if at.base != start.base
-                                   else at.offset - start.offset > gap)]  # fmt: skip
-    if not late:
-        return None
-    short = f", and the embargo is {embargo}" if embargo is not None else ""
-    return f"The label is known at {' and '.join(sorted(map(str, set(late))))}{short}"
 
 
 def _told(uses: Sequence[Use]) -> str:

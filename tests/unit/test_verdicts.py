@@ -402,12 +402,12 @@ def test_an_embargo_as_long_as_the_label_takes_settles_it(data: Path) -> None:
     spec["sources"]["rows"]["columns"] |= {"late": {"available_at": "t + 3h"}, "y": "float32"}
     spec["examples"]["split"] = {"by": "t", "test_from": (START + timedelta(hours=8)).isoformat()}
     assert threats(spec) == {"missing_embargo": ("late",)}
-    spec["examples"]["split"]["embargo"] = "2h"
-    assert threats(spec) == {"missing_embargo": ("late",)}, "it is too short"
     spec["examples"]["split"]["embargo"] = "3h"
+    assert threats(spec) == {"missing_embargo": ("late",)}, "predictions come 30 minutes before"
+    spec["examples"]["split"]["embargo"] = "210m"
     assert threats(spec) == {}
     run = fk.run(fk.Spec.from_dict(spec, data), data / "run", tensorflow=False)
-    # Of ten rows, an hour apart, two are from the eighth hour on, and three within three hours.
+    # Of ten rows, an hour apart, two are from the eighth hour on, and three within three and a half.
     assert run.manifest["rows"]["splits"] == {"train": 5, "test": 2}
     assert run.manifest["rows"]["embargoed"] == 3
     assert run.examples("train").to_polars().height == 5
