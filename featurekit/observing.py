@@ -151,9 +151,17 @@ def _coincidences(resolved: Resolved, tables: Mapping[str, Table]) -> Iterator[C
             history = nodes[0].aggregate.history
             yield Coincidence(
                 tuple(node.text for node in nodes), history.source,
-                tuple(time.text for time in history.effect),
-                history.effect == (history.event_time,), rows, examples,
+                _as_declared(resolved, nodes[0]), history.effect == (history.event_time,), rows,
+                examples,
             )  # fmt: skip
+
+
+def _as_declared(resolved: Resolved, node: AggregateNode) -> tuple[str, ...]:
+    """Return when rows of an output take effect, in the words of the spec."""
+    for use in (use for uses in resolved.uses.values() for use in uses):
+        if use.column == node.text and use.known_at:
+            return tuple(use.known_at.split(", "))
+    return tuple(time.text for time in node.aggregate.history.effect)
 
 
 def _coinciding(

@@ -16,7 +16,7 @@ from featurekit.types import duration_text, parse_duration
 
 __all__ = ["Threat", "effects_at_predictions", "late_labels"]
 
-NOTABLE = 0.01
+NOTABLE = 0.25
 """From this share of the examples on it is told that past rows take effect at predictions."""
 
 
