@@ -172,7 +172,7 @@ def test_a_run_warns_of_ties_and_what_it_hints_at_settles_them(
     assert "order_by in the lookup" in said
     files(tmp_path, ", order_by: seq")
     assert main([*command, str(tmp_path / "b")]) == 0
-    assert "warning" not in capsys.readouterr().out
+    assert "lookup 'rate'" not in capsys.readouterr().out
     assert fk.open_run(tmp_path / "b").examples().to_polars()["price"].to_list() == [9000.0] * 2
 
 

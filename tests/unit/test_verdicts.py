@@ -407,7 +407,7 @@ def test_an_embargo_as_long_as_the_label_takes_settles_it(data: Path) -> None:
     spec["examples"]["split"]["embargo"] = "210m"
     assert threats(spec) == {}
     run = fk.run(fk.Spec.from_dict(spec, data), data / "run", tensorflow=False)
-    # Of ten rows, an hour apart, two are from the eighth hour on, and three within three and a half.
+    # Of ten rows, an hour apart, two are from the eighth on, and three within 3.5 hours.
     assert run.manifest["rows"]["splits"] == {"train": 5, "test": 2}
     assert run.manifest["rows"]["embargoed"] == 3
     assert run.examples("train").to_polars().height == 5
