@@ -162,7 +162,11 @@ def test_the_data_tells_how_long_an_embargo_must_be_where_the_spec_cannot(
     random = Random(seed)
     longest = random.choice([0, 1, 4, 20])
     known = [day(number + random.choice([0, 0, 0.25, longest])) for number in range(100)]
-    late = {"known": known, "predict_at": predict_at, "column": {"available_at": "known"}}
+    late: dict[str, Any] = {
+        "known": known,
+        "predict_at": predict_at,
+        "column": {"available_at": "known"},
+    }
     for embargo in (None, "1d", "6d"):
         spec = labelled(embargo=embargo, **late)
         found, rows = embargo_threat(spec), too_late(spec, "known", predict_at)
