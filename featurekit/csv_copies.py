@@ -138,9 +138,9 @@ def _unpacked(path: Path, packed: str | None) -> BinaryIO:
 
 
 def _texts(path: Path, packed: str | None, form: CsvForm) -> Iterator[str]:
-    """Yield the text of a file, some at a time, lines ending in a line feed."""
+    """Yield the text of a file, some at a time."""
     name = form.encoding or "utf-8"
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(name)(), translate=True)
+    decoder = codecs.getincrementaldecoder(name)()
     first = True
     with _unpacked(path, packed) as file:
         while block := file.read(_BLOCK):
@@ -211,22 +211,28 @@ def _unescaped(lines: Iterator[str], form: CsvForm) -> Iterator[str]:
     between = "\t" if form.separator == WHITESPACE else form.separator
     if form.separator == WHITESPACE:
         lines = (_tabbed(line) for line in lines)
+    # An empty text between quotes is no missing value; rows forget the quotes.
+    edge = re.escape(between)
+    empty = re.compile(rf'(^|{edge})""(?={edge}|\r?\n|$)')
+    lines = (empty.sub(rf"\1{_EMPTY}", line) if '""' in line else line for line in lines)
     target = io.StringIO()
     writer = csv.writer(target, delimiter=between, lineterminator="\n")
     reader = csv.reader(lines, delimiter=between, escapechar=form.escape)
     while rows := list(islice(reader, 4096)):
         writer.writerows(rows)
-        yield target.getvalue()
+        yield target.getvalue().replace(_EMPTY, '""')
         target.seek(0)
         target.truncate()
 
 
+_EMPTY = "\ue0ff"
+"""A character for private use, which stands for an empty text meanwhile."""
 _QUOTED = re.compile(r'"(?:[^"]|"")*"|[ \t]+')
 
 
 def _tabbed(text: str) -> str:
     """Return lines whose fields are apart by tabs, of lines with runs of white space."""
-    text = re.sub(r"(?m)^[ \t]+|[ \t]+$", "", text)
+    text = re.sub(r"(?m)^[ \t]+|[ \t]+(?=\r?$)", "", text)
     if '"' not in text:
         return re.sub(r"[ \t]+", "\t", text)
     return _QUOTED.sub(lambda found: found[0] if found[0][0] == '"' else "\t", text)

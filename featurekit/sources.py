@@ -22,7 +22,7 @@ from featurekit.number_text import NumberText
 from featurekit.parquet_files import ParquetRows, read_parquet
 from featurekit.partitions import partitions_of
 from featurekit.read_errors import first_line, polars_errors
-from featurekit.spec.objects import FORMATS, Column, Source, format_of
+from featurekit.spec.objects import COMPRESSED, FORMATS, WHITESPACE, Column, Source, format_of
 from featurekit.table import Table
 from featurekit.types import (
     BOOL,
@@ -170,11 +170,36 @@ def table_elsewhere(name: str, source: Source, base: Path, schema: Mapping[str, 
             hint=f"format: {FORMATS[0]}",
         )
     path = address_of(source, base)
+    _refuse_elsewhere(name, source)
     return Table(
         name, pl.LazyFrame(schema=dict(schema)), schema, renamed_columns(source),
         format=source.file_format, separator=form_of(source, Path(path)).separator, elsewhere=path,
         numbers=NumberText(source.decimal, source.thousands),
     )  # fmt: skip
+
+
+def _refuse_elsewhere(name: str, source: Source) -> None:
+    """Refuse CSV that Beam's workers do not read: they read files as they are.
+
+    Raises:
+        SpecError: Names the setting.
+    """
+    if source.file_format != "csv":
+        return
+    given = source.given()
+    settings: list[str] = [key for key in ("encoding", "skip_rows", "comment", "header", "escape")
+                if key in given]  # fmt: skip
+    if source.separator == WHITESPACE:
+        settings.append("separator")
+    packed = str(source.path).lower().endswith(COMPRESSED)
+    if settings or packed:
+        what = (
+            f"{settings[0]}: {getattr(source, settings[0])!r}" if settings else "a compressed file"
+        )
+        raise SpecError(
+            f"source {name!r}: Beam's workers read plain CSV, got {what}",
+            hint="copy the files to this machine, or write them as Parquet",
+        )
 
 
 def _in_memory(data: Any, where: str) -> pl.LazyFrame:

@@ -310,11 +310,11 @@ def test_white_space_between_fields_may_be_any(tmp_path: Path) -> None:
 
 
 def test_a_backslash_may_stand_before_quotes(tmp_path: Path) -> None:
-    files = {"a.csv": 'x,y\n1,"say \\"hi\\", twice"\n2,"a \\\\ b"\n'}
+    files = {"a.csv": 'x,y\n1,"say \\"hi\\", twice"\n2,"a \\\\ b"\n3,""\n4,\n'}
     message = refused(tmp_path, files, "x + 1")
     assert pasted(message) == {"escape": "\\"}
     found = values(tmp_path, files, {"x": "x", "y": "y"}, **pasted(message))
-    assert found == {"x": [1, 2], "y": ['say "hi", twice', "a \\ b"]}
+    assert found == {"x": [1, 2, 3, 4], "y": ['say "hi", twice', "a \\ b", "", None]}
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])

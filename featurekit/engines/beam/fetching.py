@@ -16,7 +16,7 @@ from featurekit.types import parse_type
 __all__ = ["fetch", "fetched"]
 
 _HEAD = 1 << 22
-"""So many bytes of a CSV file decide the types of its columns when the spec does not."""
+"""So many bytes of each CSV file decide the types of its columns when the spec does not."""
 
 
 def fetched(
@@ -77,11 +77,12 @@ def fetch(job: Mapping[str, Any]) -> str:
     elif job["format"] == "parquet":
         _schema_of(files[0], folder / "schema.parquet")
     else:
-        head = folder / "head.csv"
-        download(files[0], head, _HEAD)
-        data = head.read_bytes()
-        if len(data) == _HEAD:
-            head.write_bytes(data[: data.rfind(b"\n") + 1])
+        for place, path in enumerate(files):
+            head = folder / f"{place:08}.csv"
+            download(path, head, _HEAD)
+            data = head.read_bytes()
+            if len(data) == _HEAD:
+                head.write_bytes(data[: data.rfind(b"\n") + 1])
     return str(job["format"])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
@@ -172,8 +173,19 @@ class Read(beam.DoFn):  # type: ignore[misc]
         with opened(part.path) as file, _arrow_errors(part.path):
             for block in csv.open_csv(file, reading, parsing, converting):
                 for start in range(0, block.num_rows, size):
-                    batch = block.slice(start, size)
+                    batch = self._without_markers(block.slice(start, size))
                     yield pa.Table.from_batches([batch]), batch.num_rows
+
+    def _without_markers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Make markers between quotes missing too; Arrow would take an empty text as well."""
+        if not self.form.null_values:
+            return batch
+        markers = pa.array(self.form.null_values, pa.large_string())
+        columns = [
+            pc.if_else(pc.is_in(column, markers, skip_nulls=True), None, column)
+            for column in batch.columns
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
     def _tfrecord(self, part: Part, broken: list[BadRow]) -> Iterator[tuple[pa.Table, int]]:
         from featurekit.engines.beam.tfrecords import Decoder

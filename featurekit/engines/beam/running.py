@@ -199,9 +199,11 @@ def _task(
 
 
 def _sources(table: Table) -> list[str] | None:
-    """Return the files that the rows of a table are in, if they are in files."""
+    """Return the files that the rows of a table are in, if workers read these as they are."""
     if table.elsewhere is not None:
         return [table.elsewhere]
+    if not table.as_it_is:
+        return None
     return [glob.escape(str(path.absolute())) for path in table.files] or None
 
 
@@ -217,6 +219,8 @@ def _files(plan: Plan, table: Table, scratch: Path, by_file: bool) -> _Files:
     own = _sources(table)
     if own is not None and (table.elsewhere is not None or not plan.resolved.aggregates):
         return own, []
+    if not plan.resolved.aggregates:
+        table.refuse_ragged()
     target = scratch / "rows.parquet"
     with polars_errors(f"source {table.name!r}"):
         # Arrow cannot read back what Polars writes of arrays of which some are missing.
