@@ -37,6 +37,7 @@ from featurekit.analysis.given import open_given
 from featurekit.analysis.subject import Subject
 from featurekit.errors import UsageError, closest
 from featurekit.feature_groups import groups_of
+from featurekit.training import LABEL
 from featurekit.types import parse_duration
 
 __all__ = ["Course", "Settings", "embargo_of"]
@@ -145,7 +146,7 @@ class Course:
         examples = read_examples(
             frame, roles, task=settings.task, folds=settings.folds,
             embargo=_embargo(subject), categorical=(*codes, *settings.categorical),
-            seed=settings.seed,
+            seed=settings.seed, way_on=_way_on(subject),
         )  # fmt: skip
         created = {} if run is None else {
             name: feature.created for name, feature in run.spec.features.items()
@@ -259,6 +260,19 @@ def duration_words(seconds: float) -> str:
         ('42 s', '3 min')
     """
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _way_on(subject: Subject) -> str:
+    """Return what to do where the roles that a spec gives leave no rows to hold out."""
+    if subject.spec is None:
+        return ""
+    folder = subject.name if subject.kind == "run" else "RUN"
+    finish = "" if subject.kind == "run" else "finish a run (featurekit run SPEC --out RUN), and "
+    keys = "".join(f" --exclude {key}" for key in subject.spec.examples.keys)
+    return (
+        f"{finish}take its examples as a table, whose rows are dealt: "
+        f"featurekit ablate '{folder}/examples/*/*.parquet' --label {LABEL}{keys}"
+    )
 
 
 def _frame(subject: Subject) -> pl.LazyFrame:

@@ -15,14 +15,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from featurekit.analysis.ablation.dealing import (
-    cut_by_time,
-    deal,
-    deal_clusters,
-    ranks,
-    row_hashes,
-)
+from featurekit.analysis.ablation.dealing import cut_by_time, ranks, row_hashes
 from featurekit.analysis.ablation.inputs import column, read_weights
+from featurekit.analysis.ablation.layout import Roled, lay_out
 from featurekit.analysis.ablation.problem import Problem, deal_parts
 from featurekit.analysis.ablation.tasks import Label, read_label
 from featurekit.analysis.given import has_label
@@ -32,11 +27,8 @@ from featurekit.sources import polars_errors
 
 __all__ = ["Examples", "Roles", "read_examples"]
 
-APART = 0.2
-"""The share of rows that is kept apart where no split says which."""
 TIME_BLOCKS = 40
 """Rows of a fold are cut into so many blocks of time, which count as independent."""
-TRAIN = ("train", "training", "fit")
 BATCH = 65_536
 
 
@@ -122,7 +114,10 @@ class Examples:
         Args:
             rows: At most so many, a sample by a hash of what they hold.
         """
-        return self._taken(self.folds, self._some(self.folds >= 0, rows), self.ordered)
+        some = self._some(self.folds >= 0, rows)
+        return self._taken(
+            self.folds, self._two_labels(some, self.folds, self.ordered), self.ordered
+        )
 
     def check(self, rows: int) -> Problem:
         """Return one fold, the rows that are kept apart, to be held out from the others.
@@ -131,7 +126,19 @@ class Examples:
             rows: At most so many of the others.
         """
         taken = self._some(self.apart == 0, rows) | (self.apart == 1)
-        return self._taken(self.apart, taken, True)
+        return self._taken(self.apart, self._two_labels(taken, self.apart, True), True)
+
+    def _two_labels(self, taken: np.ndarray, folds: np.ndarray, ordered: bool) -> np.ndarray:
+        """Return some rows, and one more for each fold that has one label only to train on."""
+        taken, values = taken.copy(), self.label.values
+        places = np.unique(folds[folds >= 0])
+        for fold in places[1:] if ordered else places:
+            known = (folds >= 0) & (folds < fold if ordered else folds != fold)
+            seen = values[known & taken]
+            if len(seen) and seen.min() == seen.max():
+                others = np.flatnonzero(known & (values != seen[0]))
+                taken[others[self.hashes[others].argmin()]] = True
+        return taken
 
     def _some(self, taken: np.ndarray, rows: int) -> np.ndarray:
         """Return at most so many of some rows, those with the smallest hashes.
@@ -164,6 +171,7 @@ def read_examples(
     embargo: int = 0,
     categorical: Sequence[str] = (),
     seed: int = 0,
+    way_on: str = "",
 ) -> Examples:
     """Read label and roles of a table, and say which rows are held out when.
 
@@ -176,10 +184,12 @@ def read_examples(
             that are kept apart) take no part, because their labels are not known yet.
         categorical: Features that hold categories although they are numbers.
         seed: Of what is dealt.
+        way_on: What to do where rows cannot be held out so, and roles cannot be left out.
 
     Raises:
         UsageError: A column is not there, or there is no feature.
-        DataError: The table cannot be read, or the label does not fit the task.
+        DataError: The table cannot be read, the label does not fit the task, or rows cannot be held
+            out from models that know two labels.
     """
     schema = dict(frame.collect_schema())
     for role, name in [*roles.named().items(), *(("exclude", name) for name in roles.exclude)]:
@@ -211,7 +221,7 @@ def read_examples(
         return _dealt(
             frame, roles, features,
             task=task, folds=folds, embargo=embargo, categorical=categorical, seed=seed,
-            constant=constant, skipped=skipped,
+            way_on=way_on, constant=constant, skipped=skipped,
         )  # fmt: skip
 
 
@@ -267,6 +277,7 @@ def _dealt(
     embargo: int,
     categorical: Sequence[str],
     seed: int,
+    way_on: str,
     constant: tuple[str, ...],
     skipped: tuple[str, ...],
 ) -> Examples:
@@ -286,82 +297,17 @@ def _dealt(
     if split is not None and split.n_unique() > 1:
         beside["split"] = split.cast(pl.String)
     hashes = row_hashes(frame, features, beside, seed)
-    apart, named = _apart(split, time, entity, hashes, embargo, seed)
-    inside = apart == 0
-    if inside.sum() < folds + 1 or not (apart == 1).any():
-        raise _too_few(time, entity, folds, embargo)
-    dealt = np.full(rows, -1)
+    roled = Roled(label, hashes, split, time, entity, embargo, seed, way_on)
+    layout = lay_out(roled, folds)
     clusters = None if entity is None else ranks(entity)
-    if time is not None:
-        dealt[inside] = cut_by_time(time[inside], folds + 1, embargo)
-        if clusters is None:
-            clusters = cut_by_time(time, (folds + 1) * TIME_BLOCKS)
-    elif entity is not None:
-        dealt[inside] = deal_clusters(entity.filter(pl.Series(inside)), folds, seed)
-    else:
-        dealt[inside] = deal(hashes[inside], folds)
-    if len(np.unique(dealt[dealt >= 0])) < 2 + (time is not None):
-        raise _too_few(time, entity, folds, embargo)
+    if time is not None and clusters is None:
+        clusters = cut_by_time(time, (folds + 1) * TIME_BLOCKS)
     return Examples(
-        frame, label, dealt, apart, time is not None, clusters,
+        frame, label, layout.folds, layout.apart, time is not None, clusters,
         "entity" if entity is not None else "time" if time is not None else "",
-        weights, deal_parts(clusters, hashes), hashes, constant, skipped, named,
+        weights, deal_parts(clusters, hashes), hashes, constant, skipped, layout.parts,
         frozenset(categorical).intersection(features), seed,
     )  # fmt: skip
-
-
-def _too_few(
-    time: np.ndarray | None, entity: pl.Series | None, folds: int, embargo: int
-) -> DataError:
-    """Return what is too few of for holding some out."""
-    blocks = f"{folds} folds"
-    if time is not None:
-        what = f"moments to hold some of them out: {len(np.unique(time)):,}"
-        blocks = f"{folds} folds that follow each other, behind a first block that none holds out"
-        if embargo:
-            blocks += ", with the embargo of the spec left out before each"
-    elif entity is not None:
-        what = f"entities to hold some of them out: {entity.n_unique():,}"
-    else:
-        what = "rows to hold some of them out"
-    return DataError(f"there are too few {what}; {blocks} are asked for", hint="fewer --folds")
-
-
-def _apart(
-    split: pl.Series | None,
-    time: np.ndarray | None,
-    entity: pl.Series | None,
-    hashes: np.ndarray,
-    embargo: int,
-    seed: int,
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return which rows are kept apart (1), and which are not (0), and the parts of the split."""
-    parts = _parts_of(split)
-    share = round(1 / APART)
-    if len(parts) > 1:
-        assert split is not None
-        apart = (split.cast(pl.String) == parts[-1]).to_numpy().astype(np.int64)
-    elif time is not None:
-        apart = (cut_by_time(time, share) == share - 1).astype(np.int64)
-    else:
-        dealt = deal(hashes, share)
-        if entity is not None:
-            dealt = deal_clusters(entity, share, seed + 1)
-        apart = (dealt == 0).astype(np.int64)
-    if time is not None and embargo and apart.any():
-        begin = time[apart == 1].min()
-        apart[(apart == 0) & (time >= begin - embargo) & (time < begin)] = -1
-    return apart, parts if len(parts) > 1 else ()
-
-
-def _parts_of(split: pl.Series | None) -> tuple[str, ...]:
-    """Return the values of a split: train first, test last, the others by name between."""
-    if split is None:
-        return ()
-    names = split.cast(pl.String).unique().to_list()
-    return tuple(
-        sorted(names, key=lambda name: (name.lower() not in TRAIN, name.lower() == "test", name))
-    )
 
 
 def _time(frame: pl.LazyFrame, name: str, rows: int) -> np.ndarray:

@@ -118,6 +118,8 @@ def permute(
     """
     from joblib import Parallel, delayed
 
+    if learner.fitted is None:
+        problem.check_labels()
     sets = _sets(problem.features, families)
     inputs = read_inputs(problem.table, learner, problem.categorical)
     alike = _Alike.of(problem)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from featurekit.analysis.ablation.dealing import deal
-from featurekit.analysis.ablation.tasks import Label
+from featurekit.analysis.ablation.tasks import Label, Task
 from featurekit.errors import DataError
 
 __all__ = ["MAX_PARTS", "Problem", "deal_parts"]
@@ -67,6 +67,25 @@ class Problem:
         if len(found) < 2:
             raise DataError("the rows are in fewer than two folds", where="folds")
         return tuple(found[1:] if self.ordered else found)
+
+    def check_labels(self) -> None:
+        """Refuse classes of which a fold's training rows have one only.
+
+        Raises:
+            DataError: No model could tell them apart.
+        """
+        if self.label.task is Task.REGRESSION:
+            return
+        for fold in self.held_out:
+            rows = self.training_rows(fold)
+            if self.weights is not None:
+                rows = rows[self.weights[rows] > 0.0]
+            known = self.label.values[rows]
+            if not len(known) or known.min() == known.max():
+                raise DataError(
+                    "the training rows have one label only", where=f"fold {fold}",
+                    hint="folds of which at least two hold each label",
+                )  # fmt: skip
 
     def training_rows(self, fold: int) -> np.ndarray:
         """Return the rows that a fold is held out from, int64."""

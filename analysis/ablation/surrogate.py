@@ -113,7 +113,10 @@ def fit_surrogate(
     plain = {fold: merge(grams[other] for other in training[fold]) for fold in tested}
     for fold, train in plain.items():
         if not _label_scatter(train, design) > 0.0:
-            raise DataError("the training rows have one label only", where=f"fold {fold}")
+            raise DataError(
+                "the training rows have one label only", where=f"fold {fold}",
+                hint="folds of which at least two hold each label",
+            )  # fmt: skip
     whole = merge(grams.values())
     working = grams
     if loss is Loss.LOG:

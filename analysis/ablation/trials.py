@@ -82,6 +82,7 @@ def make_study(problem: Problem, learner: Learner, metric: Metric) -> Study:
     An estimator that would train with several jobs (`n_jobs`) trains with one: trials run side by
     side.
     """
+    problem.check_labels()
     inputs = read_inputs(problem.table, learner, problem.categorical)
     # What was fitted elsewhere need not travel with every trial.
     alone = replace(learner, make=partial(_alone, learner.make), fitted=None)

@@ -148,9 +148,9 @@ def test_what_cannot_be_is_named() -> None:
         read_examples(frame.lazy(), Roles("y", exclude=("x", "who", "at", "part", "heavy")))
     with pytest.raises(DataError, match="too few rows"):
         read(frame.head(4))
-    with pytest.raises(DataError, match=r"too few entities .*: 1"):
+    with pytest.raises(DataError, match=r"too few entities .*: 1; .*Hint: leave --entity out"):
         read(frame.with_columns(who=1), entity="who")
-    with pytest.raises(DataError, match=r"too few moments .*: 3; .*Hint: fewer --folds"):
+    with pytest.raises(DataError, match=r"too few moments .*: 3; .*Hint: leave --time out"):
         read(frame.with_columns(at=pl.int_range(pl.len()) % 3), time="at")
     with pytest.raises(DataError, match="no row has a label"):
         read(frame.with_columns(y=pl.lit(None, dtype=pl.Float64)))
