@@ -304,6 +304,9 @@ def _leakage(arguments: argparse.Namespace) -> _Answer:
     limits = Thresholds()
     if (least := arguments.threshold) is not None:
         limits = replace(limits, warning=least, critical=max(least, limits.critical))
+    asked = {name: getattr(arguments, name) for name in ("value_rows", "value_share",
+                                                         "false_alarms")}  # fmt: skip
+    limits = replace(limits, **{name: value for name, value in asked.items() if value is not None})
     out = None if arguments.out is None else Path(arguments.out)
     if out is not None:
         check_report_target(out, arguments.overwrite)
@@ -498,11 +501,19 @@ def parser() -> argparse.ArgumentParser:
                          default="critical", help=text)  # fmt: skip
     text = "the strength of a feature alone, AUC or R2, from which it is a warning (default: 0.9)"
     leakage.add_argument("--threshold", metavar="X", type=_share, help=text)
+    text = "judge a single value from so many rows on (default: 20)"
+    leakage.add_argument("--value-rows", metavar="N", type=_whole, help=text)
+    text = (
+        "and from such a share of all rows on (default: 0, as long as chance does not explain it)"
+    )
+    leakage.add_argument("--value-share", metavar="X", type=_share, help=text)
+    text = "the chance that noise alone raises a warning by strength or by a value (default: 0.05)"
+    leakage.add_argument("--false-alarms", metavar="X", type=_share, help=text)
     text = "compute N examples again without what was not known when they were predicted, and "
     text += "compare; 100 without N, all with 0 (default: none)"
-    leakage.add_argument("--replay", metavar="N", type=_seed, nargs="?", const=100, help=text)
+    leakage.add_argument("--replay", metavar="N", type=_whole, nargs="?", const=100, help=text)
     text = "the seed of all that is drawn (default: 0)"
-    leakage.add_argument("--seed", metavar="N", type=_seed, default=0, help=text)
+    leakage.add_argument("--seed", metavar="N", type=_whole, default=0, help=text)
     json(leakage, "all that was found")
     add_table_arguments(leakage)
 
@@ -527,9 +538,9 @@ def _bytes(text: str) -> int:
     return int(text)
 
 
-def _seed(text: str) -> int:
+def _whole(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"a whole number from 0, got {text!r}")
     return int(text)
 
 
@@ -539,7 +550,7 @@ def _share(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"a threshold lies between 0 and 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"a number above 0 and up to 1, got {text!r}")
     return value
 
 

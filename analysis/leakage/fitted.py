@@ -7,21 +7,15 @@ smoothed and scaled encodings, where the relation is linear in four numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from featurekit.analysis.findings import Effect, Finding, Severity
-from featurekit.analysis.given import named
+from featurekit.analysis.findings import Finding, Severity
 from featurekit.analysis.leakage.histograms import Bins, Histograms
-from featurekit.analysis.leakage.kinds import Thresholds, found
-from featurekit.analysis.leakage.strength import noise_p_value
-from featurekit.analysis.leakage.table import Rows, Target, collect
-from featurekit.analysis.leakage.univariate import Measured
+from featurekit.analysis.leakage.kinds import found
+from featurekit.analysis.leakage.table import Target
 
-__all__ = ["find_encodings", "find_leave_one_out", "stratified_auc"]
+__all__ = ["find_encodings"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -38,9 +32,6 @@ _CHANCE = 0.01
 """How often a plain encoding may be one by chance."""
 _AGREE, _TRIES = 0.5, 100
 """The share of the values that must agree, and how often a line through four of them is tried."""
-_ROWS = 10_000
-_CATEGORIES = 10
-_NEARLY = 0.02
 
 
 def find_encodings(histograms: Histograms, target: Target) -> list[Finding]:
@@ -56,9 +47,12 @@ def find_encodings(histograms: Histograms, target: Target) -> list[Finding]:
         parts = bins.sums.shape[1]
         every = _is_encoding(bins, bins.sums.sum(axis=1), target)
         train = parts > 1 and _is_encoding(bins, bins.sums[:, 0], target)
-        if not every and not train:
+        held = parts > 1 and not every and _is_encoding(bins, bins.sums[:, 1], target)
+        if not every and not train and not held:
             continue
-        if every and parts > 1 and not train:
+        if held:
+            severity, over = Severity.CRITICAL, "the held-out rows"
+        elif every and parts > 1 and not train:
             severity, over = Severity.CRITICAL, "all rows, held-out ones too"
         else:
             over = "the training rows" if train else "all rows"
@@ -134,133 +128,13 @@ def _is_smoothed_mean(n: Floats, s: Floats, v: Floats, varies: Flags) -> bool:
     if varies[kept].sum() < _PLAIN:
         return False
     # Where sizes alone give the sums away, as of values that occur once, nothing is shown.
-    spread, rest = (
-        s[kept] - columns[kept] @ np.linalg.lstsq(columns[kept], s[kept])[0]
-        for columns in (plain, full)
-    )
+    line = np.linalg.lstsq(full[kept], s[kept])[0]
+    spread = s[kept] - plain[kept] @ np.linalg.lstsq(plain[kept], s[kept])[0]
+    rest = s[kept] - full[kept] @ line
+    # A mean over the other folds of a category follows such a line, too, with all rows of the
+    # category in place of m, less than none: it is cross-fitted.
+    if line[2] < -0.5 * line[0]:
+        return False
     apart = float(np.sqrt(np.mean(spread**2)))
     told = apart > _SAME * float(np.sqrt(np.mean(s[kept] ** 2)))
     return told and float(np.sqrt(np.mean(rest**2))) < _EXACT * apart
-
-
-def find_leave_one_out(
-    rows: Rows, histograms: Histograms, measured: Mapping[str, Measured], total: int,
-    thresholds: Thresholds, seed: int,
-) -> list[Finding]:  # fmt: skip
-    """Return the features that give the label away within the categories of another column.
-
-    A mean over the other rows of a category is lower for the rows that raise it. On the whole such
-    a feature looks fair; within each category it is the label, reversed.
-    """
-    target = rows.target
-    numbers = [
-        name for name, dtype in rows.schema().items()
-        if name in measured and dtype.is_float() and measured[name].bins >= _LEAST
-    ]  # fmt: skip
-    if target.classes is None or not numbers:
-        return []
-    out: dict[str, Finding] = {}
-    for category in _categories(rows, histograms, total):
-        table = _category_rows(rows, histograms, category, numbers, total, seed)
-        ones = table.select(target.codes.alias("x")).to_series()
-        for question in target.questions:
-            areas = stratified_auc(table, numbers, [category], ones == question)
-            for name, (area, positive, negative) in areas.items():
-                strength = max(area, 1 - area)
-                alone = measured[name].ways.get("rank", 0.5)
-                chance = noise_p_value(strength, positive, negative) * len(areas) * _CATEGORIES
-                if (
-                    name in out or strength < thresholds.critical or strength < alone + _NEARLY
-                    or chance >= thresholds.false_alarms
-                ):  # fmt: skip
-                    continue
-                out[name] = found(
-                    "leave_one_out", Severity.CRITICAL, (name,),
-                    f"Within the values of {category!r}, {name!r} tells the label: AUC "
-                    f"{strength:.3f}{', reversed' if area < 0.5 else ''}, over all rows "
-                    f"{alone:.3f}. An encoding that leaves out the row itself does this.",
-                    Effect("AUC", strength), category=category, pairs_of=[positive, negative],
-                )  # fmt: skip
-    return list(out.values())
-
-
-def _categories(rows: Rows, histograms: Histograms, total: int) -> Iterator[str]:
-    """Yield columns whose values repeat, those with the most values first."""
-    schema = rows.schema()
-    found = []
-    for name, bins in histograms.columns.items():
-        whole = bins.words is not None or schema[name].is_integer()
-        if whole and _LEAST <= len(bins.keys) <= total / 2:
-            found.append((-len(bins.keys), name))
-    names = [name for _, name in sorted(found)]
-    yield from ([rows.entity] if rows.entity is not None else [])
-    yield from names[:_CATEGORIES]
-
-
-def _category_rows(
-    rows: Rows, histograms: Histograms, category: str, numbers: list[str], total: int, seed: int
-) -> pl.DataFrame:
-    """Return some rows: of small categories whole ones, else single rows."""
-    bins = histograms.columns.get(category)
-    small = bins is None or not bins.exact or total / len(bins.keys) < 200
-    wanted = sorted({category, *numbers, rows.target.label})
-    frame = rows.frame.filter(named(category).is_not_null()).select(named(*wanted))
-    if total > _ROWS:
-        by = named(category)
-        if not small:
-            by = pl.struct(named(name) for name in sorted({category, *numbers[:8]}))
-        frame = frame.filter(by.hash(seed) < int(_ROWS / total * 2**64))
-    return collect(frame)
-
-
-def stratified_auc(
-    table: pl.DataFrame, names: list[str], strata: list[str], positive: pl.Series
-) -> dict[str, tuple[float, float, float]]:
-    """Return the area of each column within strata, weighted by pairs, and how much it rests on.
-
-    Args:
-        table: Some rows.
-        names: The columns to judge; rows where one is missing are left out for it.
-        strata: The columns whose values make a stratum.
-        positive: Whether a row is of the class.
-
-    Returns:
-        The area, 1/2 where no stratum has both classes; and the rows of the class and of the others
-        of a single sample that would be as certain.
-
-    Source: van Elteren, "On the Combination of Independent Two-Sample Tests of Wilcoxon", 1960.
-    """
-    out = {}
-    codes = table.select(pl.struct(named(*strata)).rank("dense")).to_series().to_numpy()
-    ones = positive.to_numpy().astype(np.float64)
-    for name in names:
-        x = table[name].alias("x").cast(pl.Float64).to_numpy()
-        kept = ~np.isnan(x)
-        order = np.lexsort((x[kept], codes[kept]))
-        if not len(order):
-            out[name] = (0.5, 0.0, 0.0)
-            continue
-        x, stratum, one = x[kept][order], codes[kept][order], ones[kept][order]
-        starts = np.flatnonzero(np.concatenate([[True], stratum[1:] != stratum[:-1]]))
-        sizes = np.diff(np.append(starts, len(x)))
-        n1 = np.add.reduceat(one, starts)
-        # Values that tie within a stratum stand together.
-        new = np.concatenate([[True], (x[1:] != x[:-1]) | (stratum[1:] != stratum[:-1])])
-        ties = np.flatnonzero(new)
-        tied_one = np.add.reduceat(one, ties)
-        tied_zero = np.diff(np.append(ties, len(x))) - tied_one
-        below = np.cumsum(tied_zero) - tied_zero
-        first = np.searchsorted(ties, starts)
-        below -= np.repeat(below[first], np.diff(np.append(first, len(ties))))
-        pairs = n1 * (sizes - n1)
-        whole = float(pairs.sum())
-        if not whole:
-            out[name] = (0.5, 0.0, 0.0)
-            continue
-        area = float(tied_one @ (below + tied_zero / 2)) / whole
-        variance = float(pairs @ (sizes + 1)) / 12 / whole**2
-        # A balanced sample of 2 k rows has the variance (2 k + 1) / (12 k k).
-        size = 1 / (12 * variance)
-        half = size + float(np.sqrt(size * size + size))
-        out[name] = (area, half, half)
-    return out

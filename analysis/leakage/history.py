@@ -17,16 +17,22 @@ import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
 from featurekit.analysis.given import named
-from featurekit.analysis.leakage.fitted import stratified_auc
 from featurekit.analysis.leakage.histograms import Bins
 from featurekit.analysis.leakage.kinds import Thresholds, found
 from featurekit.analysis.leakage.sampling import ROWS, Sample, choose, moment, spread_over_time
+from featurekit.analysis.leakage.strata import stratified_auc
 from featurekit.analysis.leakage.strength import noise_p_value
 from featurekit.analysis.leakage.table import Rows, collect
 from featurekit.analysis.leakage.univariate import THERE, Measured
 
 __all__ = [
-    "History", "confirmed", "find_future", "find_own_label", "open_history", "sample_of",
+    "History",
+    "confirmed",
+    "find_future",
+    "find_own_label",
+    "has_value",
+    "open_history",
+    "sample_of",
     "still_pure",
 ]  # fmt: skip
 
@@ -147,17 +153,9 @@ def confirmed(
     return strength, thresholds.severity(strength)
 
 
-def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bool:
-    """Say whether a pure value keeps its class where the row before was of another.
-
-    A value that only goes with a long stretch of one class does not.
-
-    Args:
-        history: Rows in the order of time.
-        finding: Names the value.
-        thresholds: From where on to speak up.
-    """
-    column, seen = history.column(finding.features[0]), finding.evidence
+def has_value(column: pl.Series, finding: Finding) -> pl.Series:
+    """Return which rows of a column have the value that a finding names."""
+    seen = finding.evidence
     value = str(seen["value"])
     if not seen["special"]:
         if column.dtype == pl.String or isinstance(column.dtype, (pl.Categorical, pl.Enum)):
@@ -171,6 +169,21 @@ def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bo
         mine = mine if value == "missing" else ~mine
     else:
         mine = column == float(value)
+    return mine
+
+
+def still_pure(history: History, finding: Finding, thresholds: Thresholds) -> bool:
+    """Say whether a pure value keeps its class where the row before was of another.
+
+    A value that only goes with a long stretch of one class does not.
+
+    Args:
+        history: Rows in the order of time.
+        finding: Names the value.
+        thresholds: From where on to speak up.
+    """
+    mine = has_value(history.column(finding.features[0]), finding)
+    seen = finding.evidence
     code, before = pl.col(CODE), pl.col(BEFORE)
     of = pl.lit(seen["of"])
     turned = history.table.filter(mine.fill_null(value=False)).filter(before != of)

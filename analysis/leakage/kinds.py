@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from featurekit.analysis.findings import Effect, Finding, Json, Severity
+from featurekit.arguments import shown
+from featurekit.errors import UsageError
 
 __all__ = ["ADVICE", "CAVEAT", "KINDS", "Thresholds", "found"]
 
@@ -36,6 +38,7 @@ ADVICE = {
     "duplicate_rows": "Remove duplicates before splitting, or split by a hash of what they share.",
     "entity_overlap": "Split by entity (a hash of it), or by time with statistics that stop there.",
     "scaler": "Fit the scaling on the training rows alone, and apply it to all.",
+    "imputation": "Fill in from the training rows alone: fit the mean or the median on them.",
     "adversarial_split": "Where the split is by time, features that drift do this, and so it is "
     "expected; where it keeps entities together, so do features that tell entities apart. "
     "Otherwise look at how rows were put into splits, and at features that were computed for each "
@@ -60,12 +63,15 @@ class Thresholds:
         warning: The area under the ROC curve of a feature (or 1 minus it), and the R2 for a
             quantity, from which it is a warning. An R2 of .90 is a correlation of .95.
         critical: The same for critical.
-        false_alarms: The chance that pure noise raises any warning by strength, over the whole
-            scan: each test is held to it divided by the number of tests (Bonferroni).
+        false_alarms: The chance that pure noise raises any warning by strength, and any by a pure
+            value, over the whole scan: each test is held to it divided by the number of tests
+            (Bonferroni).
         value_rows: A value is judged from so many rows on.
-        value_share: And from such a share of all rows on.
+        value_share: And from such a share of all rows on; 0 leaves it to chance alone, as
+            `false_alarms` limits it, how small a value may be.
         purity: The share of its rows that must be of one class.
-        lift: So much more often than in all rows.
+        lift: So much more often than in all rows; or, of a class that is frequent anyway, where 50
+            rows of other classes or more were to be expected and next to none is there.
         duplicates: The share of held-out rows that repeat training rows, from which it is a
             warning; below, a note.
         pairs: So many of the strongest features are tried in pairs.
@@ -77,12 +83,26 @@ class Thresholds:
     critical: float = 0.98
     false_alarms: float = 0.05
     value_rows: int = 20
-    value_share: float = 0.05
+    value_share: float = 0.0
     purity: float = 0.995
     lift: float = 0.25
     duplicates: float = 0.005
     pairs: int = 50
     shift: float = 0.75
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number, or none in its range.
+
+        Raises:
+            UsageError: Names it.
+        """
+        for name, value in vars(self).items():
+            counts = name in ("value_rows", "pairs")
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if counts and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+                raise UsageError(f"{name} is a whole number from 0, got {shown(value)}")
+            if not counts and not (number and 0 <= value <= 1):
+                raise UsageError(f"{name} is a number from 0 to 1, got {shown(value)}")
 
     def severity(self, strength: float) -> Severity | None:
         """Return how much such a strength weighs, or `None`.

@@ -1,8 +1,9 @@
 """Scalings that were fitted on held-out rows, too.
 
-Over all rows such a column has mean 0 and variance 1, or reaches from 0 to 1, just so; over the
-training rows alone it does not. That takes exact numbers of all rows, which are added up part by
-part.
+Over all rows such a column has mean 0 and variance 1, or reaches from 0 to 1, from -1 to 1, or just
+to 1, or is the rank of its row; over the training rows alone it does not. That takes exact numbers
+of all rows, which are added up part by part. Where the training rows hold the smallest and the
+largest of all rows, a scaling by them is the same either way.
 """
 
 from __future__ import annotations
@@ -27,7 +28,27 @@ Floats = npt.NDArray[np.float64]
 
 _LEAST = 8
 _NEARLY = 0.02
-_NUMBERS = 7
+_NUMBERS = 9
+_DECIMALS = 10_000
+"""Shares and rates are often rounded to so many parts of 1; such a column reaches 1 by itself."""
+_GAP = 1e-5
+"""Training rows that come so close to the end pile up there: the scale ends of itself."""
+_TIES = 2
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What is known of one column's numbers."""
+
+    count: float
+    mean: float
+    squares: float
+    low: float
+    high: float
+    zeros: float
+    ones: float
+    minus_ones: float
+    rounded: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +57,8 @@ class Spreads:
 
     Args:
         names: The columns.
-        numbers: Count, mean, sum of squares about the mean, smallest, largest, zeros and ones of
-            the finite numbers; [2, columns, 7].
+        numbers: Count, mean, sum of squares about the mean, smallest, largest, zeros, ones, minus
+            ones and rounded ones of the finite numbers; [2, columns, 9].
     """
 
     names: tuple[str, ...]
@@ -49,19 +70,19 @@ class Spreads:
 
     @property
     def train(self) -> Floats:
-        """The numbers over training rows; [columns, 7]."""
+        """The numbers over training rows; [columns, 9]."""
         train: Floats = self.numbers[0]
         return train
 
     @property
     def every(self) -> Floats:
-        """The numbers over all rows; [columns, 7]."""
+        """The numbers over all rows; [columns, 9]."""
         train, held_out = self.numbers
         return _merged(train, held_out)
 
 
 def _merged(one: Floats, two: Floats) -> Floats:
-    """Return the numbers of two parts together; [..., 7].
+    """Return the numbers of two parts together; [..., 9].
 
     Source: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
     Sample Variances", 1979.
@@ -95,7 +116,8 @@ def spreads(frame: pl.LazyFrame, names: Sequence[str], target: Target) -> Spread
             values = (
                 count, x.mean().fill_null(0), (x.var(ddof=0) * count).fill_null(0),
                 x.min().fill_null(np.inf), x.max().fill_null(-np.inf), (x == 0).sum(),
-                (x == 1).sum(),
+                (x == 1).sum(), (x == -1).sum(),
+                ((x * _DECIMALS - (x * _DECIMALS).round()).abs() < 1e-7).sum(),
             )  # fmt: skip
             asked += [
                 value.cast(pl.Float64).alias(f"{part}.{place}.{number}")
@@ -120,13 +142,15 @@ def _looks_scaled(bins: Bins) -> bool:
     mean = float(values @ counts / counts.sum())
     deviation = float(np.sqrt((values - mean) ** 2 @ counts / counts.sum()))
     standard = abs(mean) < _NEARLY and abs(deviation - 1) < _NEARLY
-    return standard or (abs(values[0]) < _NEARLY and abs(values[-1] - 1) < _NEARLY)
+    return standard or abs(max(-values[0], values[-1]) - 1) < _NEARLY
 
 
 def find_scalings(
     spread: Spreads, histograms: Histograms, schema: Mapping[str, Any]
 ) -> list[Finding]:
-    """Return the features that have mean 0 and variance 1, or the range 0 to 1, over all rows only.
+    """Return the features that a scaling by all rows has made.
+
+    Over all rows they have its mean and variance, or its range.
 
     Of the training rows they do not: so the scaling was fitted on held-out rows, too.
 
@@ -138,21 +162,70 @@ def find_scalings(
     out = []
     for name in maybe_scaled(histograms, schema):
         place = spread.names.index(name)
-        n, mean, squares, low, high, zeros, ones = spread.every[place]
-        own_n, own_mean, own_squares, own_low, own_high, _, _ = spread.train[place]
-        if n < 3 or not own_n:
+        every, own = _Numbers(*spread.every[place]), _Numbers(*spread.train[place])
+        if every.count < 3 or not own.count:
             continue
-        variance, own_variance = squares / n, own_squares / own_n
         exact = 2e-5 if schema[name] == pl.Float32 else 1e-6
-        unit = min(abs(variance - 1), abs(squares / (n - 1) - 1))
-        off = max(abs(own_mean), abs(own_variance - 1))
-        if abs(mean) < exact and unit < exact and off > 10 * max(exact, 1 / n):
-            out.append(_scaling(name, "mean 0 and variance 1", mean=own_mean, var=own_variance))
-        elif (low, high) == (0.0, 1.0) and zeros <= 2 and ones <= 2 and (own_low, own_high) != (
-            low, high,
-        ):  # fmt: skip
-            out.append(_scaling(name, "the range 0 to 1", low=own_low, high=own_high))
+        moments = _moments(every, own, exact)
+        if moments is not None:
+            out.append(_scaling(name, moments, mean=own.mean, var=own.squares / own.count))
+            continue
+        reach = _reach(every, own, histograms.columns[name], schema[name] == pl.Float32)
+        if reach is not None:
+            out.append(_scaling(name, reach, low=own.low, high=own.high))
     return out
+
+
+def _moments(every: _Numbers, own: _Numbers, exact: float) -> str | None:
+    """Return which mean and variance a column has over all rows, and not over the training rows."""
+    n = every.count
+    known = (
+        ("mean 0 and variance 1", 0.0, 1.0), ("mean 0 and variance 1", 0.0, (n - 1) / n),
+        ("the ranks of its rows as shares", (n + 1) / (2 * n), (n * n - 1) / (12 * n * n)),
+        ("the ranks of its rows as shares", 0.5, (n + 1) / (12 * (n - 1))),
+    )  # fmt: skip
+    for what, mean, variance in known:
+        near = abs(every.mean - mean) < exact and abs(every.squares / n - variance) < exact
+        off = max(abs(own.mean - mean), abs(own.squares / own.count - variance))
+        if near and off > 10 * max(exact, 1 / n):
+            return what
+    return None
+
+
+def _reach(every: _Numbers, own: _Numbers, bins: Bins, single: bool) -> str | None:
+    """Return which range a column has over all rows, and not over the training rows.
+
+    The end that training rows do not reach is that of a row or two. A share that reaches its end by
+    itself does so in many rows, or is rounded.
+    """
+    near = 3e-7 if single else 1e-12
+    top, bottom = abs(every.high - 1) < near, abs(every.low + 1) < near
+    zero = abs(every.low) < near
+    if every.rounded >= 0.999 * every.count or not (top or bottom):
+        return None
+    short = {
+        "high": (top, own.high < 1 - _GAP, every.ones),
+        "low": (bottom, own.low > -1 + _GAP, every.minus_ones),
+        "zero": (zero and top, own.low > _GAP, every.zeros),
+    }
+    missing = [ties for there, lacks, ties in short.values() if there and lacks]
+    if not missing or not (_lattice(bins) or min(missing) <= _TIES):
+        return None
+    if zero and top and min(missing) > _TIES and every.zeros + every.ones > every.count / 2:
+        return None
+    if top and bottom:
+        return "the range -1 to 1"
+    return "the range 0 to 1" if top and zero else "a largest size of 1"
+
+
+def _lattice(bins: Bins) -> bool:
+    """Say whether the values are whole numbers, scaled by an odd range: 72 years, and not 100."""
+    values = bins.values()
+    if not bins.exact or len(values) < 3:
+        return False
+    step = float(np.diff(values).min())
+    places = (values - values[0]) / step
+    return len(values) > _LEAST and bool(np.abs(places - np.rint(places)).max() < 1e-3)
 
 
 def _scaling(name: str, what: str, **own: float) -> Finding:

@@ -10,19 +10,22 @@ import polars as pl
 
 from featurekit.analysis.findings import Finding, Severity, by_severity
 from featurekit.analysis.given import named
-from featurekit.analysis.leakage.fitted import find_encodings, find_leave_one_out
+from featurekit.analysis.leakage.fitted import find_encodings
 from featurekit.analysis.leakage.histograms import Histograms, Labels
 from featurekit.analysis.leakage.history import (
     History,
     confirmed,
     find_future,
     find_own_label,
+    has_value,
     open_history,
     sample_of,
     still_pure,
 )
 from featurekit.analysis.leakage.identifiers import parts_of
+from featurekit.analysis.leakage.imputed import find_imputed, not_exact
 from featurekit.analysis.leakage.kinds import ADVICE, CAVEAT, KINDS, Thresholds
+from featurekit.analysis.leakage.leave_one_out import find_leave_one_out
 from featurekit.analysis.leakage.pairs import find_pairs, strongest
 from featurekit.analysis.leakage.sampling import Sample
 from featurekit.analysis.leakage.scaled import Spreads, find_scalings, maybe_scaled, spreads
@@ -37,7 +40,9 @@ from featurekit.analysis.leakage.splits import (
     shifted,
     split_in_time,
 )
-from featurekit.analysis.leakage.table import Rows, open_rows
+from featurekit.analysis.leakage.strength import binomial_tail
+from featurekit.analysis.leakage.table import Rows, collect, open_rows
+from featurekit.analysis.leakage.train_only import find_train_only
 from featurekit.analysis.leakage.univariate import (
     Measured,
     judge,
@@ -65,6 +70,7 @@ class Scan:
         seed: The seed of all that is drawn.
         side_by_side: Which rows were looked at side by side, in words; `None` where single rows
             were enough.
+        not_looked_for: What was not looked for, and in which columns, in words.
     """
 
     findings: tuple[Finding, ...]
@@ -74,6 +80,7 @@ class Scan:
     skipped: tuple[str, ...] = ()
     seed: int = 0
     side_by_side: str | None = None
+    not_looked_for: tuple[str, ...] = ()
 
     @property
     def flagged(self) -> tuple[Finding, ...]:
@@ -90,6 +97,7 @@ class Scan:
             "skipped": list(self.skipped),
             "seed": self.seed,
             "side_by_side": self.side_by_side,
+            "not_looked_for": list(self.not_looked_for),
             "caveat": CAVEAT,
         }
 
@@ -189,8 +197,13 @@ def conclude(
     pure = pure_values(single, histograms.totals, target, thresholds)
     findings = find_encodings(histograms, target)
     findings += find_leave_one_out(rows, histograms, measured, here, thresholds, seed)
+    told = {name for finding in findings for name in finding.features}
+    if target.split is not None and not in_time and rows.time is None:
+        rest = {name: numbers for name, numbers in measured.items() if name not in told}
+        findings += find_train_only(histograms, rest, target, thresholds, seed)
     if spread is not None:
         findings += find_scalings(spread, histograms, rows.schema())
+        findings += find_imputed(rows, histograms, sampled is None)
     fitted = {
         name for finding in findings for name in finding.features
         if finding.kind in ("leave_one_out", "target_encoding")
@@ -205,8 +218,10 @@ def conclude(
     of_strong = {name: histograms.columns[name] for name in strong}
     rare = replace(thresholds, value_share=0.0)
     pure_too = pure_values(of_strong, histograms.totals, target, rare)
+    if rows.entity is not None:
+        pure = [_of_entities(rows, finding, thresholds) for finding in pure]
     findings += _along_time(rows, history, strong, pure, pure_too, measured, thresholds)
-    findings += _identifiers(parts, inside, suspects, rows)
+    findings += _identifiers(parts, inside, suspects, rows, history, thresholds)
     # What leaks alone makes a good pair with much else.
     alone = {name for finding in findings for name in finding.features if finding.kind in _ALONE}
     names = strongest(measured, alone | set(suspects), rows, thresholds.pairs)
@@ -222,7 +237,42 @@ def conclude(
         by_severity(findings, KINDS), {name: measured[name] for name in order}, histograms.rows,
         target.label, rows.skipped, seed,
         None if beside is None or height is None else beside.told(height, histograms.rows),
+        _not_looked_for(rows, histograms, sampled),
     )  # fmt: skip
+
+
+def _not_looked_for(rows: Rows, histograms: Histograms, sampled: int | None) -> tuple[str, ...]:
+    """Return what takes all rows, where some are at hand."""
+    if sampled is None or rows.target.split is None:
+        return ()
+    names = not_exact(histograms, rows.schema())
+    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if names[5:] else "")
+    return (
+        (f"values filled in from held-out rows, not looked for on Beam in {shown}",)
+        if names
+        else ()
+    )
+
+
+def _of_entities(rows: Rows, finding: Finding, thresholds: Thresholds) -> Finding:
+    """Judge a pure value by the entities that have it, of which each may have one label anyway.
+
+    Returns:
+        The finding, as a note where so few entities say nothing.
+    """
+    name, entity = finding.features[0], str(rows.entity)
+    wanted = rows.frame.select(
+        named(name).alias("x"), named(entity).alias("who"), rows.target.codes.alias("code")
+    )
+    table = collect(wanted)
+    mine = has_value(table["x"], finding).fill_null(value=False)
+    each = table.filter(mine).group_by("who").agg(pl.col("code").eq(finding.evidence["of"]).all())
+    hits, base = int(each["code"].sum()), float(str(finding.evidence["base"]))
+    chance = binomial_tail(hits, each.height, base) * int(str(finding.evidence["looks"]))
+    if chance < thresholds.false_alarms:
+        return finding
+    text = f"{finding.message} They are the rows of {each.height:,} values of {entity!r}."
+    return replace(finding, severity=Severity.NOTE, message=text)
 
 
 def _by_time(rows: Rows, said: bool | None) -> bool | None:
@@ -301,9 +351,12 @@ def _along_time(
 
 def _identifiers(
     parts: Mapping[str, tuple[str, pl.Expr]], inside: Mapping[str, Measured],
-    suspects: Mapping[str, Severity], rows: Rows,
+    suspects: Mapping[str, Severity], rows: Rows, history: History | None, thresholds: Thresholds,
 ) -> list[Finding]:  # fmt: skip
-    """Return the identifiers that hold the label, each with the part that says the most."""
+    """Return the identifiers that hold the label, each with the part that says the most.
+
+    Identifiers that are given out along time go with a label that persists; that is no leak.
+    """
     best: dict[str, str] = {}
     for part, (name, _) in parts.items():
         if part not in suspects or name in suspects:
@@ -312,7 +365,17 @@ def _identifiers(
             best[name] = part
     out = []
     for name, part in best.items():
-        finding = strong_finding(part, inside[part], suspects[part], rows.target, part=part)
+        severity, along = suspects[part], ""
+        if history is not None:
+            made = parts[part][1].alias(part)
+            beside = replace(history, table=history.table.with_columns(made))
+            within, still = confirmed(beside, part, inside[part], thresholds)
+            severity = Severity.NOTE if still is None else min(severity, still)
+            along = "" if still is not None else (
+                f" Within blocks of time: {within:.3f}; that both persist explains the rest."
+            )  # fmt: skip
+        finding = strong_finding(part, inside[part], severity, rows.target, part=part)
+        finding = replace(finding, message=finding.message + along)
         out.append(
             replace(finding, features=(name,), kind="identifier", advice=ADVICE["identifier"])
         )

@@ -17,9 +17,9 @@ import polars as pl
 
 from featurekit.analysis.findings import Effect, Finding, Severity
 from featurekit.analysis.given import named
-from featurekit.analysis.leakage.fitted import stratified_auc
 from featurekit.analysis.leakage.kinds import Thresholds, found
 from featurekit.analysis.leakage.pairs import sample
+from featurekit.analysis.leakage.strata import stratified_auc
 from featurekit.analysis.leakage.strength import auc_interval, noise_p_value
 from featurekit.analysis.leakage.table import Rows
 

@@ -39,6 +39,8 @@ _GROUP_ROWS = 50
 """of at least so many rows each."""
 THERE = "there"
 """What the rows are called where a feature is not missing."""
+_EXPECTED = 50
+"""So many rows of other classes were to be expected where none is there."""
 _TESTS = 3
 """Rank, category and missingness are tested."""
 
@@ -209,21 +211,36 @@ def _categories(sums: Floats, counts: Floats, bins: Bins) -> Floats:
     return out
 
 
-def _stands_out(counts: Floats, at: int, thresholds: Thresholds) -> bool:
+def _stands_out(counts: Floats, at: int, base: Floats, thresholds: Thresholds) -> bool:
     """Say whether a number's rows differ from those of its neighbours on either side.
 
     The ends of a strong legitimate feature are pure, too, but come there by and by.
     """
     best = int(counts[at].argmax())
     share = counts[at, best] / counts[at].sum()
+    # Of a frequent class, where no share can rise by much, the others must be missed.
+    needed = min(thresholds.lift, (1 - float(base[best])) / 2)
     for near in (counts[:at][::-1], counts[at + 1 :]):
         sizes = np.cumsum(near.sum(axis=1))
         if not len(near) or sizes[-1] < thresholds.value_rows:
             continue
         few = near[: int(np.searchsorted(sizes, thresholds.value_rows)) + 1]
-        if share - few[:, best].sum() / few.sum() < thresholds.lift:
+        if share - few[:, best].sum() / few.sum() < needed:
             return False
     return True
+
+
+def _is_pure(hits: float, size: float, base: float, thresholds: Thresholds) -> bool:
+    """Say whether rows of a value are of one class, and were not so anyway.
+
+    Where the class is frequent, its share cannot rise by much: of those of other classes, many were
+    to be expected, and next to none is there.
+    """
+    if hits / size < thresholds.purity:
+        return False
+    expected = size * (1 - base)
+    missed = expected >= _EXPECTED and size - hits <= (1 - thresholds.purity) * expected
+    return hits / size - base >= thresholds.lift or missed
 
 
 def judge(
@@ -300,23 +317,30 @@ def pure_values(
         enough = np.flatnonzero(counts.sum(axis=1) >= least)
         values = [
             (bins.name(int(at)), False, counts[at])
-            for at in enough if bins.words is not None or _stands_out(counts, int(at), thresholds)
+            for at in enough
+            if bins.words is not None or _stands_out(counts, int(at), base, thresholds)
         ]  # fmt: skip
         gone = special[MISSING] + special[NAN]
         labels = [("missing", gone), ("-inf", special[NEGATIVE]), ("inf", special[INFINITE])]
         # A reason is there where something happened, each of its values rarely.
         labels += [(THERE, there)] if gone.sum() >= thresholds.value_rows else []
         values += [(text, True, n) for text, n in labels if n.sum() >= least]
+        # Those that do not stand out were looked at, too.
+        tests += len(target.classes) * (len(enough) + sum(special for _, special, _ in values))
         for text, is_special, held in values:
-            tests += len(target.classes)
             size, best = float(held.sum()), int(held.argmax())
             share = float(held[best]) / size
-            if share >= thresholds.purity and share - base[best] >= thresholds.lift:
+            if _is_pure(float(held[best]), size, float(base[best]), thresholds):
                 chance = binomial_tail(int(held[best]), int(size), float(base[best]))
                 seen.append((chance, name, text, is_special, best, size, share))
+    # Where a column is there for one class alone, so is each of its values.
+    there_for = {(name, best) for _, name, text, special, best, *_ in seen
+                 if special and text == THERE}  # fmt: skip
     out, told = [], set()
     for chance, name, text, is_special, best, size, share in sorted(seen):
         is_missing = is_special and text in ("missing", THERE)
+        if not is_missing and (name, best) in there_for:
+            continue
         if chance * tests >= thresholds.false_alarms or (name, is_missing) in told:
             continue
         told.add((name, is_missing))
@@ -336,6 +360,7 @@ def pure_values(
                 coverage=size / rows,
                 base=float(base[best]),
                 p_value=chance,
+                looks=tests,
             )
         )
     return out

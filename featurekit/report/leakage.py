@@ -32,12 +32,13 @@ _TITLES = {
     "future_label": "Holds a later label",
     "own_label": "Holds the row's own label",
     "leave_one_out": "A leave-one-out encoding of the label",
-    "target_encoding": "An encoding fitted on held-out labels",
+    "target_encoding": "Fitted on labels of the rows themselves",
     "missingness": "Being missing gives the label away",
     "pure_value": "A value that occurs with one class alone",
     "duplicate_rows": "Rows on both sides of the split",
     "entity_overlap": "Entities on both sides of the split",
     "scaler": "Scaled with held-out rows",
+    "imputation": "Filled in from held-out rows",
     "adversarial_split": "All features together tell held-out rows apart",
     "split_shift": "Differs between training and held-out rows",
 }
@@ -297,6 +298,7 @@ def _method(report: Mapping[str, Any]) -> str:
         )
     if scan.get("side_by_side"):
         parts.append(f"<p>Looked at side by side: {text(scan['side_by_side'])}.</p>")
+    parts += [f"<p>Not looked for: {text(what)}.</p>" for what in scan.get("not_looked_for", ())]
     facts: list[tuple[str, object]] = []
     if "seed" in scan:
         facts.append(("seed", scan["seed"]))

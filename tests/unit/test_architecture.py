@@ -17,7 +17,7 @@ from featurekit.transforms.catalogue import aggregations, operations
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (
-    ("_version", "errors", "semantics", "stored_json", "summary", "types"),
+    ("_version", "arguments", "errors", "semantics", "stored_json", "summary", "types"),
     ("transforms",),
     ("spec", "graph", "availability"),
     (
