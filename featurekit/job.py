@@ -116,7 +116,7 @@ def _resolved(spec: Spec, bigquery: Settings | None, refuse_leaks: bool = True) 
 def _strictly(resolved: Resolved, strict: bool) -> Resolved:
     """Return a spec, or refuse it if it leaves open what it must declare."""
     if strict:
-        judge(resolved).require_proven()
+        judge(resolved).require_proven(resolved.spec)
     return resolved
 
 

@@ -38,6 +38,8 @@ LATEST_YEAR = 9999
 _EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 _LATEST = (int(datetime(LATEST_YEAR, 12, 31, tzinfo=UTC).timestamp()) + 86_400) * 1_000_000 - 1
 """The last microsecond of that day, by which many tables say "for ever"."""
+_MICROS = {"days": 86_400_000_000, "ms": 1_000, "us": 1, "ns": 1}
+"""How many microseconds are in one of what a stored time counts; all nanoseconds are in range."""
 _OUTSIDE = f"times outside of the years 1 to {LATEST_YEAR}"
 _OUTSIDE_HINT = "were milliseconds taken for seconds? declare unit: s, ms or us"
 
@@ -178,10 +180,22 @@ class _Reader:
         )
 
     def check(self, bad: pl.Expr, message: str, hint: str) -> None:
-        shown = self.x.to_physical() if self.dtype.is_temporal() else self.x
-        self.checks.append(
-            Check(self.name, bad, shown.cast(pl.String, strict=False), message, hint)
-        )
+        self.checks.append(Check(self.name, bad, self.shown(), message, hint))
+
+    def shown(self) -> pl.Expr:
+        """Return a value as errors quote it: a time as a time, unless no calendar has it."""
+        if self.dtype != pl.Datetime and self.dtype != pl.Date:
+            x = self.x.to_physical() if self.dtype.is_temporal() else self.x
+            return x.cast(pl.String, strict=False)
+        unit = "days" if self.dtype == pl.Date else self.dtype.time_unit
+        each = _MICROS[unit]
+        stored = self.x.to_physical().cast(pl.Int64)
+        inside = stored.is_between(_EARLIEST // each, _LATEST // each)
+        if unit == "ns":
+            inside = stored.is_not_null()
+        form = "%Y-%m-%d" if unit == "days" else "%Y-%m-%d %H:%M:%S%.f"
+        time = pl.when(inside).then(self.x).dt.to_string(form)
+        return pl.coalesce(time, pl.format("{} {} since 1970", stored, pl.lit(unit)))
 
     def float(self, of: Type) -> pl.Expr:
         if self.dtype == pl.String:

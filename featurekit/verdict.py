@@ -11,11 +11,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from featurekit.availability import moment
-from featurekit.errors import LeakageError, SpecErrors
+from featurekit.errors import LeakageError
 from featurekit.graph import OperationNode, cross_fitted, topological
 from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
 from featurekit.spec.objects import UNDECLARED, Spec, Waiver
+from featurekit.spec.problems import Problems
 from featurekit.summary import Described, Summary, listed
 from featurekit.threats import Threat, effects_at_predictions, late_labels
 from featurekit.transforms.targets import TargetOperation
@@ -105,20 +106,24 @@ class Verdicts(Described):
             if verdict.proof is proof and (verdict.waiver is not None) == waived
         )  # fmt: skip
 
-    def require_proven(self) -> None:
+    def require_proven(self, spec: Spec | None = None) -> None:
         """Refuse features of which what is declared does not show that they are known in time.
 
+        Args:
+            spec: The spec, which knows in which line each feature stands.
+
         Raises:
-            SpecErrors: Names them all; a waiver excuses a feature.
+            SpecErrors: Names every feature with every cause; a waiver excuses a feature.
         """
-        problems = [
-            LeakageError(f"{use.reason}, and strict mode refuses that", hint=use.advice,
-                         where=f"feature {verdict.feature!r}")
-            for verdict in self.of(Proof.UNPROVEN)
-            for use in verdict.uses[:1]
-        ]  # fmt: skip
-        if problems:
-            raise SpecErrors(problems)
+        problems = Problems(None if spec is None else spec.places)
+        for verdict in self.of(Proof.UNPROVEN):
+            open_uses = (use for use in verdict.uses if use.proof is Proof.UNPROVEN)
+            for reason, advice in dict.fromkeys((use.reason, use.advice) for use in open_uses):
+                problems.add(
+                    LeakageError(f"{reason}, and strict mode refuses that", hint=advice),
+                    "features", verdict.feature, label=f"feature {verdict.feature!r}",
+                )  # fmt: skip
+        problems.check()
 
     def to_dict(self) -> dict[str, Any]:
         """Return them as plain data."""

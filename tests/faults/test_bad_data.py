@@ -291,3 +291,28 @@ def test_nan_is_missing_in_columns_read_as_integers_and_booleans(tmp_path: Path)
     made = run(spec, tmp_path / "out", tensorflow=False)
     assert made.examples().to_polars().rows() == [(1, None), (None, 1)]
     assert made.manifest["rows"]["nan_read_as_missing"] == {"n": 1, "b": 1}
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_a_stored_time_is_quoted_as_a_time_and_not_as_a_number(unit: str) -> None:
+    times = pl.Series("t", ["2024-03-31 02:30:00"]).str.to_datetime().dt.cast_time_unit(unit)
+    source = Source(
+        data=pl.DataFrame([times]), columns={"t": Column("timestamp", zone="Europe/Berlin")}
+    )
+    spec = Spec({"rows": source}, Examples("rows"), {"hour": "hour(t)"})
+    with pytest.raises(DataError, match=r"the first is '2024-03-31 02:30:00' in row 1"):
+        run(spec, "unused", tensorflow=False)
+
+
+@pytest.mark.parametrize(
+    ("stored", "quoted"),
+    [(pl.Datetime("ms"), "4611686018427387904 ms"), (pl.Datetime("us"), "4611686018427387904 us"),
+     (pl.Date(), "1073741824 days")],
+)  # fmt: skip
+def test_a_time_that_no_calendar_has_is_quoted_with_its_unit(stored: Any, quoted: str) -> None:
+    number = pl.Series("t", [2**30 if stored == pl.Date else 2**62])
+    times = number.cast(pl.Int32 if stored == pl.Date else pl.Int64).cast(stored)
+    source = Source(data=pl.DataFrame([times]), columns={"t": Column("timestamp", zone="UTC")})
+    spec = Spec({"rows": source}, Examples("rows"), {"hour": "hour(t)"})
+    with pytest.raises(DataError, match=rf"the first is '{quoted} since 1970' in row 1"):
+        run(spec, "unused", tensorflow=False)

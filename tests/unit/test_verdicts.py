@@ -429,3 +429,18 @@ def test_an_embargo_that_makes_no_sense_is_refused(split: dict[str, Any], words:
     spec["examples"]["split"] = split
     with pytest.raises(fk.SpecError, match=words):
         fk.Spec.from_dict(spec)
+
+
+def test_strict_mode_names_every_cause_with_file_and_line(tmp_path: Path) -> None:
+    pl.DataFrame({"x": [1.0], "z": [2.0]}).write_csv(tmp_path / "rows.csv")
+    (tmp_path / "spec.yaml").write_text(
+        "sources: {rows: {path: rows.csv}}\nexamples: {source: rows}\n"
+        "features:\n  one: log1p(x)\n  both: x + z\n"
+    )
+    with pytest.raises(SpecErrors) as caught:
+        fk.check(tmp_path / "spec.yaml", strict=True)
+    assert [str(problem).split(" becomes")[0] for problem in caught.value.problems] == [
+        f"{tmp_path}/spec.yaml:4: feature 'one': nothing says when 'x'",
+        f"{tmp_path}/spec.yaml:5: feature 'both': nothing says when 'x'",
+        f"{tmp_path}/spec.yaml:5: feature 'both': nothing says when 'z'",
+    ]
