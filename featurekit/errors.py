@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "BudgetError", "DataError", "EngineError", "FeatureKitError", "FeatureKitWarning",
@@ -124,17 +124,23 @@ class BudgetError(FeatureKitError):
 class SpecErrors(SpecError):
     """Every problem of one spec, collected before raising.
 
-    Its exit code is 2, or 1 when all of its problems are leaks.
+    Its exit code is 2, or that of its problems when all are leaks (1) or unreadable data (3).
 
     Args:
         problems: The single problems, in the order of the spec.
+        rest: The `Spec` without the parts that have these problems, to be looked at further.
     """
 
-    def __init__(self, problems: Sequence[FeatureKitError]) -> None:
+    def __init__(self, problems: Sequence[FeatureKitError], rest: Any = None) -> None:
         self.problems = tuple(problems)
+        self.rest = rest
         super().__init__("\n".join(str(problem) for problem in self.problems))
-        leaks = all(isinstance(problem, LeakageError) for problem in self.problems)
-        self.exit_code = 1 if leaks else 2  # type: ignore[misc]
+        for kind in (LeakageError, DataError):
+            if all(isinstance(problem, kind) for problem in self.problems):
+                self.exit_code = kind.exit_code  # type: ignore[misc]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), {**self.__dict__, "rest": None}))
 
     def to_dict(self) -> dict[str, object]:
         """Return all problems as plain data, for `--json`."""

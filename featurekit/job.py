@@ -77,7 +77,7 @@ def check(
         SpecErrors: All problems together.
         DataError: The data whose types are needed cannot be read.
     """
-    resolved = _strictly(_resolved(as_spec(spec), bigquery), strict)
+    resolved = _strictly(_resolved(as_spec(spec, look_further=True), bigquery), strict)
     for text in resolved.noticed:
         warnings.warn(text, FeatureKitWarning, stacklevel=2)
     return resolved
@@ -100,7 +100,7 @@ def verdicts(spec: Spec | str | Path, bigquery: Settings | None = None) -> Verdi
     Example:
         `fk.verdicts("flights.yaml").features["distance_z"].proof`
     """
-    return judge(_resolved(as_spec(spec), bigquery, refuse_leaks=False))
+    return judge(_resolved(as_spec(spec, look_further=True), bigquery, refuse_leaks=False))
 
 
 def _resolved(spec: Spec, bigquery: Settings | None, refuse_leaks: bool = True) -> Resolved:
@@ -208,7 +208,7 @@ def run(
             "the engine local writes to a folder of this machine", where=str(out),
             hint="--engine beam, or a folder here",
         )  # fmt: skip
-    spec = as_spec(spec)
+    spec = as_spec(spec, look_further=not on_beam)
     main = spec.examples.source
     target = Path(out).absolute()
     if not away:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import polars as pl
 
@@ -34,6 +35,8 @@ from featurekit.sources import (
     table_elsewhere,
 )
 from featurekit.spec.objects import UNDECLARED, FrozenMapping, Source, Spec
+from featurekit.spec.problems import Problems
+from featurekit.spec.remaining import spec_without
 from featurekit.stored import Stored
 from featurekit.transforms.base import polars_dtype
 from featurekit.types import DURATION, Type
@@ -46,13 +49,45 @@ if TYPE_CHECKING:
 __all__ = ["Opened", "Space", "as_spec", "open_all", "open_sources", "reader"]
 
 
-def as_spec(spec: Spec | str | Path) -> Spec:
-    """Return a spec, read from its file if need be."""
+def as_spec(spec: Spec | str | Path, look_further: bool = False) -> Spec:
+    """Return a spec, read from its file if need be.
+
+    Args:
+        spec: The spec, or the path of its file.
+        look_further: Whether the parts that can be read are checked where others cannot, so that
+            all problems are told at once.
+
+    Raises:
+        SpecErrors: All problems together.
+    """
     if isinstance(spec, Spec):
         return spec
     from featurekit.spec.yaml import load_spec
 
-    return load_spec(spec)
+    try:
+        return load_spec(spec)
+    except SpecErrors as error:
+        more = _problems_of(error.rest) if look_further and error.rest is not None else []
+        if not more:
+            raise
+        found = sorted((*error.problems, *more), key=_line)
+    raise SpecErrors(found)
+
+
+def _problems_of(spec: Spec) -> Sequence[FeatureKitError]:
+    try:
+        open_all(spec).resolve(spec)
+    except SpecErrors as error:
+        return error.problems
+    except FeatureKitError as error:
+        return [error]
+    return []
+
+
+def _line(error: FeatureKitError) -> int:
+    """Return the line of a file that an error names first, after all others if it names none."""
+    found = re.search(r":(\d+)(?=:|$)", error.where)
+    return int(found[1]) if found else sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -202,6 +237,7 @@ def open_all(
     tables: dict[str, Table] = {}
     types: dict[str, Mapping[str, Type]] = {}
     failure: DataError | None = None
+    unopened: dict[str, FeatureKitError] = {}
     unreached: list[str] = []
     for name in sorted(needed & set(spec.sources)):
         source = spec.sources[name]
@@ -223,9 +259,14 @@ def open_all(
         except DataError as error:
             # Data that is not there yet can still be planned for, where the spec says all types.
             if not _says_all(source):
-                raise
+                unopened[name] = error
+                continue
             types[name] = declared_types(source)
             failure = failure or error
+        except SpecError as error:
+            unopened[name] = error
+    if unopened:
+        _refuse_unopened(spec, unopened)
     retyped = typed_by_use(spec, types, {name: table.dtypes for name, table in tables.items()})
     for name, table in tables.items():
         words = {key: of for key, of in retyped[name].items() if of != types[name][key]}
@@ -245,6 +286,18 @@ def open_all(
 
         left_out = partial(left_out_types, warehouse)
     return Opened(tables, types, failure, tuple(unreached), left_out)
+
+
+def _refuse_unopened(spec: Spec, unopened: Mapping[str, FeatureKitError]) -> NoReturn:
+    """Raise why sources cannot be opened, with all problems of what does not need them."""
+    rest = spec_without(spec, [("sources", name) for name in unopened])
+    more = [] if rest is None else _problems_of(rest)
+    if len(unopened) == 1 and not more:
+        raise next(iter(unopened.values()))
+    problems = Problems(spec.places)
+    for name, error in unopened.items():
+        problems.add(error, "sources", name)
+    raise SpecErrors(sorted((*problems.found, *more), key=_line))
 
 
 def _says_all(source: Source) -> bool:

@@ -18,7 +18,7 @@ from featurekit.judging import Judge, Settle
 from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
 from featurekit.semantics import SEMANTICS
-from featurekit.spec.expression import Expression, Name, shortened
+from featurekit.spec.expression import Expression, Literal, Name, col, shortened
 from featurekit.spec.objects import Aggregation, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
@@ -284,6 +284,13 @@ class _Resolver:
         with place.collect():
             if node is not None and node.type in (TIMESTAMP, DURATION):
                 raise SpecError(f"a label cannot be {described(node.type)}")
+            if node is not None and label is not None and not reads_rows(node):
+                meant = label.value if isinstance(label, Literal) else None
+                raise SpecError(
+                    f"{label.text} is the same for every row, and no label",
+                    hint=col(meant).text if isinstance(meant, str) and meant in self.types
+                    else "a label is an expression over columns, such as delay > 15",
+                )  # fmt: skip
         return node
 
     def split(self) -> tuple[Node | None, tuple[Node, ...]]:

@@ -702,5 +702,20 @@ def read_spec(data: Any, problems: Problems, base: Path) -> Spec:
     """
     with problems.at():
         made = Spec.read(data, Place(problems), base=base, places=dict(problems.places))
-    problems.check()
+    if problems:
+        problems.check(_rest(data, problems, base))
     return made
+
+
+def _rest(data: Any, problems: Problems, base: Path) -> Spec | None:
+    """Return the spec without the parts that have problems, `None` if nothing can be read."""
+    from featurekit.spec.remaining import data_without, parts, spec_without
+
+    broken = parts(problems.paths)
+    if broken is None:
+        return None
+    again = Problems(problems.places)
+    with again.at():
+        readable = data_without(data, broken)
+        made = Spec.read(readable, Place(again), base=base, places=dict(problems.places))
+    return None if again else spec_without(made, broken)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from featurekit.errors import FeatureKitError, LeakageError, SpecError, SpecErrors
+
+if TYPE_CHECKING:
+    from featurekit.spec.objects import Spec
 
 __all__ = ["Place", "Problems", "Reported", "nearest"]
 
@@ -43,6 +47,8 @@ class Problems:
         self._found: list[tuple[int, FeatureKitError]] = []
         self._unreadable: set[tuple[str, ...]] = set()
         self._count = 0
+        self.paths: set[tuple[str, ...]] = set()
+        """The parts that have problems."""
 
     def __len__(self) -> int:
         return self._count
@@ -63,12 +69,18 @@ class Problems:
                 self.add(problem, *path, label=label, place=place)
         elif not isinstance(error, Reported):
             self._count += 1
+            self.paths.add(path)
             if any(path[:end] in self._unreadable for end in range(1, len(path) + 1)):
                 return
             place = nearest(self.places, path) if place is None else place
             where = ": ".join(filter(None, (place, label, error.where)))
             line = int(place.rpartition(":")[2]) if place else 0
             self._found.append((line, type(error)(error.message, where=where, hint=error.hint)))
+
+    @property
+    def found(self) -> list[FeatureKitError]:
+        """What was collected, in the order of the file."""
+        return [error for _, error in sorted(self._found, key=lambda entry: entry[0])]
 
     def unreadable(self, path: tuple[str, ...]) -> None:
         """Add no more problems of a part whose text could not be read."""
@@ -82,19 +94,22 @@ class Problems:
         except (SpecError, LeakageError) as error:
             self.add(error, *path, label=label)
 
-    def check(self) -> None:
+    def check(self, rest: Spec | None = None) -> None:
         """Raise what was collected, if anything was, in the order of the file.
+
+        Args:
+            rest: What the spec is without the parts that have problems.
 
         Raises:
             SpecErrors: All problems.
         """
-        if not self._found:
+        found = self.found
+        if not found:
             return
-        found = [error for _, error in sorted(self._found, key=lambda entry: entry[0])]
         if len(found) > MOST:
             more = len(found) - MOST
             found[MOST:] = [SpecError(f"and {more:,} more problems")]
-        raise SpecErrors(found)
+        raise SpecErrors(found, rest)
 
 
 @dataclass(frozen=True)

@@ -294,8 +294,8 @@ def test_nan_is_missing_in_columns_read_as_integers_and_booleans(tmp_path: Path)
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
-def test_a_stored_time_is_quoted_as_a_time_and_not_as_a_number(unit: str) -> None:
-    times = pl.Series("t", ["2024-03-31 02:30:00"]).str.to_datetime().dt.cast_time_unit(unit)
+def test_a_stored_time_is_quoted_as_a_time_and_not_as_a_number(unit: Any) -> None:
+    times = pl.Series("t", ["2024-03-31 02:30:00"]).str.to_datetime().cast(pl.Datetime(unit))
     source = Source(
         data=pl.DataFrame([times]), columns={"t": Column("timestamp", zone="Europe/Berlin")}
     )
