@@ -31,7 +31,8 @@ from featurekit.engines.beam.preprocessing import features_fn  # noqa: E402
 from featurekit.engines.beam.reading import BAD, batch_rows  # noqa: E402
 from featurekit.engines.beam.rows import BadRow, Batch  # noqa: E402
 from featurekit.engines.beam.running import fitted_from  # noqa: E402
-from featurekit.engines.tensorflow import output_schema, save  # noqa: E402
+from featurekit.engines.schemas import output_schema  # noqa: E402
+from featurekit.engines.tensorflow import save  # noqa: E402
 from featurekit.job import check  # noqa: E402
 from featurekit.planner import Plan, make_plan  # noqa: E402
 from featurekit.spec.objects import FrozenMapping, Spec  # noqa: E402
@@ -117,9 +118,10 @@ def preprocessing_fn(
 ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """Return the preprocessing function of a spec, for tf.Transform and TFX.
 
-    Its inputs are the columns that the features read, dense, sparse or ragged, under their own
-    names or those of the signatures (`tail_delay_mean_7d`). As at serving, NaN, the empty string
-    and the smallest integer stand for a missing value, in inputs that are dense and in outputs.
+    Its inputs are the columns that the features read, under their own names or those of the
+    signatures (`tail_delay_mean_7d`): dense, of shape [batch] or [batch, 1], sparse or ragged.
+    What is absent in a sparse or ragged one is missing. As in `serving_default`, NaN, the empty
+    string and the smallest integer stand for a missing value in dense inputs and in outputs.
     Statistics of a level are fitted by one analyzer, vocabularies by one each.
 
     Args:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -16,6 +16,8 @@ import polars as pl
 
 from featurekit.engines.workers import Worker, serve
 from featurekit.errors import ParityError
+from featurekit.serving_names import mask_names
+from featurekit.stand_ins import stand_ins
 from featurekit.types import BOOL, Kind, Type, parse_type
 
 __all__ = ["build", "require_parity", "worker"]
@@ -61,7 +63,8 @@ def build(job: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(job["folder"])
     plan = read_plan(job["manifest"])
     save(plan, read_statistics(folder, plan), folder)
-    return {"serving_examples": refused_examples(plan.serving_inputs) or "exported"}
+    refused = refused_examples(plan.serving_inputs)
+    return {"serving_examples": refused or "exported", "raw_schema": refused or "exported"}
 
 
 def _verify(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,29 +76,69 @@ def _verify(job: Mapping[str, Any]) -> dict[str, Any]:
     types = {name: parse_type(text) for name, text in job["columns"].items()}
     loaded = tf.saved_model.load(job["model"])
     certificate: dict[str, Any] = {"rows": inputs.height, "tolerance": TOLERANCE, "signatures": {}}
+    names = job["names"]
+    ways: dict[str, Callable[[pl.DataFrame], Any]] = {
+        "serving_default": lambda rows: _dense(rows, names),
+        "serving_masked": lambda rows: _dense(rows, names) | _masks(rows, names),
+        "serving_examples": lambda rows: {"examples": tf.constant(_examples(rows, types))},
+    }
+    # An empty text stands for null there, so such rows say nothing about it.
+    stands_in = pl.any_horizontal(pl.lit(False), *stand_ins(types).values())
+    alike = inputs.select(~stands_in).to_series()
     for name, signature in sorted(loaded.signatures.items()):
+        rows, wanted, left_out = inputs, expected, {}
         if name == "serving_default":
-            texts = [pl.col(column) == "" for column, of in types.items() if of.kind is Kind.STRING]
-            # An empty text stands for null there, so such rows say nothing about it.
-            keep = inputs.select(
-                ~pl.any_horizontal(pl.lit(False), *texts).fill_null(False)
-            ).to_series()
-            rows, wanted = inputs.filter(keep), expected.filter(keep)
-            answer = signature(**_dense(rows, types)) if rows.height else {}
-        else:
-            rows, wanted = inputs, expected
-            answer = signature(examples=tf.constant(_examples(rows, types)))
-        certificate["signatures"][name] = _compare(answer, wanted) if rows.height else {"rows": 0}
+            rows, wanted = inputs.filter(alike), expected.filter(alike)
+            left_out = {"not_compared": inputs.height - rows.height}
+        answer = signature(**ways[name](rows)) if rows.height else {}
+        found = _compare(answer, wanted) if rows.height else {"rows": 0}
+        certificate["signatures"][name] = found | left_out
+    answer = loaded.transform_fn(_parsed(inputs, loaded.transform_fn))
+    certificate["signatures"]["transform_fn"] = _compare(answer, expected)
     return certificate
 
 
-def _dense(rows: pl.DataFrame, types: Mapping[str, Type]) -> dict[str, Any]:
+def _dense(rows: pl.DataFrame, names: Mapping[str, str]) -> dict[str, Any]:
     import tensorflow as tf
 
     from featurekit.engines.dense import dense
-    from featurekit.engines.tensorflow import serving_name
 
-    return {serving_name(name): tf.constant(dense(rows[name])) for name in types}
+    return {name: tf.constant(dense(rows[column])) for column, name in names.items()}
+
+
+def _masks(rows: pl.DataFrame, names: Mapping[str, str]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    masks = mask_names(names.values())
+    return {
+        masks[name]: tf.constant(rows[column].is_null().to_numpy())
+        for column, name in names.items()
+    }
+
+
+def _parsed(rows: pl.DataFrame, function: Any) -> dict[str, Any]:
+    """Return rows as `transform_fn` takes them; columns of the label have no values."""
+    import tensorflow as tf
+
+    from featurekit.engines.dense import dense
+
+    (signature,) = function.concrete_functions[0].structured_input_signature[0]
+    made = {}
+    for name, spec in signature.items():
+        column = rows[name] if name in rows.columns else None
+        if not isinstance(spec, tf.SparseTensorSpec):
+            made[name] = tf.constant(dense(rows[name]))
+            continue
+        there = [] if column is None else column.is_not_null().arg_true().to_list()
+        values = tf.constant([], spec.dtype) if column is None else dense(column)[there]
+        width = values.shape[1] if len(values.shape) > 1 else 1
+        places = [[row, place] for row in there for place in range(width)]
+        made[name] = tf.SparseTensor(
+            tf.reshape(tf.constant(places, tf.int64), [-1, 2]),
+            tf.reshape(values, [-1]),
+            [rows.height, width],
+        )
+    return made
 
 
 def _examples(rows: pl.DataFrame, types: Mapping[str, Type]) -> list[bytes]:

@@ -6,7 +6,7 @@ import importlib.util
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,8 +30,10 @@ from featurekit.planner import Plan, make_plan
 from featurekit.resolved import Resolved
 from featurekit.run_warnings import constant_features, run_warnings
 from featurekit.runs import Run, open_run
+from featurekit.serving_names import mask_names
 from featurekit.sources import Table, column_types, declared_types
 from featurekit.spec.objects import Spec
+from featurekit.stand_ins import said
 from featurekit.table import locating
 from featurekit.verdict import Verdicts, judge
 
@@ -504,6 +506,10 @@ def _manifest(
     fitted: Mapping[Any, Any],
     undecided: Mapping[str, int],
 ) -> dict[str, Any]:
+    stand_ins = {
+        name: {"value": said(made.serving_inputs[name]), "rows": count}
+        for name, count in census.stand_ins.items()
+    }
     resolved = made.resolved
     return {
         **_described(made),
@@ -522,9 +528,13 @@ def _manifest(
             "splits": census.splits,
             "nan_read_as_missing": census.nan,
             **({"undecided_lookups": dict(undecided)} if undecided else {}),
+            **({"stand_ins": stand_ins} if stand_ins else {}),
         },
         "features": _features(made, fitted),
-        "warnings": [*resolved.noticed, *run_warnings(made, fitted, undecided)],
+        "warnings": [
+            *resolved.noticed,
+            *run_warnings(made, fitted, undecided, census.stand_ins),
+        ],
         "noticed": list(resolved.noticed),
         "reading": _reading(resolved, tables),
         "leakage": judge(resolved).to_dict(),
@@ -560,7 +570,9 @@ def _certify(
         written.write_parquet(files["expected"])
         columns = {name: str(of) for name, of in made.serving_inputs.items()}
         model = str(folder / "transform_fn")
-        verifier.start({"task": "verify", "model": model, "columns": columns, **files})
+        names = made.input_names
+        job = {"task": "verify", "model": model, "columns": columns, "names": names}
+        verifier.start({**job, **files})
         certificate = verifier.answer()
     require_parity(certificate)
     if seeing := [name for name, node in made.features.items() if cross_fitted([node])]:
@@ -569,9 +581,18 @@ def _certify(
             "train": "compared with the values that serving gives, computed again for these rows: "
             "the examples hold what other folds say",
         }
-    manifest["saved_model"] = {"exported": True, "serving_examples": built["serving_examples"]}
+    manifest["saved_model"] = {"exported": True, **built}
+    manifest["serving_inputs"] = dict(_serving_inputs(made))
     manifest["parity"] = certificate
     tell.lap("certify")
+
+
+def _serving_inputs(made: Plan) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each input of the SavedModel: its type, and its names in the dense signatures."""
+    names = made.input_names
+    masks = mask_names(names.values())
+    for column, of in made.serving_inputs.items():
+        yield column, {"type": str(of), "name": names[column], "mask": masks[names[column]]}
 
 
 def _reason(installed: bool) -> str:

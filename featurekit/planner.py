@@ -19,6 +19,7 @@ from featurekit.graph import (
     topological,
 )
 from featurekit.resolved import Resolved
+from featurekit.serving_names import serving_names
 from featurekit.spec.problems import Problems
 from featurekit.summary import Described, Summary, listed
 from featurekit.transforms.base import Reach
@@ -110,6 +111,11 @@ class Plan(Described):
         features = self.features.values()
         aggregates = {node.text: node.type for node in self.resolved.aggregates}
         return self.resolved.inputs(*features) | aggregates
+
+    @cached_property
+    def input_names(self) -> dict[str, str]:
+        """What the signatures of a SavedModel call the inputs of `serving_inputs`."""
+        return serving_names(self.serving_inputs)
 
     @cached_property
     def training_inputs(self) -> dict[str, Type]:

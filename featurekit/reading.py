@@ -64,7 +64,7 @@ class Check:
 
 
 def typed_columns(
-    table: Table, source: Source, wanted: Mapping[str, Type]
+    table: Table, source: Source, wanted: Mapping[str, Type], smallest: bool = False
 ) -> tuple[list[pl.Expr], list[Check]]:
     """Return expressions that read columns as their types, and what must hold for that.
 
@@ -72,6 +72,7 @@ def typed_columns(
         table: The opened source.
         source: Its declaration.
         wanted: The columns to read, with their types.
+        smallest: Whether integers may be the smallest there is.
 
     Returns:
         One expression per column, named like it, over the raw columns of the table; and checks
@@ -86,7 +87,10 @@ def typed_columns(
         declared = source.columns.get(name, Column())
         try:
             reader = _reader(table, declared, name)
-            columns.append(reader.read(of).alias(name))
+            value = reader.read(of)
+            columns.append(value.alias(name))
+            if of == INT64 and not smallest:
+                reader.refuse_smallest(value)
         except SpecError as error:
             where = f"source {table.name!r}"
             raise SpecError(error.message, where=where, hint=error.hint) from None
@@ -246,13 +250,16 @@ class _Reader:
                 )
         else:
             raise self.refused(INT64)
+        return value
+
+    def refuse_smallest(self, value: pl.Expr) -> None:
+        """Refuse the integer that stands for a missing value where no mask says which are."""
         if not self.dtype.is_float() and self.dtype != pl.Boolean:
             self.check(
                 value == pl.lit(-(2**63), dtype=pl.Int64),
-                "the smallest 64-bit integer, which stands for missing at serving,",
+                "the smallest 64-bit integer, which stands for missing here,",
                 "store missing values as missing",
             )
-        return value
 
     def whole(self) -> pl.Expr:
         """Integers that are stored as floats, as long as these hold every integer."""

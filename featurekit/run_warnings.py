@@ -9,6 +9,7 @@ import polars as pl
 
 from featurekit.planner import Plan
 from featurekit.spec.expression import shortened
+from featurekit.stand_ins import said
 from featurekit.threats import effects_at_predictions
 from featurekit.transforms.statistics import WordCountsValue
 
@@ -19,8 +20,9 @@ FIRST_ROWS = 1_000
 
 
 def run_warnings(
-    plan: Plan, fitted: Mapping[Any, Any], undecided: Mapping[str, int] | None = None
-) -> list[str]:
+    plan: Plan, fitted: Mapping[Any, Any], undecided: Mapping[str, int] | None = None,
+    stand_ins: Mapping[str, int] | None = None,
+) -> list[str]:  # fmt: skip
     """Return what the manifest, the command line and `fit` warn of, a sentence each.
 
     Args:
@@ -28,12 +30,25 @@ def run_warnings(
         fitted: The fitted statistics.
         undecided: For how many examples each lookup chose between rows that differ by their values
             alone, by its name.
+        stand_ins: How many rows of each input hold a value that stands for a missing one in a
+            dense tensor.
     """
     return [
         *(f"{each.message} {each.advice}" for each in effects_at_predictions(plan.resolved)),
         *_excluded_words(plan, fitted),
         *_undecided_lookups(undecided or {}),
+        *_stand_ins(plan, stand_ins or {}),
     ]
+
+
+def _stand_ins(plan: Plan, counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield the inputs that hold values which one signature of the SavedModel takes for missing."""
+    for name, number in counts.items():
+        yield (
+            f"column {name!r} holds {said(plan.serving_inputs[name])} in "
+            f"{_counted(number, 'row')}: serving_default reads it as missing, the other "
+            "signatures do not"
+        )
 
 
 def _undecided_lookups(undecided: Mapping[str, int]) -> Iterator[str]:

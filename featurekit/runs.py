@@ -15,6 +15,7 @@ from featurekit.errors import FeatureKitWarning, UsageError
 from featurekit.graph import StatisticRequest
 from featurekit.integrity import Verification, refuse_other_sizes
 from featurekit.planner import Plan
+from featurekit.serving_names import serving_name
 from featurekit.spec.objects import Spec
 from featurekit.summary import Described, Summary, counted, listed
 from featurekit.training import ExampleSet
@@ -154,6 +155,42 @@ class Run(Described):
         if self.address is not None:
             raise _elsewhere(self.address)
         return artifact.verify(self.path)
+
+    def keras_layer(self, **settings: Any) -> Any:
+        """Return the features as a layer of a Keras model (Keras 3, `import keras`).
+
+        The layer is called with a dictionary of the columns that the features read, under their
+        own names or those of the signatures, and gives a dictionary of the features. A column may
+        be dense, of shape [batch] or [batch, 1], where NaN, the empty text and the smallest
+        integer stand for missing values; or sparse or ragged, of shape [batch, 1], where a row
+        without a value is missing. Nothing in the layer is trained.
+
+        Args:
+            settings: What every Keras layer takes, such as `name`.
+
+        Raises:
+            UsageError: The run has no SavedModel, or is not on this machine; Keras is missing, or
+                does not compute with TensorFlow.
+
+        Example:
+            ```python
+            features = run.keras_layer()({name: keras.Input((1,), name=name) for name in names})
+            ```
+        """
+        from featurekit.engines.keras_layer import features_layer
+
+        model, inputs = self.saved_model, self.plan.serving_inputs
+        if model is None:
+            reason = self.manifest["saved_model"].get("reason", "not exported")
+            raise UsageError(f"the run has no SavedModel: {reason}", where=str(self.path),
+                             hint="featurekit run SPEC --out DIR, with TensorFlow")  # fmt: skip
+        # Runs of before the names of inputs were made distinct say nothing of them.
+        said = self.manifest.get("serving_inputs", {})
+        names = {name: said[name]["name"] for name in said} or {
+            name: serving_name(name) for name in inputs
+        }
+        masks = {name: said[name]["mask"] for name in said}
+        return features_layer(model, inputs, names, masks, **settings)
 
     def apply(self, table: Any) -> Any:
         """Transform new rows with the frozen statistics; no TensorFlow is needed.

@@ -74,7 +74,7 @@ class Served(tf.Module):
     @tf.function
     def late(self, row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Compute the features of raw rows, and what the network says to them."""
-        made = self.features.transform_fn(row)
+        made = self.features.signatures["serving_default"](**row)
         return {"late": self.model({name: made[name] for name in self.model.input})[:, 0]}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from featurekit.engines.tensorflow import MISSING_INTEGER
+from featurekit.engines.wire import MISSING_INTEGER
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,6 +23,7 @@ from featurekit.engines.rows import (
     SPLIT,
     TRAIN,
     Fitted,
+    nan_aggregates,
     read_columns,
     refuse_bad,
     small_pieces,
@@ -32,6 +33,7 @@ from featurekit.errors import DataError
 from featurekit.graph import Node, StatisticRequest, fitted_type
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
+from featurekit.stand_ins import STANDS_IN, stand_ins
 from featurekit.transforms.statistics import EmptyColumn, Fitting, Question
 
 __all__ = ["Census", "check_census", "fit"]
@@ -59,6 +61,8 @@ class Census:
         embargoed: Rows left out because their label is known too late for their split.
         splits: Rows of each split.
         nan: NaN values that were read as missing, by column.
+        stand_ins: Values that stand for missing ones in dense tensors, by input.
+        stand_in_blocks: The blocks that hold the first of them of each input.
         blocks: Rows written for each block of `BLOCK` input rows, by block and split.
     """
 
@@ -67,6 +71,8 @@ class Census:
     embargoed: int = 0
     splits: dict[str, int] = field(default_factory=dict)
     nan: dict[str, int] = field(default_factory=dict)
+    stand_ins: dict[str, int] = field(default_factory=dict)
+    stand_in_blocks: set[int] = field(default_factory=set)
     blocks: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
@@ -140,6 +146,9 @@ class _Rows:
             stored = table.stored(name)
             if table.schema[stored].is_float():
                 self.flags[f"~nan {name}"] = pl.col(stored).is_nan()
+        self.flags |= {f"~nan {name}": found for name, found in nan_aggregates(resolved).items()}
+        for name, found in stand_ins(plan.serving_inputs, columns).items():
+            self.flags[f"{STANDS_IN}{name}"] = found
         self.lazy = table.frame.select(*columns, **self.flags)
         self.groups = [LABEL] * (resolved.label is not None)
         self.groups += [SPLIT] * (resolved.spec.examples.split is not None)
@@ -164,7 +173,11 @@ class _Counting:
     def training(self, batch: pl.DataFrame) -> pl.DataFrame:
         """Count the rows of the next batch, and return those to train on."""
         for name in self.flagged:
-            self.flagged[name] += int(batch[name].sum())
+            count = int(batch[name].sum())
+            if count and name.startswith(STANDS_IN) and not self.flagged[name]:
+                first = self.counted.rows + (batch[name].arg_max() or 0)
+                self.counted.stand_in_blocks.add(first // BLOCK)
+            self.flagged[name] += count
         self._count_blocks(batch.select(self.rows.groups), batch.height)
         return self.rows.training(batch)
 
@@ -203,6 +216,10 @@ class _Counting:
         counted.nan = {
             name.removeprefix("~nan "): count
             for name, count in self.flagged.items() if name.startswith("~nan ") and count
+        }  # fmt: skip
+        counted.stand_ins = {
+            name.removeprefix(STANDS_IN): count
+            for name, count in self.flagged.items() if name.startswith(STANDS_IN) and count
         }  # fmt: skip
         if self.without_split:
             raise DataError(

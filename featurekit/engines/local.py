@@ -29,6 +29,7 @@ from featurekit.engines.rows import (
 from featurekit.graph import Node, cross_fitted
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
+from featurekit.stand_ins import stand_ins
 
 __all__ = [
     "LABEL",
@@ -50,6 +51,8 @@ _STATISTICS = {"null_count": True, "min": False, "max": False, "distinct_count":
 """Examples are read whole; the extremes of a column would cost a tenth of the time to write it."""
 _SAMPLED_BLOCKS = 8
 _SAMPLED_ROWS = 512
+_SAMPLED_STAND_INS = 4
+"""So many rows of a block in which an input holds a value that stands for a missing one."""
 
 
 def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
@@ -126,7 +129,7 @@ def sample(
 
     Returns:
         The serving inputs and the features of the same rows: the first rows of some blocks of the
-        input, spread evenly.
+        input, spread evenly; and rows with values that stand for missing ones in dense tensors.
     """
     resolved = plan.resolved
     rows, _ = typed_rows(table, resolved)
@@ -136,25 +139,31 @@ def sample(
     rows = with_split(rows, resolved, {}, {})
     blocks = sorted({block for block, _ in census.blocks})
     last = len(blocks) - 1
-    chosen = sorted({blocks[last * i // (_SAMPLED_BLOCKS - 1)] for i in range(_SAMPLED_BLOCKS)})
+    chosen = {blocks[last * i // (_SAMPLED_BLOCKS - 1)] for i in range(_SAMPLED_BLOCKS)}
     each = _SAMPLED_ROWS // len(chosen)
+    chosen |= set(sorted(census.stand_in_blocks & set(blocks))[:_SAMPLED_BLOCKS])
+    flags = stand_ins(plan.serving_inputs, [pl.col(own).alias(name) for own, name in raw.items()])
+    wanted = [pl.int_range(pl.len()) < each]
+    wanted += [flag & (flag.cum_sum() <= _SAMPLED_STAND_INS) for flag in flags.values()]
     by = resolved.spec.examples.split
     again = {name: node for name, node in resolved.features.items() if cross_fitted([node])}
     files = {split: _scan_split(folder, split) for split in census.splits}
     inputs: list[pl.LazyFrame] = []
     written: list[pl.LazyFrame] = []
     with polars_errors(str(folder)):
-        for block in chosen:
+        for block in sorted(chosen):
             found = rows.slice(block * BLOCK, BLOCK).collect()
             if resolved.label is not None:
                 found = found.filter(pl.col(LABEL).is_not_null())
             for split in census.splits:
                 part = found if by is None else found.filter(pl.col(SPLIT) == split)
-                part = part.head(each)
+                kept = part.select(pl.any_horizontal(wanted).arg_true()).to_series().to_list()
+                part = part[kept]
                 start = sum(n for (b, s), n in census.blocks.items() if s == split and b < block)
                 given = part.lazy().select(pl.col(own).alias(name) for own, name in raw.items())
                 inputs.append(given)
-                read = files[split].slice(start, part.height).select(list(resolved.features))
+                read = files[split].slice(start, (kept[-1] if kept else 0) + 1)
+                read = read.select(pl.col(list(resolved.features)).gather(kept))
                 if split == TRAIN and again:
                     # Serving sees all labels, and these examples do not.
                     seen = lower(given, again, fitted).select(list(again)).collect()

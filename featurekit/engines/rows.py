@@ -34,8 +34,8 @@ from featurekit.types import Type, parse_duration
 
 __all__ = [
     "BLOCK", "EMBARGO", "LABEL", "SPLIT", "TRAIN", "Fitted", "check_rows", "computed_rows", "lower",
-    "node_expression", "read_columns", "refuse_bad", "refuse_missing", "refuse_offending",
-    "small_pieces", "typed_rows", "with_split",
+    "nan_aggregates", "node_expression", "read_columns", "refuse_bad", "refuse_missing",
+    "refuse_offending", "small_pieces", "typed_rows", "with_split",
 ]  # fmt: skip
 
 Fitted = Mapping[StatisticRequest, Any]
@@ -127,16 +127,22 @@ def node_expression(
 
 
 def read_columns(
-    table: Table, resolved: Resolved, *roots: Node
+    table: Table, resolved: Resolved, *roots: Node, smallest: bool = True
 ) -> tuple[list[pl.Expr], list[Check]]:
     """Return the typed columns that some nodes (all by default) read, and checks of raw ones.
+
+    Args:
+        table: The opened source.
+        resolved: The typed graph.
+        roots: The nodes.
+        smallest: Whether integers may be the smallest there is, which on Beam stands for missing.
 
     Raises:
         DataError: No column is read at all.
         SpecError: A column cannot be read as its type.
     """
     source = resolved.spec.sources[resolved.spec.examples.source]
-    columns, checks = typed_columns(table, source, resolved.inputs(*roots))
+    columns, checks = typed_columns(table, source, resolved.inputs(*roots), smallest)
     # Computed and typed already: see featurekit.engines.history.
     columns += [_aggregate(node) for node in resolved.aggregates_of(*roots)]
     if not columns:
@@ -148,6 +154,15 @@ def _aggregate(node: AggregateNode) -> pl.Expr:
     """Read an aggregate as its type; like that of a source column, its NaN is missing."""
     column = pl.col(node.text).cast(polars_dtype(node.type))
     return column.fill_nan(None) if node.type.is_float and node.type.width is None else column
+
+
+def nan_aggregates(resolved: Resolved) -> dict[str, pl.Expr]:
+    """Return expressions that are true where arithmetic over past rows has made NaN."""
+    return {
+        node.text: pl.col(node.text).cast(polars_dtype(node.type)).is_nan()
+        for node in resolved.aggregates
+        if node.type.is_float and node.type.width is None
+    }
 
 
 def typed_rows(table: Table, resolved: Resolved, *roots: Node) -> tuple[pl.LazyFrame, list[Check]]:

@@ -1,50 +1,53 @@
 """The TensorFlow route: row graphs with frozen statistics as one SavedModel.
 
-The module has one graph, traced once, and three ways into it:
+The module has one graph, traced once, and four ways into it:
 
 - `serving_default`: dense columns of shape [batch], where NaN, the empty string and the smallest
   int64 stand for null; timestamps are microseconds since 1970, booleans are 0 and 1;
+- `serving_masked`: each of them with a mask `x__missing`, bool of shape [batch], which alone says
+  what is null (and NaN);
 - `serving_examples`: serialised `tf.Example`s, where an absent (or empty) feature is null;
-- `transform_fn`: what `tft.TFTransformOutput` calls, with the same inputs as `serving_default`.
+- `transform_fn`: what `tft.TFTransformOutput` calls, with what its `raw_feature_spec()` parses.
 
-Outputs are named like the features; a null leaves as it would enter.
+The first two call inputs by `Plan.input_names`, the others as the spec does. Outputs are named like
+the features; a null leaves as it would enter.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from featurekit.engines.schemas import input_schema, is_dense, output_schema, read_beside
 from featurekit.engines.stacks import Frozen, Stacks, compute
+from featurekit.engines.wire import (
+    by_type,
+    from_dense,
+    from_masked,
+    from_ragged,
+    from_sparse,
+    outputs,
+    wire_type,
+)
 from featurekit.errors import EngineError
-from featurekit.graph import Node, OperationNode, code_domain, fitted_type, topological
+from featurekit.graph import Node, OperationNode, topological
 from featurekit.planner import Plan
+from featurekit.serving_names import mask_names, serving_name
 from featurekit.transforms.base import FullPassOperation, Masked, tensorflow_dtype, tf
 from featurekit.transforms.statistics import WordCounts
-from featurekit.types import BOOL, INT64, Kind, Type
+from featurekit.types import BOOL, Kind, Type
 
-__all__ = ["build_module", "evaluate", "lookup_tables", "output_schema", "save", "serving_name"]
+__all__ = ["build_module", "evaluate", "lookup_tables", "refused_examples", "save", "serving_name"]
 
-MISSING_INTEGER = -(2**63)
 TRANSFORM_FN = "transform_fn"
 METADATA = "transformed_metadata"
-
-
-def serving_name(column: str) -> str:
-    """Return a column's name as a signature input: what is not a word character becomes `_`."""
-    return re.sub(r"\W", "_", column)
-
-
-def wire_type(of: Type) -> Type:
-    """Return the type that a column travels as: booleans and times are integers."""
-    whole = of.kind in (Kind.BOOL, Kind.TIMESTAMP, Kind.DURATION)
-    return Type(Kind.INT64, of.width) if whole else of
+RAW_METADATA = "metadata"
+"""Where `tft.TFTransformOutput` looks for the schema of the inputs."""
 
 
 def refused_examples(inputs: Mapping[str, Type]) -> str | None:
-    """Say why `serving_examples` cannot be offered, or `None`: a tf.Example holds no float64."""
+    """Say why no signature can take `tf.Example`s, or `None`: they hold no float64."""
     wide = [name for name, of in inputs.items() if of.kind is Kind.FLOAT64]
     if not wide:
         return None
@@ -59,64 +62,152 @@ def build_module(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
         fitted: The fitted statistics.
 
     Returns:
-        A module with `transform_fn`, and `signatures` by name.
+        A module with `transform_fn`, and `signatures_` by name.
     """
     module = tf.Module(name="featurekit")
-    inputs = plan.serving_inputs
-    names = {column: serving_name(column) for column in inputs}
-    if len(set(names.values())) < len(names):
-        raise EngineError(
-            f"columns {', '.join(sorted(names))} cannot be told apart as signature inputs",
-            hint="rename one: columns: {new_name: {column: 'name in the data'}}",
-        )
     tables = lookup_tables(plan.features.values(), fitted)
     module.tables = list(tables.values())
-    signature = {
-        names[column]: tf.TensorSpec(
-            [None] if of.width is None else [None, of.width],
-            tensorflow_dtype(wire_type(of)),
-            name=names[column],
-        )
-        for column, of in inputs.items()
+    ways = _Ways(plan, _graph(plan, Frozen(fitted, tables)))
+    module.transform_fn = ways.transform_fn()
+    functions = {"serving_default": ways.default(), "serving_masked": ways.masked()}
+    if refused_examples(plan.serving_inputs) is None:
+        functions["serving_examples"] = ways.examples()
+    module.signatures_ = {
+        name: function.get_concrete_function() for name, function in functions.items()
     }
+    return module
 
-    groups = by_type(inputs)
 
-    def graph(stacks: Stacks, batch: Any) -> dict[str, Any]:
-        compute(plan.features.values(), stacks, Frozen(fitted, tables), batch)
+def _graph(plan: Plan, frozen: Frozen) -> Any:
+    """Return the features as a function of stacks of columns, by the text of their type."""
+    groups = {str(of): (of, names) for of, names in by_type(plan.serving_inputs).items()}
+    signature = {}
+    for text, (of, names) in groups.items():
+        dtype = tf.bool if of == BOOL else tensorflow_dtype(wire_type(of))
+        shape = [len(names), None]
+        values = tf.TensorSpec(shape if of.width is None else [*shape, of.width], dtype)
+        signature[text] = (values, tf.TensorSpec(shape, tf.bool))
+
+    @tf.function(input_signature=[signature], autograph=False)
+    def graph(columns: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+        stacks = Stacks()
+        for text, (_, names) in groups.items():
+            stacks.put(names, Masked(*columns[text]))
+        _, valid = next(iter(columns.values()))
+        compute(plan.features.values(), stacks, frozen, tf.shape(valid)[1])
         return outputs(plan.features, stacks)
 
-    @tf.function(input_signature=[signature], autograph=False)
-    def transform_fn(inputs_: Mapping[str, Any]) -> dict[str, Any]:
-        stacks = Stacks()
-        for of, columns in groups.items():
-            stacks.put(columns, from_dense(tf.stack([inputs_[names[c]] for c in columns]), of))
-        return graph(stacks, tf.shape(next(iter(inputs_.values())))[0])
+    return graph
 
-    @tf.function(input_signature=[signature], autograph=False)
-    def serving_default(inputs_: Mapping[str, Any]) -> dict[str, Any]:
-        made: dict[str, Any] = transform_fn(inputs_)
-        return made
 
-    module.transform_fn = transform_fn
-    module.signatures_ = {"serving_default": serving_default.get_concrete_function()}
-    if refused_examples(inputs) is None:
+class _Ways:
+    """The ways into the graph: each takes what callers give, and calls it with stacks of columns.
+
+    Args:
+        plan: The plan.
+        graph: What `_graph` gave.
+    """
+
+    def __init__(self, plan: Plan, graph: Any) -> None:
+        self.plan, self.graph = plan, graph
+        self.inputs, self.names = plan.serving_inputs, plan.input_names
+        self.masks = mask_names(self.names.values())
+        self.groups = by_type(self.inputs)
+
+    def default(self) -> Any:
+        """Return the signature of dense columns, in which a value stands for null."""
+
+        @tf.function(input_signature=[self._dense()], autograph=False)
+        def serving_default(inputs: Mapping[str, Any]) -> Any:
+            return self.graph({
+                str(of): tuple(from_dense(self._stacked(columns, inputs), of))
+                for of, columns in self.groups.items()
+            })  # fmt: skip
+
+        return serving_default
+
+    def masked(self) -> Any:
+        """Return the signature of dense columns, each with a mask."""
+        signature = self._dense()
+        for mask in self.masks.values():
+            signature[mask] = tf.TensorSpec([None], tf.bool, name=mask)
+
+        @tf.function(input_signature=[signature], autograph=False)
+        def serving_masked(inputs: Mapping[str, Any]) -> Any:
+            made = {}
+            for of, columns in self.groups.items():
+                missing = tf.stack([inputs[self.masks[self.names[c]]] for c in columns])
+                made[str(of)] = tuple(from_masked(self._stacked(columns, inputs), missing, of))
+            return self.graph(made)
+
+        return serving_masked
+
+    def examples(self) -> Any:
+        """Return the signature of serialised `tf.Example`s."""
         parsing = {
             column: tf.io.RaggedFeature(tensorflow_dtype(wire_type(of)))
-            for column, of in inputs.items()
+            for column, of in self.inputs.items()
         }
 
-        examples_signature = [tf.TensorSpec([None], tf.string, name="examples")]
+        @tf.function(
+            input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False
+        )
+        def serving_examples(examples: Any) -> Any:
+            parsed = tf.io.parse_example(examples, parsing)
+            return self.graph({
+                str(of): tuple(from_ragged([parsed[c] for c in columns], of))
+                for of, columns in self.groups.items()
+            })  # fmt: skip
 
-        @tf.function(input_signature=examples_signature, autograph=False)
-        def serving_examples(examples: Any) -> dict[str, Any]:
-            parsed, stacks = tf.io.parse_example(examples, parsing), Stacks()
-            for of, columns in groups.items():
-                stacks.put(columns, _from_ragged([parsed[c] for c in columns], of))
-            return graph(stacks, tf.shape(examples)[0])
+        return serving_examples
 
-        module.signatures_["serving_examples"] = serving_examples.get_concrete_function()
-    return module
+    def transform_fn(self) -> Any:
+        """Return the function of what the raw schema parses: sparse, but for what must be there.
+
+        What else that schema holds, the label's columns, is taken and not looked at.
+        """
+        dense = [column for column in self.inputs if is_dense(self.plan, column)]
+        signature: dict[str, Any] = {
+            column: tf.TensorSpec([None], tensorflow_dtype(wire_type(self.inputs[column])))
+            if column in dense
+            else tf.SparseTensorSpec([None, None], tensorflow_dtype(wire_type(self.inputs[column])))
+            for column in self.inputs
+        }
+        for column, of in read_beside(self.plan).items():
+            signature[column] = tf.SparseTensorSpec([None, None], tensorflow_dtype(of))
+
+        @tf.function(input_signature=[signature], autograph=False)
+        def transform_fn(inputs: Mapping[str, Any]) -> Any:
+            made = {}
+            for of, columns in self.groups.items():
+                sparse = [column for column in columns if column not in dense]
+                stacks = [from_sparse([inputs[c] for c in sparse], of)] if sparse else []
+                if len(sparse) < len(columns):
+                    values = tf.stack([inputs[c] for c in columns if c in dense])
+                    stacks.append(from_masked(values, tf.zeros_like(values, tf.bool), of))
+                places = [*sparse, *(column for column in columns if column in dense)]
+                order = [places.index(column) for column in columns]
+                made[str(of)] = tuple(
+                    tf.gather(tf.concat(parts, 0), order) if len(stacks) > 1 else parts[0]
+                    for parts in zip(*stacks, strict=True)
+                )
+            return self.graph(made)
+
+        return transform_fn
+
+    def _dense(self) -> dict[str, Any]:
+        """Return the specifications of dense columns, by their names as inputs."""
+        return {
+            self.names[column]: tf.TensorSpec(
+                [None] if of.width is None else [None, of.width],
+                tensorflow_dtype(wire_type(of)),
+                name=self.names[column],
+            )
+            for column, of in self.inputs.items()
+        }
+
+    def _stacked(self, columns: Iterable[str], inputs: Mapping[str, Any]) -> Any:
+        return tf.stack([inputs[self.names[column]] for column in columns])
 
 
 def lookup_tables(roots: Iterable[Node], fitted: Mapping[Any, Any]) -> dict[Node, Any]:
@@ -148,7 +239,9 @@ def evaluate(
 
 
 def save(plan: Plan, fitted: Mapping[Any, Any], folder: Path) -> None:
-    """Write `transform_fn/` and `transformed_metadata/` below a folder.
+    """Write `transform_fn/`, `transformed_metadata/` and `metadata/` below a folder.
+
+    The last is the schema of the inputs, and left out where no `tf.Example` can carry them.
 
     Raises:
         EngineError: TensorFlow cannot build or write the model; names the feature where it can.
@@ -159,12 +252,16 @@ def save(plan: Plan, fitted: Mapping[Any, Any], folder: Path) -> None:
     except (OSError, tf.errors.OpError) as error:
         raise EngineError(f"the SavedModel cannot be written: {error}", where=str(folder)) from None
     _write_vocabularies(plan, fitted, folder / TRANSFORM_FN / "assets")
+    _write_schema(output_schema(plan, fitted), folder / METADATA)
+    if refused_examples(plan.serving_inputs) is None:
+        _write_schema(input_schema(plan), folder / RAW_METADATA)
+
+
+def _write_schema(schema: Any, folder: Path) -> None:
     from google.protobuf import text_format
 
-    metadata = folder / METADATA
-    metadata.mkdir()
-    schema = output_schema(plan, fitted)
-    (metadata / "schema.pbtxt").write_text(text_format.MessageToString(schema))
+    folder.mkdir()
+    (folder / "schema.pbtxt").write_text(text_format.MessageToString(schema), "utf-8")
 
 
 def _write_vocabularies(plan: Plan, fitted: Mapping[Any, Any], assets: Path) -> None:
@@ -183,108 +280,8 @@ def _write_vocabularies(plan: Plan, fitted: Mapping[Any, Any], assets: Path) -> 
                     (assets / name).write_text(lines, "utf-8", newline="")
 
 
-def output_schema(plan: Plan, fitted: Mapping[Any, Any]) -> Any:
-    """Return the features as a TensorFlow Metadata schema: dense, one value or vector each."""
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
-    schema = schema_pb2.Schema()
-    for name, node in plan.features.items():
-        of = fitted_type(node, fitted)
-        feature = schema.feature.add(name=name)
-        if of.kind is Kind.STRING:
-            feature.type = schema_pb2.BYTES
-        else:
-            feature.type = schema_pb2.FLOAT if of.is_float else schema_pb2.INT
-        if (domain := code_domain(node, fitted)) is not None:
-            feature.int_domain.min, feature.int_domain.max = domain
-            feature.int_domain.is_categorical = True
-        feature.presence.min_fraction = 1.0
-        feature.shape.SetInParent()
-        if of.width is not None:
-            feature.shape.dim.add(size=of.width)
-    return schema
-
-
 def _resource(node: Node, fitted: Mapping[Any, Any]) -> Any:
     if not isinstance(node, OperationNode) or not isinstance(node.operation, FullPassOperation):
         return None
     values = [fitted[request] for request in node.statistics]
     return node.operation.tensorflow_resource([entry.type for entry in node.sources], values)
-
-
-def missing_value(of: Type) -> Any:
-    """Return what stands for a missing value of a type that travels."""
-    if of.is_float:
-        return tf.constant(float("nan"), tensorflow_dtype(of))
-    if of.kind is Kind.STRING:
-        return tf.constant("", tf.string)
-    return tf.constant(MISSING_INTEGER, tf.int64)
-
-
-def by_type(columns: Mapping[str, Type]) -> dict[Type, list[str]]:
-    """Return the names of columns by their types."""
-    found: dict[Type, list[str]] = {}
-    for name, of in columns.items():
-        found.setdefault(of, []).append(name)
-    return found
-
-
-def from_dense(values: Any, of: Type) -> Masked:
-    """Return columns of one type as values and validity.
-
-    Args:
-        values: Shape [columns, batch], of vectors [columns, batch, width]. A vector is null where
-            all of its elements are missing.
-        of: The type.
-    """
-    wire = wire_type(of)
-    if wire.is_float:
-        valid = tf.logical_not(tf.math.is_nan(values))
-    else:
-        valid = tf.not_equal(values, missing_value(wire))
-    if of.width is not None:
-        valid = tf.reduce_any(valid, axis=-1)
-    return Masked(_from_wire(values, of), valid)
-
-
-def _from_ragged(columns: list[Any], of: Type) -> Masked:
-    """The first value of each row; rows without a value are null, NaN is null too.
-
-    Of a vector the first elements, the others being missing.
-    """
-    wire = wire_type(of)
-    missing = missing_value(wire)
-    if of.width is not None:
-        return from_dense(
-            tf.stack([column.to_tensor(missing, shape=[None, of.width]) for column in columns]), of
-        )
-    filled = tf.concat([*(column.values for column in columns), [missing]], axis=0)
-    splits = tf.cast(tf.stack([column.row_splits for column in columns]), tf.int64)
-    present = splits[:, 1:] > splits[:, :-1]
-    starts = splits[:, :-1] + tf.cumsum(splits[:, -1], exclusive=True)[:, tf.newaxis]
-    nothing = tf.reduce_sum(splits[:, -1])
-    values = tf.gather(filled, tf.where(present, starts, nothing))
-    if wire.is_float:
-        present = tf.logical_and(present, tf.logical_not(tf.math.is_nan(values)))
-    elif wire == INT64:
-        present = tf.logical_and(present, tf.not_equal(values, MISSING_INTEGER))
-    return Masked(_from_wire(values, of), present)
-
-
-def _from_wire(values: Any, of: Type) -> Any:
-    return tf.not_equal(values, tf.constant(0, tf.int64)) if of == BOOL else values
-
-
-def outputs(features: Mapping[str, Node], stacks: Stacks) -> dict[str, Any]:
-    """Return features as signatures give them; a missing value is one that stands for it."""
-    made: dict[str, Any] = {}
-    for of, names in by_type({name: node.type for name, node in features.items()}).items():
-        if of.width is not None:
-            for name in names:
-                values, valid = stacks.one(features[name])
-                made[name] = tf.where(valid[:, tf.newaxis], values, missing_value(Type(of.kind)))
-            continue
-        values, valid = stacks.get([features[name] for name in names])
-        filled = tf.where(valid, values, missing_value(of))
-        made.update(zip(names, tf.unstack(filled, len(names)), strict=True))
-    return {name: made[name] for name in features}

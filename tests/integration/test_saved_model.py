@@ -133,9 +133,11 @@ def test_serving_examples_in_a_fresh_process_gives_what_the_examples_hold(
     assert_same(served["serving_examples"], written.select(small_run.features))
 
 
-def test_the_manifest_holds_a_certificate_for_both_signatures(small_run: Run) -> None:
+def test_the_manifest_holds_a_certificate_for_every_signature(small_run: Run) -> None:
     certificate = small_run.manifest["parity"]
-    assert set(certificate["signatures"]) == {"serving_default", "serving_examples"}
+    assert set(certificate["signatures"]) == {
+        "serving_default", "serving_masked", "serving_examples", "transform_fn"
+    }  # fmt: skip
     for found in certificate["signatures"].values():
         assert found["rows"] > 400
         assert found["mismatches"] == []
@@ -155,9 +157,15 @@ def test_tf_transform_loads_the_run(
     assert spec["carrier_text"] == tf.io.FixedLenFeature([], tf.string)
     assert spec["seats"] == tf.io.FixedLenFeature([], tf.int64)
 
-    keep = raw.select(pl.col("carrier").ne_missing("")).to_series()
-    columns = {name: tf.constant(dense(raw[name].filter(keep))) for name in INPUTS}
-    expected = written.select(small_run.features).filter(keep)
+    columns = {
+        name: tf.ragged.constant(
+            [[] if value is None else [value] for value in raw[name].to_list()],
+            tf.constant(dense(raw[name].head(1))).dtype, ragged_rank=1,
+        ).to_sparse()
+        for name in INPUTS
+    }  # fmt: skip
+    assert output.raw_feature_spec().keys() == {*INPUTS, "delay"}
+    expected = written.select(small_run.features)
     for made in (
         output.transform_raw_features(columns),
         output.transform_features_layer()(columns),
@@ -232,9 +240,7 @@ def test_a_keras_model_trains_on_the_dataset_and_serves_raw_columns(
     # Raw columns -> the run's SavedModel -> the network, as one model.
     kinds = {"distance": "float32", "carrier": "string", "seats": "int64", "sched": "int64"}
     columns = {name: keras.Input((), name=name, dtype=kind) for name, kind in kinds.items()}
-    features = keras.layers.TFSMLayer(str(small_run.saved_model), call_endpoint="transform_fn")(
-        columns
-    )
+    features = small_run.keras_layer()(columns)
     full = keras.Model(columns, network({name: features[name] for name in names}))
     full.export(str(tmp_path / "model"), verbose=False)
 

@@ -17,7 +17,17 @@ from featurekit.transforms.catalogue import aggregations, operations
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (
-    ("_version", "arguments", "errors", "semantics", "stored_json", "summary", "types"),
+    (
+        "_version",
+        "arguments",
+        "errors",
+        "semantics",
+        "serving_names",
+        "stand_ins",
+        "stored_json",
+        "summary",
+        "types",
+    ),
     ("transforms",),
     ("spec", "graph", "availability"),
     (

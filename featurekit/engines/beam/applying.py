@@ -18,10 +18,12 @@ from featurekit.engines.beam.rows import ROW_LABEL, ROW_SPLIT
 from featurekit.engines.beam.running import fitted_from
 from featurekit.engines.rows import LABEL, SPLIT, TRAIN
 from featurekit.engines.stacks import Frozen, column_name, compute
-from featurekit.engines.tensorflow import by_type, lookup_tables
+from featurekit.engines.tensorflow import lookup_tables
+from featurekit.engines.wire import by_type
 from featurekit.errors import EngineError
 from featurekit.graph import AggregateNode, ColumnNode, StatisticRequest, cross_fitted, fitted_type
 from featurekit.planner import Plan
+from featurekit.stand_ins import stand_ins
 from featurekit.transforms.base import tf
 from featurekit.types import Type
 
@@ -31,6 +33,8 @@ SAMPLE = "sample"
 """The tag of rows that the parity certificate compares."""
 SAMPLED_BATCHES = 8
 SAMPLED_ROWS = 512
+SAMPLED_STAND_INS, SAMPLED_FIRST = 4, 32
+"""So many rows of a batch in which an input holds a value that stands for a missing one."""
 
 
 class Typed(NamedTuple):
@@ -201,13 +205,25 @@ class Apply(beam.DoFn):  # type: ignore[misc]
             columns[LABEL] = frame[ROW_LABEL].to_arrow()
         table = pa.table({**columns, SPLIT: frame[ROW_SPLIT].to_arrow()})
         yield Transformed(typed.part, typed.start, typed.rows, table)
-        step = max(frame.height // SAMPLED_ROWS, 1)
-        some = frame.gather_every(step)[:SAMPLED_ROWS]
+        places, first = self._sampled(frame)
+        some = frame[places]
         inputs = some.select(list(self.plan.serving_inputs))
-        outputs = pl.DataFrame(pl.from_arrow(pa.table(features))).gather_every(step)
+        outputs = pl.DataFrame(pl.from_arrow(pa.table(features)))[places]
         if graph.cross_fitted:
             # Serving sees all labels, and examples of the train split do not.
             outputs = pl.DataFrame(pl.from_arrow(pa.table(graph.features(some))))
-        order = zlib.crc32(f"{typed.part} {typed.start}".encode())
-        sampled = (order, typed.part, typed.start, inputs, outputs[:SAMPLED_ROWS])
-        yield beam.pvalue.TaggedOutput(SAMPLE, sampled)
+        order = (not first, zlib.crc32(f"{typed.part} {typed.start}".encode()))
+        yield beam.pvalue.TaggedOutput(SAMPLE, (order, typed.part, typed.start, inputs, outputs))
+
+    def _sampled(self, frame: pl.DataFrame) -> tuple[list[int], bool]:
+        """Return the rows to sample, and whether some have values that stand for missing ones.
+
+        Those come first.
+        """
+        flags = stand_ins(self.plan.serving_inputs).values()
+        wanted = [flag & (flag.cum_sum() <= SAMPLED_STAND_INS) for flag in flags]
+        first = frame.select(pl.any_horizontal(pl.lit(False), *wanted).arg_true()).to_series()
+        step = max(frame.height // SAMPLED_ROWS, 1)
+        every = range(0, frame.height, step)
+        places = list(dict.fromkeys([*first.to_list()[:SAMPLED_FIRST], *every]))
+        return places[:SAMPLED_ROWS], not first.is_empty()

@@ -1,8 +1,8 @@
 """How the columns of a batch travel: few Arrow columns, few tensors.
 
 A tf.Transform graph with a tensor for every column pays for each of them several times over. Here
-all columns of a type are one matrix of shape [batch, columns], in which a missing number is NaN or
-the smallest integer, as at serving; strings stay apart, with a matrix of which are there.
+all columns of a type are one matrix of shape [batch, columns], in which a missing float is NaN, as
+at serving; strings stay apart. A matrix says which strings and integers are there.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from featurekit.engines.dense import dense
 from featurekit.engines.stacks import Stacks
-from featurekit.engines.tensorflow import by_type, from_dense, wire_type
+from featurekit.engines.wire import by_type, from_dense, wire_type
 from featurekit.transforms.base import Masked, tensorflow_dtype, tf
-from featurekit.types import STRING, Kind, Type
+from featurekit.types import INT64, STRING, Kind, Type
 
 __all__ = ["FILE", "Layout"]
 
@@ -56,6 +56,11 @@ class Layout:
         return [name for name, of in self.columns.items() if of == STRING]
 
     @cached_property
+    def counted(self) -> list[str]:
+        """The columns of which no value stands for a missing one."""
+        return [*self.strings, *(name for name, of in self.columns.items() if of == INT64)]
+
+    @cached_property
     def vectors(self) -> list[str]:
         """The columns of vectors."""
         return [name for name, of in self.columns.items() if of.width is not None]
@@ -67,8 +72,8 @@ class Layout:
             made[name] = np.stack([dense(frame[column]) for column in columns], axis=1)
         for place, column in enumerate(self.strings):
             made[f"string_{place}"] = dense(frame[column])
-        if self.strings:
-            there = frame.select(pl.col(self.strings).is_not_null().cast(pl.Int64))
+        if self.counted:
+            there = frame.select(pl.col(self.counted).is_not_null().cast(pl.Int64))
             made[_THERE] = there.to_numpy()
         for place, column in enumerate(self.vectors):
             made[f"vector_{place}"] = dense(frame[column])
@@ -118,8 +123,8 @@ class Layout:
             yield name, [None, len(columns)], tensorflow_dtype(wire_type(of))
         for place in range(len(self.strings)):
             yield f"string_{place}", [None], tf.string
-        if self.strings:
-            yield _THERE, [None, len(self.strings)], tf.int64
+        if self.counted:
+            yield _THERE, [None, len(self.counted)], tf.int64
         for place, column in enumerate(self.vectors):
             of = self.columns[column]
             yield f"vector_{place}", [None, of.width], tensorflow_dtype(wire_type(of))
@@ -128,12 +133,15 @@ class Layout:
 
     def stacks(self, tensors: Mapping[str, Any]) -> Stacks:
         """Return the columns of a batch from its tensors, in a graph or eagerly."""
-        made = Stacks()
+        made, strings = Stacks(), len(self.strings)
+        there: Any = tf.transpose(tensors[_THERE]) > 0 if self.counted else None
         for name, (of, columns) in self.matrices.items():
-            made.put(columns, from_dense(tf.transpose(tensors[name]), of))
+            values = tf.transpose(tensors[name])
+            stack = Masked(values, there[strings:]) if of == INT64 else from_dense(values, of)
+            made.put(columns, stack)
         if self.strings:
-            values = tf.stack([tensors[f"string_{place}"] for place in range(len(self.strings))])
-            made.put(self.strings, Masked(values, tf.transpose(tensors[_THERE]) > 0))
+            values = tf.stack([tensors[f"string_{place}"] for place in range(strings)])
+            made.put(self.strings, Masked(values, there[:strings]))
         for place, column in enumerate(self.vectors):
             values = tensors[f"vector_{place}"][tf.newaxis]
             made.put([column], from_dense(values, self.columns[column]))

@@ -14,13 +14,7 @@ from featurekit.engines.beam.cache import Cache
 from featurekit.engines.beam.layout import FILE, Layout
 from featurekit.engines.beam.statistics import Level
 from featurekit.engines.stacks import Stacks, compute
-from featurekit.engines.tensorflow import (
-    from_dense,
-    missing_value,
-    outputs,
-    serving_name,
-    wire_type,
-)
+from featurekit.engines.wire import as_column, outputs
 from featurekit.errors import DataError, UsageError, closest
 from featurekit.graph import Node, OperationNode, StatisticRequest, cross_fitted, topological
 from featurekit.planner import Plan
@@ -343,13 +337,13 @@ def features_fn(plan: Plan) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     def preprocess(inputs: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[Type, dict[str, Masked]] = {}
         for name, of in plan.serving_inputs.items():
-            given = inputs.get(name, inputs.get(serving_name(name)))
+            given = inputs.get(name, inputs.get(plan.input_names[name]))
             if given is None:
                 raise DataError(
                     f"the inputs have no column {name!r}", where="preprocessing_fn",
                     hint=closest(name, inputs),
                 )  # fmt: skip
-            found.setdefault(of, {})[name] = _column(given, of)
+            found.setdefault(of, {})[name] = _column(name, given, of)
         stacks = Stacks()
         for columns in found.values():
             values, valid = zip(*columns.values(), strict=True)
@@ -383,28 +377,15 @@ def _refuse_outputs(plan: Plan) -> None:
             )
 
 
-def _column(given: Any, of: Type) -> Masked:
-    """Return an input of shape [batch] or [batch, 1], dense, sparse or ragged, as a column."""
-    wire = wire_type(of)
-    dtype = tensorflow_dtype(wire)
-    if isinstance(given, tf.RaggedTensor):
-        given = given.to_sparse()
-    if of.width is not None:
-        if isinstance(given, tf.SparseTensor):
-            given = tf.sparse.to_dense(given, missing_value(wire))
-        values, valid = from_dense(tf.cast(given, dtype)[tf.newaxis], of)
-        return Masked(values[0], valid[0])
-    if not isinstance(given, tf.SparseTensor):
-        flat = tf.reshape(given, [-1])
-        return from_dense(flat if dtype == tf.string else tf.cast(flat, dtype), of)
-    # The first value of each row is the column's.
-    first = tf.sparse.slice(given, [0, 0], [given.dense_shape[0], 1])
-    there = tf.sparse.SparseTensor(
-        first.indices, tf.ones_like(first.indices[:, 0]), first.dense_shape
-    )
-    dense = tf.reshape(tf.sparse.to_dense(first, "" if dtype == tf.string else 0), [-1])
-    present = tf.reshape(tf.sparse.to_dense(there), [-1]) > 0
-    if dtype == tf.string:
-        return Masked(dense, present)
-    values, valid = from_dense(tf.cast(dense, dtype), of)
-    return Masked(values, tf.logical_and(present, valid))
+def _column(name: str, given: Any, of: Type) -> Masked:
+    """Return an input as a column; see `as_column`."""
+    try:
+        return as_column(given, of)
+    except ValueError:
+        width = 1 if of.width is None else of.width
+        raise DataError(
+            f"the input {name!r} has shape {given.shape.as_list()}",
+            where="preprocessing_fn",
+            hint=f"give it dense, of shape [batch, {width}]{' or [batch]' * (width == 1)}, or "
+            "sparse or ragged",
+        ) from None

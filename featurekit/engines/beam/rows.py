@@ -9,11 +9,20 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from featurekit.engines.rows import EMBARGO, LABEL, SPLIT, TRAIN, read_columns, with_split
+from featurekit.engines.rows import (
+    EMBARGO,
+    LABEL,
+    SPLIT,
+    TRAIN,
+    nan_aggregates,
+    read_columns,
+    with_split,
+)
 from featurekit.number_text import NumberText
 from featurekit.planner import Plan
 from featurekit.reading import Check
 from featurekit.sources import Table, renamed_columns
+from featurekit.stand_ins import STANDS_IN, stand_ins
 
 __all__ = ["NAMESPACE", "ROW_LABEL", "ROW_SPLIT", "BadRow", "Batch", "Tally", "Typing"]
 
@@ -74,6 +83,7 @@ class Tally:
     bad: int = 0
     splits: dict[str, int] = field(default_factory=dict)
     nan: dict[str, int] = field(default_factory=dict)
+    stand_ins: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: Tally) -> Tally:
@@ -84,6 +94,7 @@ class Tally:
         self.bad += other.bad
         for mine, theirs in (
             (self.splits, other.splits), (self.nan, other.nan), (self.reasons, other.reasons),
+            (self.stand_ins, other.stand_ins),
         ):  # fmt: skip
             for name, count in theirs.items():
                 mine[name] = mine.get(name, 0) + count
@@ -119,12 +130,16 @@ class Typing:
         source = self.resolved.spec.sources[name]
         numbers = NumberText(source.decimal, source.thousands)
         table = Table(name, frame.lazy(), dict(frame.schema), self.renamed, numbers=numbers)
-        self._columns, self._checks = read_columns(table, self.resolved)
+        self._columns, self._checks = read_columns(table, self.resolved, smallest=False)
         self._flags = {f"~bad{place}": check.bad for place, check in enumerate(self._checks)}
         for column in self.resolved.inputs():
             stored = table.stored(column)
             if table.schema[stored].is_float():
                 self._flags[f"~nan {column}"] = pl.col(stored).is_nan()
+        for column, found in nan_aggregates(self.resolved).items():
+            self._flags[f"~nan {column}"] = found
+        for column, found in stand_ins(self.plan.serving_inputs, self._columns).items():
+            self._flags[f"{STANDS_IN}{column}"] = found
         self._schema = frame.schema
 
     def typed(self, batch: Batch) -> tuple[pl.DataFrame, list[BadRow], Tally]:
@@ -141,9 +156,10 @@ class Typing:
         self._prepare(raw)
         tally = Tally(rows=batch.rows)
         typed = raw.select(*self._columns, **self._flags)
-        for name in self._flags:
-            if name.startswith("~nan ") and (count := int(typed[name].sum())):
-                tally.nan[name.removeprefix("~nan ")] = count
+        for start, counts in (("~nan ", tally.nan), (STANDS_IN, tally.stand_ins)):
+            for name in self._flags:
+                if name.startswith(start) and (count := int(typed[name].sum())):
+                    counts[name.removeprefix(start)] = count
         bad_flags = [name for name in self._flags if name.startswith("~bad")]
         good = typed
         bad: list[BadRow] = []

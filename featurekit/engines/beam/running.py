@@ -137,7 +137,12 @@ def run_pipeline(
     where = f"source {table.name!r}"
     tally = json.loads((work / "tally.json").read_text())
     census = Census(
-        tally["rows"], tally["without_label"], tally["embargoed"], tally["splits"], tally["nan"]
+        tally["rows"],
+        tally["without_label"],
+        tally["embargoed"],
+        tally["splits"],
+        tally["nan"],
+        tally["stand_ins"],
     )
     if tally["bad"] > request.max_bad_rows:
         reasons = ", ".join(f"{reason} in {count:,}" for reason, count in tally["reasons"].items())
