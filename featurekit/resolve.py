@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import keyword
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import date
 from difflib import get_close_matches
@@ -312,7 +313,10 @@ class _Resolver:
         node = self.row(place, Name(name))
         with place.collect():
             if node is not None and node.type != STRING:
-                raise SpecError(f"a string is needed; {name!r} is {described(node.type)}")
+                raise SpecError(
+                    f"a string is needed; {name!r} is {described(node.type)}",
+                    hint=_split_hint(name, node.type, self.rows.columns),
+                )
         return node, ()
 
     def features(self) -> dict[str, Node]:
@@ -364,3 +368,16 @@ class _Resolver:
                 hint="hour(t), day_of_week(t), seconds_between(a, b) and the like are numbers",
             )
         return node
+
+
+def _split_hint(name: str, of: Type, columns: Collection[str]) -> str:
+    """Return the derived column that makes the names of splits of booleans or numbers."""
+    if not (of == BOOL or of.is_number):
+        return ""
+    said = name if name.isidentifier() and not keyword.iskeyword(name) else f'col("{name}")'
+    chosen = said if of == BOOL else f"{said} == 1"
+    made = "part" if "part" not in columns else f"{name}_part"
+    return (
+        f"a derived column names the splits: {made}: "
+        f'{{expr: \'where({chosen}, "test", "train")\'}}, and split: {{column: {made}}}'
+    )

@@ -21,7 +21,7 @@ FIRST_ROWS = 1_000
 
 def run_warnings(
     plan: Plan, fitted: Mapping[Any, Any], undecided: Mapping[str, int] | None = None,
-    stand_ins: Mapping[str, int] | None = None,
+    stand_ins: Mapping[str, int] | None = None, census: Any = None,
 ) -> list[str]:  # fmt: skip
     """Return what the manifest, the command line and `fit` warn of, a sentence each.
 
@@ -32,12 +32,14 @@ def run_warnings(
             alone, by its name.
         stand_ins: How many rows of each input hold a value that stands for a missing one in a
             dense tensor.
+        census: What was counted of the rows.
     """
     return [
         *(f"{each.message} {each.advice}" for each in effects_at_predictions(plan.resolved)),
         *_excluded_words(plan, fitted),
         *_undecided_lookups(undecided or {}),
         *_stand_ins(plan, stand_ins or {}),
+        *([] if census is None else _lost_by_casts(census)),
     ]
 
 
@@ -48,6 +50,17 @@ def _stand_ins(plan: Plan, counts: Mapping[str, int]) -> Iterator[str]:
             f"column {name!r} holds {said(plan.serving_inputs[name])} in "
             f"{_counted(number, 'row')}: serving_default reads it as missing, the other "
             "signatures do not"
+        )
+
+
+def _lost_by_casts(census: Any) -> Iterator[str]:
+    """Yield the casts that made values missing."""
+    for text, number in census.lost.items():
+        example = census.lost_examples.get(text)
+        shown = "" if example is None else f", such as {example}"
+        yield (
+            f"{shortened(text)} makes {_counted(number, 'value')} missing that "
+            f"{'has' if number == 1 else 'have'} no such number{shown}"
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import polars as pl
 
+from featurekit.engines.lossy_casts import LossyCasts
 from featurekit.engines.rows import (
     BLOCK,
     EMBARGO,
@@ -63,6 +64,8 @@ class Census:
         nan: NaN values that were read as missing, by column.
         stand_ins: Values that stand for missing ones in dense tensors, by input.
         stand_in_blocks: The blocks that hold the first of them of each input.
+        lost: Values that casts made missing, by the text of the cast.
+        lost_examples: One of them, by the same.
         blocks: Rows written for each block of `BLOCK` input rows, by block and split.
     """
 
@@ -73,6 +76,8 @@ class Census:
     nan: dict[str, int] = field(default_factory=dict)
     stand_ins: dict[str, int] = field(default_factory=dict)
     stand_in_blocks: set[int] = field(default_factory=set)
+    lost: dict[str, int] = field(default_factory=dict)
+    lost_examples: dict[str, str] = field(default_factory=dict)
     blocks: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
@@ -107,11 +112,14 @@ def fit(
             nodes = dict.fromkeys(node for request in asked for node in request.nodes)
             outputs = {f"~x{place}": node for place, node in enumerate(nodes)}
             names = {node: name for name, node in outputs.items()}
+            if census is None:
+                outputs |= rows.casts.outputs
             lazy = with_split(rows.lazy, plan.resolved, outputs, fitted)
             with polars_errors(rows.where), small_pieces():
                 if census is None:
                     counting = _Counting(rows)
-                    read = [*names.values(), *rows.flags, *rows.groups] or [rows.any_column]
+                    read = [*names.values(), *rows.flags, *rows.groups, *rows.casts.read]
+                    read = read or [rows.any_column]
                     answers = _ask(asked, names, lazy.select(read), counting.training)
                     census = counting.census()
                 else:
@@ -152,6 +160,7 @@ class _Rows:
         self.lazy = table.frame.select(*columns, **self.flags)
         self.groups = [LABEL] * (resolved.label is not None)
         self.groups += [SPLIT] * (resolved.spec.examples.split is not None)
+        self.casts = LossyCasts(resolved)
         self.any_column = columns[0].meta.output_name()
 
     def training(self, frame: Frame) -> Frame:
@@ -178,6 +187,7 @@ class _Counting:
                 first = self.counted.rows + (batch[name].arg_max() or 0)
                 self.counted.stand_in_blocks.add(first // BLOCK)
             self.flagged[name] += count
+        self.rows.casts.count(batch, self.counted.lost, self.counted.lost_examples)
         self._count_blocks(batch.select(self.rows.groups), batch.height)
         return self.rows.training(batch)
 

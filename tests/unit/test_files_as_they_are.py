@@ -449,3 +449,108 @@ def test_settings_of_csv_are_written_and_read_back(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "spec.yaml").write_text(made.to_yaml())
     assert fk.load_spec(tmp_path / "spec.yaml") == made
+
+
+@pytest.mark.parametrize(
+    ("texts", "column"),
+    [(("true", "false"), "is test"), (("1", "0"), "fold"), (("1.0", "0.5"), "f")],
+)
+def test_a_boolean_or_a_number_as_split_column_gets_a_derived_column(
+    tmp_path: Path, texts: tuple[str, str], column: str
+) -> None:
+    write(tmp_path, {"a.csv": f"x,{column}\n1,{texts[0]}\n2,{texts[1]}\n3,{texts[1]}\n"})
+    examples: dict[str, Any] = {"source": "rows", "split": {"column": column}}
+
+    def made(columns: dict[str, Any]) -> fk.Spec:
+        rows = fk.Source(path="a.csv", columns=columns)
+        return fk.Spec(
+            sources={"rows": rows}, examples=examples, features={"x": "x"}, base=tmp_path
+        )
+
+    with pytest.raises(SpecErrors) as caught:
+        fk.check(made({}))
+    hint = caught.value.problems[0].hint
+    derived, _, split = hint.partition("split: {column: ")
+    columns = yaml.safe_load(derived.partition("the splits: ")[2].removesuffix(", and "))
+    examples["split"] = {"column": split.removesuffix("}")}
+    run = fk.run(made(columns), tmp_path / "out", tensorflow=False)
+    assert run.manifest["rows"]["splits"] == {"train": 2, "test": 1}
+
+
+def test_values_that_a_cast_loses_are_counted_and_said(tmp_path: Path) -> None:
+    files = {"a.csv": 'x,y\n1,1.5\nabc,inf\n,2\n"2,5",3\n'}
+    features = {"a": "coalesce(cast(x, 'float32'), 0.0)", "b": "cast(y, 'int64')"}
+    assert values(tmp_path, files, features) == {"a": [1.0, 0.0, 0.0, 0.0], "b": [1, None, 2, 3]}
+    manifest = fk.open_run(tmp_path / "out").manifest
+    assert manifest["rows"]["lost_by_casts"] == {
+        "cast(x, to='float32')": 2, "cast(y, to='int64')": 1,
+    }  # fmt: skip
+    assert any("makes 2 values missing" in text for text in manifest["warnings"])
+    assert any("such as 'abc'" in text for text in manifest["warnings"])
+    assert any("makes 1 value missing" in text for text in manifest["warnings"])
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A table for people: semicolons, decimal commas, a marker, leading zeros."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{'NA' if row == 5 else row % 7};1.{row % 9}00,{row % 10};0{row % 90 + 10};{row // 7 % 2}"
+        for row in range(400)
+    ]
+    write(tmp_path, {"t.csv": "\n".join(["a;b;zip;y", *rows]) + "\n"})
+    return "t.csv"
+
+
+@pytest.mark.parametrize("command", [["leakage"], ["ablate", "--tier", "linear"]])
+def test_commands_that_take_a_table_follow_their_hints(
+    table: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shlex import split
+
+    from featurekit.cli import main
+
+    line = [*command, table, "--label", "y"]
+    assert main(line) == 3
+    hint = capsys.readouterr().err.partition("Hint: ")[2]
+    line += split(hint.partition(" (in Python")[0])
+    assert line[-2:] == ["--separator", ";"]
+    assert main(line) == 0
+    notes = capsys.readouterr().err
+    assert "--null-values NA" in notes
+    assert "--decimal , " in notes
+    assert "--thousands . " in notes
+    assert "--types zip=string" in notes
+    line += ["--null-values", "NA", "--decimal", ",", "--thousands", ".", "--types", "zip=string"]
+    assert main(line) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*line, "--types", "zip=int64", "--types", "y=timestamp"]) != 0
+    assert main([*command, "spec.yaml", "--decimal", ","]) == 2
+    assert "a spec says it under its source" in capsys.readouterr().err
+
+
+def test_a_source_says_in_python_how_a_table_is_read(table: str) -> None:
+    from featurekit.analysis.given import open_given
+
+    source = fk.Source(
+        path=table, separator=";", null_values=["NA"], decimal=",", thousands=".",
+        columns={"zip": "string"},
+    )  # fmt: skip
+    opened = open_given(source)
+    first = opened.frame.head(6).collect()
+    assert first["a"].to_list() == [0, 1, 2, 3, 4, None]
+    assert first["b"].to_list()[:3] == [1000.0, 1100.1, 1200.2]
+    assert first["zip"].to_list()[:2] == ["010", "011"]
+    assert fk.scan_leakage(source, label="y").scan.rows == 400
+    assert set(fk.ablate(source, label="y", tiers=["linear"]).verdicts) == {"a", "b", "zip"}
+    with pytest.raises(fk.UsageError, match="derived columns"):
+        fk.scan_leakage(fk.Source(path=table, columns={"c": {"expr": "a + 1"}}), label="y")
+
+
+def test_a_later_value_of_a_table_is_named_with_file_and_line(tmp_path: Path) -> None:
+    rows = "".join(f"{row % 9},{row % 2}\n" for row in range(100_000))
+    write(tmp_path, {"t.csv": f"x,y\n{rows}?,1\n"})
+    path = str(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=r"t\.csv:100002.*--null-values '\?'"):
+        fk.scan_leakage(path, label="y")
+    assert fk.scan_leakage(fk.Source(path=path, null_values="?"), label="y").scan.rows == 100_001

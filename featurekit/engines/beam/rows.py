@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 
+from featurekit.engines.lossy_casts import LossyCasts
 from featurekit.engines.rows import (
     EMBARGO,
     LABEL,
@@ -85,6 +86,8 @@ class Tally:
     nan: dict[str, int] = field(default_factory=dict)
     stand_ins: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+    lost_examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: Tally) -> Tally:
         """Add another tally to this one."""
@@ -95,9 +98,11 @@ class Tally:
         for mine, theirs in (
             (self.splits, other.splits), (self.nan, other.nan), (self.reasons, other.reasons),
             (self.stand_ins, other.stand_ins),
+            (self.lost, other.lost),
         ):  # fmt: skip
             for name, count in theirs.items():
                 mine[name] = mine.get(name, 0) + count
+        self.lost_examples = {**other.lost_examples, **self.lost_examples}
         return self
 
 
@@ -117,6 +122,7 @@ class Typing:
             self.renamed[node.text]: node.text
             for node in self.resolved.aggregates if node.text in self.renamed
         }  # fmt: skip
+        self._casts = LossyCasts(self.resolved)
         self._schema: pl.Schema | None = None
         self._columns: list[pl.Expr] = []
         self._checks: list[Check] = []
@@ -173,7 +179,11 @@ class Typing:
         own = {f"~own {name}": name for name in (LABEL, SPLIT) if name in good.columns}
         good = good.with_columns(pl.col(name).alias(kept) for kept, name in own.items())
         keys = {f"~key {name}": node for name, node in self.resolved.keys.items()}
-        frame = with_split(good.lazy(), self.resolved, keys, {}).collect()
+        casts = self._casts.outputs
+        rows = with_split(good.lazy(), self.resolved, {**keys, **casts}, {})
+        frame = rows.with_columns(self._casts.read).drop(list(casts)).collect()
+        self._casts.count(frame, tally.lost, tally.lost_examples)
+        frame = frame.select(pl.exclude("^~lost .*$"))
         if self.resolved.label is not None:
             labelled = frame.filter(pl.col(LABEL).is_not_null())
             tally.without_label = frame.height - labelled.height

@@ -143,6 +143,8 @@ def run_pipeline(
         tally["splits"],
         tally["nan"],
         tally["stand_ins"],
+        lost=tally["lost"],
+        lost_examples=tally["lost_examples"],
     )
     if tally["bad"] > request.max_bad_rows:
         reasons = ", ".join(f"{reason} in {count:,}" for reason, count in tally["reasons"].items())
