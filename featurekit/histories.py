@@ -10,14 +10,14 @@ from featurekit.errors import SpecError, closest
 from featurekit.graph import Aggregate, AggregateNode, History, Node, OperationNode
 from featurekit.leaks import Leaks
 from featurekit.semantics import SEMANTICS
-from featurekit.spec.expression import Attribute, Call, Expression, Name, shortened
+from featurekit.spec.expression import Attribute, Call, Expression, Name, col, shortened
 from featurekit.spec.objects import Aggregation, Lookup, Source, Spec
 from featurekit.spec.problems import Place, Reported
 from featurekit.spec.window import Window
 from featurekit.transforms.base import AggregateOperation
 from featurekit.transforms.catalogue import operations
 from featurekit.typecheck import Typer
-from featurekit.types import BOOL, KEY, Kind, Type, described
+from featurekit.types import BOOL, KEY, STRING, Kind, Type, described
 
 __all__ = ["Histories"]
 
@@ -328,7 +328,7 @@ class Histories:
                 raise SpecError(
                     f"{mine!r} of {main!r} is {described(found[0])}, and "
                     f"{other!r} of {source!r} is {described(found[1])}",
-                    hint="keys need one type: declare it, or cast one in a derived column",
+                    hint=_one_type((mine, main, found[0]), (other, source, found[1])),
                 )
             if len(found) == len(sides):
                 self.one_value(source, Name(other))
@@ -350,3 +350,21 @@ class Histories:
 def _narrowed(of: Type) -> Type:
     """Aggregates are computed in float64 and enter the row graph as float32."""
     return Type(Kind.FLOAT32, of.width) if of.kind is Kind.FLOAT64 else of
+
+
+def _one_type(mine: tuple[str, str, Type], other: tuple[str, str, Type]) -> str:
+    """Return what makes two keys of one type: a number as its digits, however it is written.
+
+    Declaring it a string would read what the file says: 7.0 is not the text 7.
+
+    Args:
+        mine: A key of the examples, its source and its type.
+        other: The same of the source that it is looked up in.
+    """
+    name, source, of = other if mine[2] == STRING else mine
+    text = f"{name}_text"
+    by = f"{{{text}: {other[0]}}}" if (name, source, of) == mine else f"{{{mine[0]}: {text}}}"
+    return (
+        f"keys need one type: under columns of {source!r} write {{{name}: {of}, "
+        f"{text}: {{expr: \"cast({col(name).text}, 'string')\"}}}}, and by: {by}"
+    )

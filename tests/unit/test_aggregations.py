@@ -336,7 +336,7 @@ BAD = {
     ),
     "a key that is no key": (
         "{dest: airport}", "{dest: price}",
-        "lookup 'fare': 'price' of 'prices': a key is a string, an integer or a boolean, not a ",
+        "lookup 'fare': 'dest' of 'flights' is a string, and 'price' of 'prices' is an integer",
     ),
     "a lookup without a key": (
         "by: {dest: airport}", "by: []",

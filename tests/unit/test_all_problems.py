@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import featurekit as fk
 from featurekit.errors import DataError, FeatureKitError, SpecErrors
@@ -143,3 +146,33 @@ def test_a_label_that_is_the_same_for_every_row_leads_to_the_column(
     if not hint.startswith("a label"):
         (tmp_path / "spec.yaml").write_text(text.replace("LABEL", hint))
         assert fk.check(tmp_path / "spec.yaml").label is not None
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"), [(["7.0", "8.0"], ["A7", "8"]), (["A7", "8"], ["7.0", "8.0"])]
+)
+@pytest.mark.parametrize("names", [("k", "key"), ("net id", "the key")])
+def test_the_hint_for_keys_of_two_types_finds_the_row_that_has_the_key(
+    mine: list[str], theirs: list[str], names: tuple[str, str], tmp_path: Path
+) -> None:
+    key, other = names
+    (tmp_path / "rows.csv").write_text("\n".join([key, *mine]))
+    rows = [f"{other},v", f"{theirs[0]},1", f"{theirs[1]},2"]
+    (tmp_path / "other.csv").write_text("\n".join(rows))
+
+    def spec(by: dict[str, str], **columns: Any) -> fk.Spec:
+        sources = {
+            name: fk.Source(path=f"{name}.csv", columns=columns.get(name))
+            for name in ("rows", "other")
+        }
+        lookups = {"l": fk.Lookup("other", by=by, features=["v"])}
+        return fk.Spec(sources, fk.Examples("rows"), {"f": "l.v"}, lookups=lookups, base=tmp_path)
+
+    with pytest.raises(SpecErrors, match="keys need one type") as caught:
+        fk.check(spec({key: other}))
+    (problem,) = caught.value.problems
+    written = re.search(r"of '(\w+)' write (\{.*\}), and by: (\{.*\})$", problem.hint)
+    assert written is not None
+    source, declared, by = written[1], yaml.safe_load(written[2]), yaml.safe_load(written[3])
+    run = fk.run(spec(by, **{source: declared}), tmp_path / "run", tensorflow=False)
+    assert run.examples().to_polars()["f"].to_list() == [None, 2]
