@@ -55,6 +55,7 @@ def read_csv(
     declared: Mapping[str, Type],
     partitions: Partitions,
     ragged: bool = False,
+    file_column: str | None = None,
 ) -> CsvRows:
     """Open CSV files; their first rows are read for the types that nobody declares.
 
@@ -64,6 +65,7 @@ def read_csv(
         declared: The declared types, by what the data calls the columns.
         partitions: The columns that their folders name.
         ragged: Whether rows may have too many fields, because who reads them sees to that.
+        file_column: A column to add with the file of each row.
 
     Raises:
         DataError: A file is not what the source says.
@@ -85,18 +87,25 @@ def read_csv(
     for file in files:
         for name, found in _guesses(file, asked, numbers, ragged).items():
             guesses[name].append(found)
+    # What is left out or missing where it does not fit is looked at as it is written.
+    kept = {
+        column.column or name for name, column in source.columns.items()
+        if column.on_violation not in (None, "fail")
+    }  # fmt: skip
     types: dict[str, Any] = {}
     inferred: dict[str, Type] = {}
     noticed: list[Remark] = []
     for name, each_file in guesses.items():
         of = joined(each.type for each in each_file)
-        native = numbers.usual and not any(each.padded for each in each_file)
+        native = name not in kept and numbers.usual and not any(each.padded for each in each_file)
         if asked[name] is not None:
             if of in (None, INT64, FLOAT32) and native:
                 types[name] = pl.Float64()
             continue
         if of in (INT64, FLOAT32, BOOL):
-            if native or (of == BOOL and not any(each.padded for each in each_file)):
+            if native or (
+                of == BOOL and name not in kept and not any(each.padded for each in each_file)
+            ):
                 types[name] = DTYPES[of]
             else:
                 inferred[name] = of
@@ -113,13 +122,15 @@ def read_csv(
     for _, group in groupby(range(len(files)), key=kind):
         together = list(group)
         own = files[together[0]].names
-        frame = scan_csv_file([files[at] for at in together], types, ragged)
+        more = {} if file_column is None else {"include_file_paths": file_column}
+        frame = scan_csv_file([files[at] for at in together], types, ragged, **more)
         if not alike or folders:
             made = [
                 _named(name) if name in own else pl.lit(None, dtype=dtype).alias(name)
                 for name, dtype in columns.items()
             ]
             made += [column.literal(together[0]).alias(name) for name, column in folders.items()]
+            made += [pl.col(name) for name in more.values()]
             frame = frame.select(made)
         frames.append(frame)
     noticed += [remark for file in files for remark in file.remarks]
@@ -127,7 +138,11 @@ def read_csv(
     noticed += [remark for column in folders.values() for remark in column.remarks]
     return CsvRows(
         frames[0] if len(frames) == 1 else pl.concat(frames),
-        {**columns, **{name: column.dtype for name, column in folders.items()}},
+        {
+            **columns,
+            **{name: column.dtype for name, column in folders.items()},
+            **({} if file_column is None else {file_column: pl.String()}),
+        },
         inferred, files, tuple(noticed),
         alike and not folders and all(file.as_it_is for file in files),
     )  # fmt: skip

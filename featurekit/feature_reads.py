@@ -66,7 +66,7 @@ def needed_anyway(resolved: Resolved) -> frozenset[StoredColumn]:
     """
     spec, examples = resolved.spec, resolved.spec.examples
     source = spec.sources[examples.source]
-    roots = (node for node in (resolved.label, resolved.split) if node is not None)
+    roots = (node for node in (resolved.label, resolved.split, resolved.where) if node is not None)
     found = _stored(
         examples.source, spec.sources, [*resolved.keys.values(), *resolved.hashed, *roots]
     )

@@ -30,6 +30,7 @@ from featurekit.planner import Plan, make_plan
 from featurekit.resolved import Resolved
 from featurekit.run_warnings import constant_features, run_warnings
 from featurekit.runs import Run, open_run
+from featurekit.selection import Counted, count_values, look_at_values, values_warnings
 from featurekit.serving_names import mask_names
 from featurekit.sources import Table, column_types, declared_types
 from featurekit.spec.objects import Spec
@@ -79,7 +80,7 @@ def check(
         SpecErrors: All problems together.
         DataError: The data whose types are needed cannot be read.
     """
-    resolved = _strictly(_resolved(as_spec(spec, look_further=True), bigquery), strict)
+    resolved = _strictly(_resolved(as_spec(spec, look_further=True), bigquery, look=True), strict)
     for text in resolved.noticed:
         warnings.warn(text, FeatureKitWarning, stacklevel=2)
     return resolved
@@ -105,14 +106,24 @@ def verdicts(spec: Spec | str | Path, bigquery: Settings | None = None) -> Verdi
     return judge(_resolved(as_spec(spec, look_further=True), bigquery, refuse_leaks=False))
 
 
-def _resolved(spec: Spec, bigquery: Settings | None, refuse_leaks: bool = True) -> Resolved:
+def _resolved(
+    spec: Spec, bigquery: Settings | None, refuse_leaks: bool = True, look: bool = False
+) -> Resolved:
+    """Type a spec; `look` looks at the first rows of its sources, too."""
     if bigquery is None:
-        return open_all(spec).resolve(spec, refuse_leaks)
+        opened = open_all(spec)
+        resolved = opened.resolve(spec, refuse_leaks)
+        if look:
+            look_at_values(opened.tables, resolved)
+        return resolved
     from featurekit.engines.bigquery.client import Warehouse
 
     with Warehouse(bigquery) as warehouse:
         opened = open_all(spec, reader(spec, warehouse), warehouse=warehouse)
-        return opened.resolve(spec, refuse_leaks)
+        resolved = opened.resolve(spec, refuse_leaks)
+        if look:
+            look_at_values(opened.tables, resolved)
+        return resolved
 
 
 def _strictly(resolved: Resolved, strict: bool) -> Resolved:
@@ -148,7 +159,7 @@ def plan(
     """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
-    return make_plan(check(spec, bigquery, strict=strict), engine, saved_model)
+    return make_plan(_strictly(_resolved(as_spec(spec), bigquery), strict), engine, saved_model)
 
 
 def run(
@@ -265,6 +276,7 @@ def run(
         stack.enter_context(locating(opened.values))
         table, costs = tables[main], CostRecorder(resolved, tables)
         undecided: dict[str, int] = {}
+        counted = {name: count_values(tables[name], resolved) for name in tables}
         if in_bucket and warehouse is not None:
             tell.stage("exporting the examples from BigQuery")
             address = f"{work}/rows/rows-*.parquet"
@@ -309,7 +321,10 @@ def run(
             costs.time_rows(fitted, table, census.rows)
             tell.lap("time_features")
         artifact.write_statistics(folder, fitted)
-        manifest = {**_manifest(made, tables, census, fitted, undecided), COSTS: costs.to_dict()}
+        manifest = {
+            **_manifest(made, tables, census, fitted, undecided, counted),
+            COSTS: costs.to_dict(),
+        }
         if result is not None:
             manifest["rows"]["bad"] = result.bad
             manifest["beam"] = result.beam
@@ -505,12 +520,16 @@ def _manifest(
     census: local.Census,
     fitted: Mapping[Any, Any],
     undecided: Mapping[str, int],
+    counted: Mapping[str, Counted],
 ) -> dict[str, Any]:
     stand_ins = {
         name: {"value": said(made.serving_inputs[name]), "rows": count}
         for name, count in census.stand_ins.items()
     }
     resolved = made.resolved
+    examples = tables[resolved.spec.examples.source]
+    left_out = 0 if examples.whole is None else examples.whole.height - census.rows
+    counted = {name: found for name, found in counted.items() if found}
     return {
         **_described(made),
         "versions": artifact.versions(on_beam=made.engine != "local"),
@@ -521,7 +540,8 @@ def _manifest(
             for name, table in tables.items()
         },
         "rows": {
-            "read": census.rows,
+            "read": census.rows + left_out,
+            **({} if examples.whole is None else {"left_out": left_out}),
             "without_label": census.without_label,
             "embargoed": census.embargoed,
             "written": sum(census.splits.values()),
@@ -535,7 +555,9 @@ def _manifest(
         "warnings": [
             *resolved.noticed,
             *run_warnings(made, fitted, undecided, census.stand_ins, census),
+            *values_warnings(counted),
         ],
+        **({"values": counted} if counted else {}),
         "noticed": list(resolved.noticed),
         "reading": _reading(resolved, tables),
         "leakage": judge(resolved).to_dict(),

@@ -68,6 +68,19 @@ class Judge:
                         raise LeakageError(f"{use.reason}{self._lapsed(name)}", hint=use.advice)
             found += self._of_other_rows(name, feature, predict_at)
 
+    def of_where(self, predict_at: Moment | None) -> Iterator[str]:
+        """Yield how `where` of the examples selects them by what is not known at prediction."""
+        where = self.leaks.spec.examples.where
+        if where is None:
+            return
+        for column, chain in self.leaks.used(where, ("where",), self.leaks.source.columns):
+            try:
+                use = self._judged("where", column, chain, predict_at)
+            except SpecError:
+                continue  # Times that cannot be compared are told where they are declared.
+            if use is not None and use.proof is Proof.LEAK:
+                yield f"examples: where selects rows by the future: {use.reason}"
+
     def _waived(self, feature: str) -> bool:
         waiver = self.leaks.spec.features[feature].waiver
         return not self.refuse or (waiver is not None and self.today <= waiver.until)

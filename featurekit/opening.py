@@ -23,6 +23,7 @@ from featurekit.observing import observe
 from featurekit.reading import refuse_unreadable
 from featurekit.resolve import resolve
 from featurekit.resolved import Resolved
+from featurekit.selection import past_rows, selected
 from featurekit.sources import (
     Table,
     column_types,
@@ -38,6 +39,7 @@ from featurekit.spec.objects import UNDECLARED, FrozenMapping, Source, Spec
 from featurekit.spec.problems import Problems
 from featurekit.spec.remaining import spec_without
 from featurekit.stored import Stored
+from featurekit.time_formats import advised
 from featurekit.transforms.base import polars_dtype
 from featurekit.types import DURATION, Type
 from featurekit.word_types import typed_by_use
@@ -143,7 +145,7 @@ class Opened:
             if name in read and (called is None or called in read[name])
         ]
         observed = observe(resolved, self.tables)
-        return replace(resolved, noticed=tuple(noticed), observed=observed)
+        return replace(resolved, noticed=(*resolved.noticed, *noticed), observed=observed)
 
     def _remarks(self) -> Iterator[tuple[str, str | None, Remark]]:
         """Yield what was noticed of each source, with what the spec calls the column."""
@@ -198,7 +200,20 @@ class Opened:
             )
             for name in self.unreached
         }
-        return Stored(refuse, left_out, unreached)
+
+        def time_hint(name: str, column: str) -> str:
+            table = self.tables.get(name)
+            if table is None or table.elsewhere is not None:
+                return ""
+            stored = table.stored(column)
+            if stored not in table.schema or column not in table.dtypes:
+                return ""
+            with polars_errors(f"source {name!r}"):
+                values = table.frame.select(pl.col(stored).cast(pl.String)).head(1_000).collect()
+            texts = values.to_series().drop_nulls().to_list()
+            return advised(column, spec.sources[name].columns.get(column, UNDECLARED), texts)
+
+        return Stored(refuse, left_out, time_hint, unreached)
 
 
 def _settling(table: Table, source: Source) -> Callable[[Node, Node], tuple[int, int] | None]:
@@ -346,7 +361,8 @@ def open_sources(
             tables[name] = table_elsewhere(name, source, spec.base, stored)
         else:
             # Opened again only to raise what was wrong, where declared types were enough until now.
-            tables[name] = table or open_table(name, rows(name) or source, spec.base)
+            table = table or open_table(name, rows(name) or source, spec.base)
+            tables[name] = (selected if name == main else past_rows)(table, resolved)
     return resolved, tables
 
 

@@ -40,21 +40,26 @@ class ParquetRows:
     as_they_are: bool = True
 
 
-def read_parquet(files: Sequence[Path], partitions: Partitions) -> ParquetRows:
+def read_parquet(
+    files: Sequence[Path], partitions: Partitions, file_column: str | None = None
+) -> ParquetRows:
     """Open Parquet files; no rows are read.
 
     Args:
         files: The files, in the order of their rows.
         partitions: The columns that their folders name.
+        file_column: A column to add with the file of each row.
 
     Raises:
         DataError: A file is not Parquet, or the types of a column do not go together.
     """
     schemas = [_schema(path) for path in files]
     first = schemas[0]
+    added = {} if file_column is None else {file_column: pl.String()}
     alike = all(schema == first and list(schema) == list(first) for schema in schemas)
     if alike and not partitions:
-        return ParquetRows(pl.scan_parquet(list(files), glob=False), first)
+        frame = pl.scan_parquet(list(files), glob=False, include_file_paths=file_column)
+        return ParquetRows(frame, first | added)
     schema, remarks = _union(files, schemas)
     folders = partitions.typed(schema)
     columns = {**schema, **{name: column.dtype for name, column in folders.items()}}
@@ -63,7 +68,8 @@ def read_parquet(files: Sequence[Path], partitions: Partitions) -> ParquetRows:
     for _, group in groupby(places, key=lambda at: (list(schemas[at].items()), partitions.key(at))):
         together = list(group)
         own = schemas[together[0]]
-        frame = pl.scan_parquet([files[at] for at in together], glob=False)
+        some = [files[at] for at in together]
+        frame = pl.scan_parquet(some, glob=False, include_file_paths=file_column)
         made = [
             cs.by_name(name).as_expr().cast(dtype)
             if name in own
@@ -71,10 +77,11 @@ def read_parquet(files: Sequence[Path], partitions: Partitions) -> ParquetRows:
             for name, dtype in schema.items()
         ]
         made += [column.literal(together[0]).alias(name) for name, column in folders.items()]
+        made += [pl.col(name) for name in added]
         frames.append(frame.select(made))
     remarks += [remark for column in folders.values() for remark in column.remarks]
     frame = frames[0] if len(frames) == 1 else pl.concat(frames)
-    return ParquetRows(frame, columns, tuple(remarks), as_they_are=False)
+    return ParquetRows(frame, columns | added, tuple(remarks), as_they_are=False)
 
 
 def _schema(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from featurekit.graph import (
 )
 from featurekit.resolved import Resolved
 from featurekit.serving_names import serving_names
+from featurekit.spec.objects import UNDECLARED
 from featurekit.spec.problems import Problems
 from featurekit.summary import Described, Summary, listed
 from featurekit.transforms.base import Reach
@@ -164,6 +165,8 @@ def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = Tru
     """
     if saved_model:
         _refuse_words(resolved)
+    if engine != "local":
+        _refuse_embedded(resolved, engine)
     levels: dict[int, dict[StatisticRequest, None]] = {}
     for node in topological([*resolved.features.values(), *resolved.beside]):
         if isinstance(node, OperationNode):
@@ -171,6 +174,31 @@ def make_plan(resolved: Resolved, engine: str = "local", saved_model: bool = Tru
                 levels.setdefault(request.level, {})[request] = None
     ordered = tuple(tuple(levels[level]) for level in sorted(levels))
     return Plan(resolved, ordered, engine, saved_model)
+
+
+def _refuse_embedded(resolved: Resolved, engine: str) -> None:
+    """Refuse settings that the embedded engine alone carries out."""
+    problems = Problems(resolved.spec.places)
+    hint = "--engine local; or make the data so before it is read"
+    if resolved.spec.examples.where is not None:
+        error = SpecError(f"the engine {engine} does not leave out rows by it", hint=hint)
+        problems.add(error, "examples", "where", label="examples: where")
+    for source, read in resolved.read().items():
+        for name in read:
+            column = resolved.spec.sources[source].columns.get(name, UNDECLARED)
+            given = {
+                "on_violation": column.on_violation not in (None, "fail"),
+                "ambiguous": column.ambiguous == "in_order",
+                "nonexistent": engine == "gcp" and column.nonexistent == "shift",
+            }
+            for setting in (key for key, unknown in given.items() if unknown):
+                value = getattr(column, setting)
+                error = SpecError(
+                    f"the engine {engine} does not know {setting}: {value}", hint=hint
+                )
+                place = ("sources", source, "columns", name, setting)
+                problems.add(error, *place, label=f"source {source!r}: column {name!r}")
+    problems.check()
 
 
 def _refuse_words(resolved: Resolved) -> None:

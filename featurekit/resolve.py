@@ -139,16 +139,21 @@ class _Resolver:
         keys = self.keys()
         label = self.label()
         split, hashed = self.split()
+        where = self.where()
         features = self.features()
         past = {name: types for name, types in self.known.items() if types is not self.types}
         made = Resolved(
             spec, self.types, features, keys, label, split, hashed, past, self.aggregates,
-            semantics=self.semantics,
+            semantics=self.semantics, where=where,
         )  # fmt: skip
         self.readable(made)
         judge.in_features(self.root.below("features"), predict_at)
         self.problems.check()
-        return replace(made, uses={name: tuple(found) for name, found in judge.uses.items()})
+        return replace(
+            made,
+            uses={name: tuple(found) for name, found in judge.uses.items()},
+            noticed=tuple(dict.fromkeys(judge.of_where(predict_at))),
+        )
 
     def readable(self, made: Resolved) -> None:
         """Refuse columns that are read, and whose stored types are not those of the spec."""
@@ -210,7 +215,11 @@ class _Resolver:
         if node is None or node.type == TIMESTAMP:
             return node
         text = shortened(expression.text)
-        hint = f"declare it: {text}: {{type: timestamp}}" if isinstance(expression, Name) else ""
+        hint = ""
+        if isinstance(expression, Name):
+            source = next((key for key, found in self.typers.items() if found is typer), "")
+            hint = self.stored.time_hint(source, expression.name)
+            hint = hint or f"declare it: {text}: {{type: timestamp}}"
         with place.collect():
             raise SpecError(f"a timestamp is needed; {text!r} is {described(node.type)}", hint=hint)
         return None
@@ -292,6 +301,19 @@ class _Resolver:
                     hint=col(meant).text if isinstance(meant, str) and meant in self.types
                     else "a label is an expression over columns, such as delay > 15",
                 )  # fmt: skip
+        return node
+
+    def where(self) -> Node | None:
+        """Type what says which rows are examples."""
+        where, place = self.spec.examples.where, self.examples.below("where", "where")
+        node = None if where is None else self.row(place, where)
+        with place.collect():
+            if node is not None and node.type != BOOL:
+                raise SpecError(
+                    f"a comparison of a row's values is needed; {shortened(node.text)!r} is "
+                    f"{described(node.type)}",
+                    hint="for example where: amount > 0",
+                )
         return node
 
     def split(self) -> tuple[Node | None, tuple[Node, ...]]:

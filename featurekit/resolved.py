@@ -33,6 +33,7 @@ class Resolved(Described):
         outputs: All outputs of aggregations and lookups, used or not, by their owner's name.
         uses: What each feature uses, and whether that is known at prediction time.
         noticed: What was noticed of the columns that are read, when their sources were opened.
+        where: Which rows are examples, if not all are.
         semantics: By which version its numbers are made; see `featurekit.semantics`.
         observed: What the data shows of times that the spec cannot tell.
     """
@@ -48,6 +49,7 @@ class Resolved(Described):
     outputs: Mapping[str, Mapping[str, AggregateNode]] = field(default_factory=dict)
     uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
     noticed: tuple[str, ...] = ()
+    where: Node | None = None
     semantics: int = SEMANTICS
     observed: Observed = field(default_factory=Observed)
 
@@ -79,6 +81,8 @@ class Resolved(Described):
     def read(self) -> dict[str, dict[str, Type]]:
         """Return the stored columns that a run reads, by source, with their types."""
         roots = {self.spec.examples.source: [*self.roots]}
+        if self.where is not None:
+            roots[self.spec.examples.source].append(self.where)
         for node in self.aggregates:
             history = node.aggregate.history
             roots[self.spec.examples.source] += node.asked

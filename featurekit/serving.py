@@ -13,6 +13,7 @@ from featurekit.artifact import check_file_target, new_file
 from featurekit.engines import local
 from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.planner import Plan
+from featurekit.selection import past_rows
 from featurekit.sources import Table, open_table, polars_errors
 from featurekit.spec.objects import CSV_SETTINGS, Column, FrozenMapping, Source
 from featurekit.transforms.base import polars_dtype
@@ -115,7 +116,7 @@ def _with_history(plan: Plan, table: Table, name: str) -> Table:
                 f"past rows of {source!r} are needed, and the run does not say where they are",
                 where=name, hint=f"give them as columns: {shown}{', ...' * (len(missing) > 3)}",
             )  # fmt: skip
-        past[source] = open_table(source, declared, spec.base)
+        past[source] = past_rows(open_table(source, declared, spec.base), resolved)
     return with_columns(table, missing, compute(missing, spec, table, past))
 
 

@@ -23,7 +23,7 @@ from featurekit.parquet_files import ParquetRows, read_parquet
 from featurekit.partitions import partitions_of
 from featurekit.read_errors import first_line, polars_errors
 from featurekit.spec.objects import COMPRESSED, FORMATS, WHITESPACE, Column, Source, format_of
-from featurekit.table import Table
+from featurekit.table import FILE, Table
 from featurekit.types import (
     BOOL,
     DURATION,
@@ -94,11 +94,13 @@ def open_table(name: str, source: Source, base: Path, ragged: bool = False) -> T
                 raise DataError("the file is empty", where=where)
             with polars_errors(where):
                 types = stored_types(source)
+                ordered = any(entry.ambiguous == "in_order" for entry in source.columns.values())
+                file_column = FILE if ordered and len(files) > 1 else None
                 folders = partitions_of(files, source.path, base, frozenset(types))
                 if stored_as == "csv":
-                    text = read_csv(files, source, types, folders, ragged)
+                    text = read_csv(files, source, types, folders, ragged, file_column)
                 else:
-                    parquet = read_parquet(files, folders)
+                    parquet = read_parquet(files, folders, file_column)
                 opened = text or parquet
                 assert opened is not None
                 frame, schema = opened.frame, dict(opened.schema)
@@ -338,7 +340,7 @@ def column_types(table: Table, source: Source) -> dict[str, Type]:
     for stored, dtype in table.schema.items():
         name = stored_as.get(stored, stored)
         declared = source.columns.get(name, Column())
-        if declared.expr is not None:
+        if declared.expr is not None or stored == FILE:
             continue
         found = declared.type or table.inferred.get(stored) or inferred_type(dtype)
         if found is not None:

@@ -17,6 +17,10 @@ def _nothing(_: str) -> Mapping[str, str]:
     return {}
 
 
+def _no_hint(*_: object) -> str:
+    return ""
+
+
 def _readable(*_: object) -> None:
     return None
 
@@ -29,11 +33,14 @@ class Stored:
         refuse: Given a source, one of its columns by its name in the spec, and a type: raises a
             SpecError where what is stored can never be read as that, whatever its rows hold.
         left_out: Given a source, returns the columns whose stored types no feature can read.
+        time_hint: Given a source and a column of it that a time is asked of, returns the line that
+            declares it one, by its first values; nothing where they do not tell.
         unreached: Sources whose columns nobody could be asked about, and why.
     """
 
     refuse: Callable[[str, str, Type], None] = _readable
     left_out: Callable[[str], Mapping[str, str]] = _nothing
+    time_hint: Callable[[str, str], str] = _no_hint
     unreached: Mapping[str, SpecError] = field(default_factory=dict)
 
 

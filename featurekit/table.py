@@ -21,7 +21,10 @@ from featurekit.number_text import USUAL, NumberText
 from featurekit.read_errors import UnparsedValue, csv_errors, polars_errors
 from featurekit.types import Type
 
-__all__ = ["Table", "locating"]
+__all__ = ["FILE", "Table", "locating"]
+
+FILE = "~file"
+"""The column with the file of each row, where the order within files matters."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Table:
         remarks: What was noticed when it was opened.
         as_it_is: Whether any reader of the format reads the files the same way.
         elsewhere: What Beam's workers read, a path or an address; the frame has no rows then.
+        whole: The source with all its rows, where the spec leaves some of them out.
+        kept: Which of these are left, by its raw columns.
+        past: What past rows are read from, where examples are only some of the rows.
     """
 
     name: str
@@ -57,6 +63,9 @@ class Table:
     text: CsvRows | None = field(default=None, repr=False)
     remarks: tuple[Remark, ...] = ()
     as_it_is: bool = True
+    whole: Table | None = field(default=None, repr=False)
+    kept: pl.Expr | None = field(default=None, repr=False, compare=False)
+    past: Table | None = field(default=None, repr=False)
 
     @property
     def csv(self) -> bool:
@@ -115,6 +124,9 @@ class Table:
         Raises:
             DataError: Names the first such row.
         """
+        if self.whole is not None:
+            self.whole.refuse_ragged()
+            return
         if self.text is None:
             return
         import pyarrow as pa

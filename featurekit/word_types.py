@@ -47,6 +47,11 @@ def typed_by_use(
     """
     out = {source: dict(columns) for source, columns in types.items()}
     wide: set[Read] = set()
+    pairs = [
+        (Read(spec.examples.source, mine), Read(owner.source, other))
+        for owner in spec.histories.values() for mine, other in owner.by.items()
+    ]  # fmt: skip
+    sides = [*pairs, *((right, left) for left, right in pairs)]
     for column in words_of(spec, types):
         source = spec.sources[column.source]
         dtype = stored.get(column.source, {}).get(column.name)
@@ -55,14 +60,12 @@ def typed_by_use(
         if _is_wide(dtype):
             out[column.source][column.name] = STRING
             wide.add(column)
-        elif dtype.is_float() or dtype.is_decimal():
+        elif (dtype.is_float() or dtype.is_decimal()) and not any(
+            one == column and types.get(other.source, {}).get(other.name) == STRING
+            for one, other in sides
+        ):  # No number is the key that a text is.
             out[column.source][column.name] = INT64
     # Both sides of a key have one type: where one holds 64-bit integers, the other does.
-    pairs = [
-        (Read(spec.examples.source, mine), Read(owner.source, other))
-        for owner in spec.histories.values() for mine, other in owner.by.items()
-    ]  # fmt: skip
-    sides = [*pairs, *((right, left) for left, right in pairs)]
     waiting = True
     while waiting:
         waiting = False
@@ -99,7 +102,7 @@ def words_of(spec: Spec, types: Mapping[str, Mapping[str, Type]]) -> set[Read]:
     for owner in spec.histories.values():
         found.named(main, *owner.by)
         found.named(owner.source, *owner.by.values())
-    for expression in (examples.label, examples.predict_at):
+    for expression in (examples.label, examples.predict_at, examples.where):
         found.look_through(main, expression)
     for feature in spec.features.values():
         found.look_through(main, feature.expr)

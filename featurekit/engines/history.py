@@ -102,7 +102,7 @@ def compute(
         with watch.of(over):
             if name != table.name:
                 sources[name].refuse_ragged()
-            check_rows(sources[name], spec.sources[name], read)
+            check_rows(sources[name].past or sources[name], spec.sources[name], read)
     rows = table.height
     frames: list[pl.LazyFrame] = []
     spilling = folder is not None and rows * len(nodes) > _RESULTS
@@ -110,7 +110,8 @@ def compute(
 
     def made_group(nodes: Sequence[AggregateNode]) -> _Group:
         name = nodes[0].aggregate.history.source
-        return _Group(nodes, table, declared, sources[name], spec.sources[name], rows, watch)
+        past = sources[name].past or sources[name]
+        return _Group(nodes, table, declared, past, spec.sources[name], rows, watch)
 
     # What is written to a file is done alone, so that only its results are in memory.
     for number, several in enumerate([[some] for some in alike] if spilling else [alike]):

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from featurekit.checks import DROP, FAIL, Check
 from featurekit.csv_types import text_hint
 from featurekit.errors import DataError, closest
 from featurekit.graph import (
@@ -23,7 +24,7 @@ from featurekit.graph import (
     read_by,
     topological,
 )
-from featurekit.reading import Check, typed_columns
+from featurekit.reading import typed_columns
 from featurekit.resolved import Resolved
 from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Split
@@ -49,6 +50,9 @@ EMBARGO = "~embargo"
 
 BLOCK = 65_536
 """Rows of the input are counted in blocks of so many."""
+
+_REFUSED = (FAIL, DROP)
+"""What a row may not have: where rows are left out for it, none that has it is left to be read."""
 
 _HASH_RESOLUTION = 1_000_000
 _TEXTS = 20
@@ -129,7 +133,7 @@ def node_expression(
 def read_columns(
     table: Table, resolved: Resolved, *roots: Node, smallest: bool = True
 ) -> tuple[list[pl.Expr], list[Check]]:
-    """Return the typed columns that some nodes (all by default) read, and checks of raw ones.
+    """Return the typed columns that some nodes (all by default) read, and what they must hold.
 
     Args:
         table: The opened source.
@@ -142,7 +146,8 @@ def read_columns(
         SpecError: A column cannot be read as its type.
     """
     source = resolved.spec.sources[resolved.spec.examples.source]
-    columns, checks = typed_columns(table, source, resolved.inputs(*roots), smallest)
+    columns, found = typed_columns(table, source, resolved.inputs(*roots), smallest)
+    checks = [check for check in found if check.action in _REFUSED]
     # Computed and typed already: see featurekit.engines.history.
     columns += [_aggregate(node) for node in resolved.aggregates_of(*roots)]
     if not columns:
@@ -233,24 +238,30 @@ def refuse_bad(table: Table, checks: Sequence[Check], counts: Sequence[int], whe
     Raises:
         DataError: A count is not zero.
     """
-    broken = [(check, count) for check, count in zip(checks, counts, strict=True) if count]
+    broken = [
+        (check, count) for check, count in zip(checks, counts, strict=True)
+        if count and check.action in _REFUSED
+    ]  # fmt: skip
     if not broken:
         return
+    # Rows are counted as they stand in the source, those included that are left out.
+    frame = table.frame if table.whole is None else table.whole.frame
+    bad = [
+        check.bad if table.whole is None or table.kept is None else check.bad & table.kept
+        for check, _ in broken
+    ]
     shown = [
-        check.shown.filter(check.bad).first().alias(str(place))
+        check.shown.filter(bad[place]).first().alias(str(place))
         for place, (check, _) in enumerate(broken)
     ]
-    rows = [
-        pl.arg_where(check.bad).first().alias(f"row {place}")
-        for place, (check, _) in enumerate(broken)
-    ]
+    rows = [pl.arg_where(bad[place]).first().alias(f"row {place}") for place in range(len(broken))]
     texts = [
-        check.shown.filter(check.bad).drop_nulls().unique().head(_TEXTS).implode()
-        .alias(f"texts {place}")
-        for place, (check, _) in enumerate(broken) if table.csv
+        check.shown.filter(bad[place]).drop_nulls().unique(maintain_order=True).head(_TEXTS)
+        .implode().alias(f"texts {place}")
+        for place, (check, _) in enumerate(broken)
     ]  # fmt: skip
     with polars_errors(where):
-        answer = table.frame.select(*shown, *rows, *texts).collect(engine="streaming").row(0)
+        answer = frame.select(*shown, *rows, *texts).collect(engine="streaming").row(0)
     found = []
     for (check, count), first, row in zip(
         broken, answer[: len(broken)], answer[len(broken) : 2 * len(broken)], strict=True
@@ -259,14 +270,15 @@ def refuse_bad(table: Table, checks: Sequence[Check], counts: Sequence[int], whe
         example = f" (the first{quoted} in row {row + 1:,})"
         number = "1 row" if count == 1 else f"{count:,} rows"
         found.append(f"column {check.column!r}: {check.message} in {number}{example}")
-    hints = dict.fromkeys(check.hint for check, _ in broken)
-    if texts:
-        own = [
-            text_hint(check.column, values, table.numbers, table.null_values) or check.hint
-            for (check, _), values in zip(broken, answer[2 * len(broken) :], strict=True)
-        ]
-        hints = dict.fromkeys(own)
-    raise DataError("; ".join(found), where=where, hint="; ".join(hints))
+    hints = []
+    for (check, _), values in zip(broken, answer[2 * len(broken) :], strict=True):
+        advice = (
+            text_hint(check.column, values, table.numbers, table.null_values) if table.csv else ""
+        )
+        if check.advise is not None:
+            advice = check.advise(values) or advice
+        hints.append(advice or check.hint)
+    raise DataError("; ".join(found), where=where, hint="; ".join(dict.fromkeys(hints)))
 
 
 def computed_rows(table: Table, source: Source, outputs: Mapping[str, Node]) -> pl.LazyFrame:
@@ -296,6 +308,7 @@ def refuse_offending(table: Table, checks: Sequence[Check], where: str) -> None:
     Raises:
         DataError: See `refuse_bad`.
     """
+    checks = [check for check in checks if check.action in _REFUSED]
     if not checks:
         return
     bad = [check.bad.sum().alias(str(place)) for place, check in enumerate(checks)]

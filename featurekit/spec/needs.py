@@ -40,7 +40,9 @@ def needed(spec: Spec, idle_from: Collection[Path] | None = None) -> frozenset[P
     found: set[Path] = {("features", name) for name in spec.features}
     features = [entry.expr for entry in spec.features.values()]
     read = {name: set[str]() for name in spec.sources if name == main or idle("sources", name)}
-    read[main] |= names_used(examples.label, examples.predict_at, *features) | {*examples.keys}
+    read[main] |= names_used(examples.label, examples.predict_at, examples.where, *features) | {
+        *examples.keys
+    }
     if examples.split is not None:
         read[main] |= {examples.split.by or "", examples.split.column or "", *examples.split.hash}
     used = _outputs(features)

@@ -22,7 +22,7 @@ from featurekit.spec.problems import Place, Problems, nearest
 from featurekit.spec.settings import FrozenMapping, Settings, plain
 from featurekit.spec.window import Window
 from featurekit.summary import Described, Summary, listed
-from featurekit.types import Type
+from featurekit.types import TIMESTAMP, Type
 
 __all__ = [
     "UNDECLARED", "Aggregation", "Column", "Examples", "Feature", "FrozenMapping", "Lookup",
@@ -46,6 +46,16 @@ class Column(Settings):
         unit: What a number counts (documentation), or, for a timestamp stored as integers, `s`,
             `ms` or `us`.
         zone: The IANA time zone of a naive timestamp.
+        format: How times are written in text that is not ISO 8601: `"%d/%m/%Y"`, as `strptime`
+            reads it; several are tried in order. The column is a timestamp then.
+        ambiguous: What becomes of a time that the clock of the zone shows twice: `refuse` (the
+            default), `earliest`, `latest`, or `in_order`, which follows the rows of each file.
+        nonexistent: What becomes of a time that the clock of the zone skips: `refuse` (the
+            default), `shift` to the moment at which it was put forward, or `missing`.
+        order_within: The columns within which rows follow each other in time, for `in_order`.
+        on_violation: What becomes of a value that the column does not allow: `fail` (the default)
+            stops everything, `null` reads it as missing, `drop` leaves the row out. Both are
+            counted.
         nullable: Whether missing values are allowed.
         available: `False` for a column that is only known after the outcome, `True` for one that
             is known at prediction time although the label is made of it.
@@ -58,6 +68,11 @@ class Column(Settings):
     column: str | None = None
     unit: str | None = None
     zone: str | None = None
+    format: tuple[str, ...] = ()
+    ambiguous: str | None = None
+    nonexistent: str | None = None
+    order_within: tuple[str, ...] | None = None
+    on_violation: str | None = None
     nullable: bool = True
     available: bool | None = None
     available_at: Expression | None = None
@@ -67,7 +82,11 @@ class Column(Settings):
     short = "type"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "type": settings.data_type, "expr": settings.expression, "column": settings.name,
-        "unit": settings.text, "zone": settings.zone, "nullable": settings.flag,
+        "unit": settings.text, "zone": settings.zone, "format": settings.time_formats,
+        "ambiguous": settings.one_of("refuse", "earliest", "latest", "in_order"),
+        "nonexistent": settings.one_of("refuse", "shift", "missing"),
+        "order_within": settings.names,
+        "on_violation": settings.one_of("fail", "null", "drop"), "nullable": settings.flag,
         "available": settings.flag, "available_at": settings.time,
         "description": settings.text,
     }  # fmt: skip
@@ -81,11 +100,21 @@ class Column(Settings):
             column: str | None = None,
             unit: str | None = None,
             zone: str | None = None,
+            format: str | Sequence[str] = (),
+            ambiguous: str | None = None,
+            nonexistent: str | None = None,
+            order_within: str | Sequence[str] | None = None,
+            on_violation: str | None = None,
             nullable: bool = True,
             available: bool | None = None,
             available_at: ExpressionLike | None = None,
             description: str | None = None,
         ) -> None: ...
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that are not the default; no column to order within is one, too."""
+        made = super().given()
+        return made if self.order_within is None else {**made, "order_within": self.order_within}
 
     def check(self) -> None:
         """Refuse settings that do not go together."""
@@ -93,6 +122,29 @@ class Column(Settings):
             raise SpecError("a column is either derived (expr) or read (column), not both")
         if self.available_at is not None and self.available is not None:
             raise SpecError("a column has either available or available_at, not both")
+        if self.format and self.type is None:
+            object.__setattr__(self, "type", TIMESTAMP)
+        if self.format and self.type != TIMESTAMP:
+            raise SpecError(f"format belongs to a timestamp, and the type is {self.type}")
+        if self.format and self.unit is not None:
+            raise SpecError("a column has either a format, if it is text, or a unit")
+        if self.ambiguous == "in_order" and self.order_within is None:
+            raise SpecError(
+                "ambiguous: in_order needs order_within: the columns within which rows follow each "
+                "other in time",
+                hint="order_within: [device]; [] if all rows of a file do",
+            )
+        if self.order_within is not None and self.ambiguous != "in_order":
+            raise SpecError("order_within belongs to ambiguous: in_order")
+        if self.on_violation == "null" and not self.nullable:
+            raise SpecError(
+                "on_violation: null makes missing values, and the column is nullable: false",
+                hint="on_violation: drop leaves such rows out",
+            )
+        given = {"format": self.format, "ambiguous": self.ambiguous, "on_violation":
+                 self.on_violation, "nonexistent": self.nonexistent}  # fmt: skip
+        if self.expr is not None and (wrong := [key for key, value in given.items() if value]):
+            raise SpecError(f"{wrong[0]} belongs to a column that is read, not to a derived one")
 
 
 UNDECLARED = Column()
@@ -332,6 +384,8 @@ class Examples(Settings):
         label: A row expression over the source; written as `label`. Rows where it is null are
             counted and left out.
         split: How examples are divided; all are `train` without it.
+        where: A row expression: only rows for which it is true are examples. The others are
+            counted and left out; past rows of the same source stay.
     """
 
     source: str
@@ -339,11 +393,13 @@ class Examples(Settings):
     predict_at: Expression | None = None
     label: Expression | None = None
     split: Split | None = None
+    where: Expression | None = None
 
     what = "examples"
     readers: ClassVar[Mapping[str, settings.Reader]] = {
         "source": settings.name, "keys": settings.names, "predict_at": settings.time,
         "label": settings.expression, "split": settings.object_of(Split),
+        "where": settings.expression,
     }  # fmt: skip
 
     if TYPE_CHECKING:
@@ -355,6 +411,7 @@ class Examples(Settings):
             predict_at: ExpressionLike | None = None,
             label: ExpressionLike | None = None,
             split: Split | Settable | None = None,
+            where: ExpressionLike | None = None,
         ) -> None: ...
 
 

@@ -31,8 +31,8 @@ from featurekit.types import Type, parse_duration, parse_type
 __all__ = [
     "FrozenMapping", "Reader", "Settings", "aggregates", "check_name", "data_type", "day",
     "duration", "encoding", "entity_key", "expression", "flag", "instant", "mapping_of", "name",
-    "names", "object_of", "path", "plain", "row_values", "share", "table", "text", "texts", "time",
-    "whole_number", "windows", "zone",
+    "names", "object_of", "one_of", "path", "plain", "row_values", "share", "table", "text",
+    "texts", "time", "time_formats", "whole_number", "windows", "zone",
 ]  # fmt: skip
 
 RESERVED = frozenset({"label", "split", "col", "predict_at"})
@@ -240,6 +240,48 @@ def names(value: Any, place: Place) -> tuple[str, ...]:
         name(entry, place)
         if entry in values[:position]:
             raise SpecError(f"{entry!r} stands twice")
+    return values
+
+
+def one_of(*values: str) -> Reader:
+    """Return the reader of one of some words."""
+
+    def read(value: Any, _: Place) -> str:
+        if value not in values or not isinstance(value, str):
+            known = f"{', '.join(values[:-1])} or {values[-1]}"
+            raise SpecError(f"{known} is needed, got {value!r}", hint=closest(str(value), values))
+        return value
+
+    return read
+
+
+_DIRECTIVES = "YymbBdjHIMSfpzaAFTR%"
+_COMPLETE = (
+    ("a year", "YyF"), ("a month", "mbBjF"), ("a day", "djF"),
+)  # fmt: skip
+
+
+def time_formats(value: Any, place: Place) -> tuple[str, ...]:
+    """Read one or several formats of times, as `strptime` has them."""
+    values = texts(value, place)
+    for entry in values:
+        used = re.findall("%(.?)", entry)
+        unknown = next((one for one in used if one not in _DIRECTIVES or not one), None)
+        if unknown is not None:
+            raise SpecError(
+                f"format {entry!r}: %{unknown} is not known",
+                hint=f"these are: {' '.join(f'%{one}' for one in _DIRECTIVES)}; write the letters "
+                "of a zone, such as UTC, as they are, and declare the zone",
+            )
+        for what, directives in _COMPLETE:
+            if not {*used} & {*directives}:
+                raise SpecError(f"format {entry!r} has not {what}", hint="%d/%m/%Y, for example")
+        if re.search(r"(?<!\.)%f", entry.replace("%%", "")):
+            raise SpecError(f"format {entry!r}: %f follows a point, as in %S.%f")
+        if ("I" in used) != ("p" in used):
+            raise SpecError(f"format {entry!r}: %I and %p go together; hours to 24 are %H")
+    if len({"%z" in entry.replace("%%", "") for entry in values}) > 1:
+        raise SpecError("a column may not mix times with and without an offset (%z)")
     return values
 
 

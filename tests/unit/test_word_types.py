@@ -157,7 +157,7 @@ def test_ids_of_a_csv_beyond_64_bits_are_words_with_their_digits(tmp_path: Path)
     assert run.examples().to_polars()["id"].to_list() == ids
     # As a number it is an error, and no missing value.
     spec = fk.Spec({"rows": fk.Source(path=path)}, fk.Examples("rows"), {"z": "id + 1"})
-    with pytest.raises(fk.DataError, match=r"in 2 rows .*in row 1\).*string"):
+    with pytest.raises(fk.SpecError, match=r"beyond the integers of 64 bits.*string"):
         fk.run(spec, tmp_path / "number", tensorflow=False)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 
+from featurekit.checks import Check
 from featurekit.engines.lossy_casts import LossyCasts
 from featurekit.engines.rows import (
     EMBARGO,
@@ -21,7 +22,6 @@ from featurekit.engines.rows import (
 )
 from featurekit.number_text import NumberText
 from featurekit.planner import Plan
-from featurekit.reading import Check
 from featurekit.sources import Table, renamed_columns
 from featurekit.stand_ins import STANDS_IN, stand_ins
 
