@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from featurekit.errors import DataError, FeatureKitWarning, SpecError, UsageErro
 from featurekit.job import Progress, run
 from featurekit.opening import as_spec
 from featurekit.runs import Run, open_run
+from featurekit.scratch import scratch_folder
 from featurekit.spec.objects import SUFFIXES, Source, Spec, format_of
 from featurekit.table import locating
 from featurekit.training import LABEL
@@ -107,8 +107,8 @@ def open_subject(
         spec = as_spec(of)
         where = "" if isinstance(of, Spec) else str(of)
         _refuse_unfit(spec, where, roles)
-        with tempfile.TemporaryDirectory(prefix="featurekit-") as folder:
-            done = run(spec, Path(folder) / "run", tensorflow=False, progress=progress)
+        with scratch_folder() as folder:
+            done = run(spec, folder / "run", tensorflow=False, progress=progress)
             for text in done.manifest["noticed"]:
                 warnings.warn(text, FeatureKitWarning, stacklevel=3)
             # The spec of a run has no tables that are in memory.

@@ -9,33 +9,34 @@ examples/split=*/     Parquet, in the order of the input (and TFRecord on reques
 transform_fn/         the SavedModel; transformed_metadata/ its schema
 ```
 
-A folder is written beside its target under a temporary name, flushed to disk, and renamed. What
-stood there before is only removed after that.
+A folder is written beside its target, in the temporary folder of its writer (see `scratch`),
+flushed to disk, and renamed. What stood there before is only removed after that.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import platform
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
-from featurekit.errors import DataError, FeatureKitError, SpecErrors, UsageError
+from featurekit.errors import DataError, EngineError, FeatureKitError, SpecErrors, UsageError
 from featurekit.graph import StatisticRequest
 from featurekit.integrity import Verification, checked_bytes, refuse_other_numbers, sealed, verified
 from featurekit.manifest import Manifest, SnapshotManifest
 from featurekit.planner import Plan, make_plan
 from featurekit.resolve import resolve
+from featurekit.scratch import NEW, OLD, claimed_folder
 from featurekit.semantics import semantics_of
 from featurekit.sources import polars_errors
 from featurekit.spec.expression import shortened
@@ -64,6 +65,7 @@ __all__ = [
     "read_statistics",
     "verify",
     "versions",
+    "work_folder",
     "write_json",
     "write_manifest",
     "write_statistics",
@@ -78,7 +80,36 @@ _BEAM = ("apache-beam", "tensorflow-transform", "tfx-bsl")
 
 
 @contextmanager
-def new_folder(target: Path, overwrite: bool, kind: str = "run") -> Iterator[Path]:
+def work_folder(target: Path) -> Iterator[Path]:
+    """Give a folder beside a target for all that its writer needs for a while; see `scratch`.
+
+    Args:
+        target: Where the result goes.
+
+    Raises:
+        UsageError: The target cannot be written.
+        EngineError: The disk is full.
+    """
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(claimed_folder(target.parent, target.name))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise EngineError(
+                    f"the disk is full ({error.strerror})", where=str(target),
+                    hint="free space and run again",
+                ) from None  # fmt: skip
+            raise UsageError(
+                f"cannot write here: {error.strerror}", where=str(target),
+                hint="choose another --out",
+            ) from None  # fmt: skip
+        yield made
+
+
+@contextmanager
+def new_folder(
+    target: Path, overwrite: bool, kind: str = "run", within: Path | None = None
+) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends without an error.
 
     Args:
@@ -86,29 +117,22 @@ def new_folder(target: Path, overwrite: bool, kind: str = "run") -> Iterator[Pat
             only by its like: a run by a run, a snapshot by a snapshot.
         overwrite: Whether what stands there may be replaced.
         kind: What goes there, `run` or `snapshot`.
+        within: What `work_folder` gave for the target, if the caller has one.
 
     Raises:
         UsageError: The target cannot be written, or holds something else.
         EngineError: The disk is full or fails.
     """
     check_target(target, overwrite, kind)
-    parent = target.parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=parent))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write here: {error.strerror}", where=str(target), hint="choose another --out"
-        ) from None
-    try:
-        temporary.chmod(0o755)
+    with nullcontext(within) if within is not None else work_folder(target) as work:
+        temporary = work / NEW
         with polars_errors(str(target), writing=True):
+            temporary.mkdir()
+            temporary.chmod(0o755)
             yield temporary
             _flush(temporary)
             check_target(target, overwrite, kind)
             _replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -125,21 +149,14 @@ def new_file(target: Path, overwrite: bool) -> Iterator[Path]:
     """
     check_file_target(target, overwrite)
     final = target.resolve()
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
-        os.close(handle)
-    except OSError as error:
-        raise UsageError(f"cannot write here: {error.strerror}", where=str(target)) from None
-    temporary = Path(name)
-    try:
-        with polars_errors(str(target), writing=True):
-            yield temporary
-            temporary.chmod(stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o644)
-            _sync(temporary)
-            temporary.replace(final)
-            _sync(final.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with work_folder(final) as work, polars_errors(str(target), writing=True):
+        temporary = work / NEW
+        temporary.touch()
+        yield temporary
+        temporary.chmod(stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o644)
+        _sync(temporary)
+        temporary.replace(final)
+        _sync(final.parent)
 
 
 def check_file_target(target: Path, overwrite: bool) -> None:
@@ -242,7 +259,7 @@ def _replace(temporary: Path, target: Path) -> None:
     if not target.exists() or not any(target.iterdir()):
         temporary.rename(target)
     elif not _exchange(temporary, target):
-        aside = Path(f"{temporary}.old")
+        aside = temporary.with_name(OLD)
         try:
             target.rename(aside)
             temporary.rename(target)

@@ -12,6 +12,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,18 @@ from featurekit.console import (
     count,
     described_job,
     found_leaks,
+    notes_printed,
     progress_bar,
     report,
     report_unexpected,
     summary,
     verified_files,
-    warnings_as_notes,
     write,
 )
-from featurekit.errors import FeatureKitError, SpecError, UsageError
+from featurekit.errors import EngineError, FeatureKitError, SpecError, UsageError
 from featurekit.help_texts import EPILOG, HELP, ROLES
+from featurekit.scratch import remove_all_claimed
+from featurekit.signals import Ended, ended_by_signals
 from featurekit.table_options import add_table_arguments, table_of
 
 __all__ = ["main", "parser"]
@@ -54,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done, 1 a gate failed (leak, parity), 2 bad spec or usage, 3 bad data, 4 an engine
-        failed, 5 over a budget, 130 interrupted.
+        failed, 5 over a budget, 130 interrupted, 129 and 143 ended by SIGHUP and SIGTERM.
 
     Raises:
         SystemExit: `--help` and `--version` (0), and arguments that argparse refuses (2).
@@ -65,31 +68,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
     done = False
     try:
-        if getattr(arguments, "spec", None) is not None:
-            _refuse_folder(arguments.spec)
-        with warnings_as_notes():
+        with ended_by_signals(), notes_printed(getattr(arguments, "quiet", False)):
+            if getattr(arguments, "spec", None) is not None:
+                _refuse_folder(arguments.spec)
             answer: _Answer = arguments.command(arguments)
-        text, code = (answer, 0) if isinstance(answer, str) else answer
-        done = True
-        if text:
-            write(text)
-        sys.stdout.flush()
+            text, code = (answer, 0) if isinstance(answer, str) else answer
+            done = True
+            return _printed(lambda: write(text) if text else None) or code
     except FeatureKitError as error:
-        return report(error, arguments)
-    except KeyboardInterrupt:
+        reported = error
+        return _printed(lambda: report(reported, arguments))
+    except KeyboardInterrupt as error:
+        remove_all_claimed()  # What the signal kept from being cleaned up.
         kept: Callable[[], str] = getattr(arguments, "interrupted", lambda: "nothing was written")
-        complain(f"interrupted; {'the work was done' if done else kept()}")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has gone; Python would complain once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+        said, code = "interrupted", INTERRUPTED
+        if isinstance(error, Ended):
+            said, code = f"ended by {error.name}", error.exit_code
+        with suppress(OSError):  # The terminal may be gone.
+            complain(f"{said}; {'the work was done' if done else kept()}")
+        return code
     except (SystemExit, GeneratorExit):
         raise
     except BaseException as error:
         if os.environ.get("FEATUREKIT_TRACEBACK") == "1":
             raise
-        return report_unexpected(error, arguments)
+        unexpected = error
+        return _printed(lambda: report_unexpected(unexpected, arguments))
+
+
+def _printed(say: Callable[[], int | None]) -> int:
+    """Print something, and return the exit code that it gives; another if it cannot be printed."""
+    try:
+        code = say() or 0
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return PIPE_CLOSED  # Whoever read the output has gone.
+        with suppress(OSError):
+            complain(f"the output cannot be written: {error.strerror}")
+        return EngineError.exit_code
     return code
 
 
@@ -128,7 +147,7 @@ def _refuse_folder(name: str) -> None:
 
     hint = "give the path of its YAML file"
     if (folder / MANIFEST).is_file():
-        hint = "it is the folder of a run, which apply, verify, leakage and ablate take"
+        hint = "it is the folder of a run, which apply, leakage and ablate take"
     raise UsageError("a spec file is needed, and this is a folder", where=name, hint=hint)
 
 
@@ -342,9 +361,17 @@ def _completion(arguments: argparse.Namespace) -> str:
     return str(shtab.complete(made, arguments.shell))
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help is printed, or says that it cannot be."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message and (code := _printed(lambda: print(message, end="", file=file or sys.stderr))):
+            raise SystemExit(code)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="featurekit", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Declare features once, in a spec; train on them and serve them unchanged.",
         epilog=EPILOG,

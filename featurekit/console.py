@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import textwrap
 import warnings
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_json", "complain", "count", "described_job", "found_ablation", "found_leaks",
-    "progress_bar", "remark", "report", "report_unexpected", "summary", "verified_files",
-    "warnings_as_notes", "write",
+    "notes_printed", "progress_bar", "remark", "report", "report_unexpected", "summary",
+    "verified_files", "write",
 ]  # fmt: skip
 
 UNEXPECTED = 4
@@ -77,23 +78,36 @@ def progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
 
 
 @contextmanager
-def warnings_as_notes() -> Iterator[None]:
-    """Print FeatureKit's own warnings as notes, each once."""
+def notes_printed(quiet: bool = False) -> Iterator[None]:
+    """Print FeatureKit's own warnings and log messages as notes.
+
+    Args:
+        quiet: Whether they are left out.
+    """
 
     def show(
         message: Warning | str, category: type[Warning], filename: str, lineno: int,
         file: TextIO | None = None, line: str | None = None,
     ) -> None:  # fmt: skip
-        if issubclass(category, FeatureKitWarning):
-            remark(f"note: {message}")
-        else:
+        if not issubclass(category, FeatureKitWarning):
             before(message, category, filename, lineno, file, line)
+        elif not quiet:
+            remark(f"note: {message}")
 
-    before = warnings.showwarning
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", FeatureKitWarning)
-        warnings.showwarning = show
-        yield
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not quiet:
+                remark(f"note: {record.getMessage()}")
+
+    before, handler, logger = warnings.showwarning, Notes(), logging.getLogger("featurekit")
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", FeatureKitWarning)
+            warnings.showwarning = show
+            yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:

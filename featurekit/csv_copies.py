@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from featurekit.errors import DataError
+from featurekit.scratch import process_folder
 from featurekit.spec.objects import WHITESPACE
 
 __all__ = ["CsvForm", "compression", "copied", "lines_of", "not_text", "without_blank_end"]
@@ -89,15 +90,10 @@ def compression(path: Path) -> str | None:
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="featurekit-csv-")
-
-
-@cache
 def copied(path: Path, size: int, changed: int, packed: str | None, form: CsvForm) -> Path:
     """Write a plain copy of a file, once for each state of it, and return where it is."""
     del size, changed  # They tell one state of the file from another.
-    handle, name = tempfile.mkstemp(suffix=".csv", dir=_folder().name)
+    handle, name = tempfile.mkstemp(suffix=".csv", dir=process_folder())
     target = Path(name)
     try:
         with os.fdopen(handle, "wb") as copy:
@@ -281,7 +277,7 @@ def without_blank_end(plain: Path, path: Path) -> Path:
 def _cut_off(path: Path, size: int, changed: int, end: int) -> Path:
     """Write a copy of the first bytes of a file, once for each state of it."""
     del size, changed
-    handle, name = tempfile.mkstemp(suffix=".csv", dir=_folder().name)
+    handle, name = tempfile.mkstemp(suffix=".csv", dir=process_folder())
     with os.fdopen(handle, "wb") as copy, path.open("rb") as file:
         _copy_bytes(file, copy, end)
     return Path(name)

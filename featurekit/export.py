@@ -26,10 +26,14 @@ TOLERANCE = 1e-6
 """Floats of the SavedModel and of the examples may differ by so much, relative."""
 
 
-def worker() -> Worker:
-    """Return a process that has TensorFlow ready, to build or to verify."""
+def worker(scratch: Path) -> Worker:
+    """Return a process that has TensorFlow ready, to build or to verify.
+
+    Args:
+        scratch: A folder for its temporary files.
+    """
     hint = "--no-tensorflow leaves the SavedModel out"
-    return Worker("featurekit.export", "TensorFlow", hint)
+    return Worker("featurekit.export", "TensorFlow", hint, scratch)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ start:
 exit codes:
   0 done   1 a gate failed (leak, parity)   2 bad spec or usage   3 bad data
   4 an engine or the disk failed   5 over a budget   130 interrupted
+  129, 143 ended by SIGHUP, SIGTERM
 
 FEATUREKIT_TRACEBACK=1 in the environment shows where an unexpected error comes from.
 """

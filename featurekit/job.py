@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -30,6 +29,7 @@ from featurekit.planner import Plan, make_plan
 from featurekit.resolved import Resolved
 from featurekit.run_warnings import constant_features, run_warnings
 from featurekit.runs import Run, open_run
+from featurekit.scratch import scratch_folder
 from featurekit.selection import Counted, count_values, look_at_values, values_warnings
 from featurekit.serving_names import mask_names
 from featurekit.sources import Table, column_types, declared_types
@@ -231,14 +231,17 @@ def run(
         require("tensorflow", "tensorflow", "the SavedModel" if tensorflow else "TFRecord")
     export = installed if tensorflow is None else tensorflow
     with ExitStack() as stack:
+        # All that the run and its processes need for a while is in one folder.
+        scratch = stack.enter_context(scratch_folder() if away else artifact.work_folder(target))
         # Both import TensorFlow while the data is read.
-        runner = stack.enter_context(running.worker()) if on_beam else None
+        runner = stack.enter_context(running.worker(scratch)) if on_beam else None
         # The process that runs pipelines has TensorFlow ready, too.
-        builder = (runner or stack.enter_context(worker())) if export else None
-        verifier = stack.enter_context(worker()) if export or (tfrecord and not on_beam) else None
+        builder = (runner or stack.enter_context(worker(scratch))) if export else None
+        verifies = export or (tfrecord and not on_beam)
+        verifier = stack.enter_context(worker(scratch)) if verifies else None
         if runner is not None and (beam or away):
             running.check_options(runner, spec, str(out), beam, cache)
-        space, tell = Space(stack, None if away else target), _Teller(progress)
+        space, tell = Space(stack, scratch), _Teller(progress)
         warehouse = None
         if bigquery is not None:
             from featurekit.engines.bigquery import aggregates as remote
@@ -269,9 +272,9 @@ def run(
         tell.stages = 1 + 2 * export + (tfrecord and not on_beam) + passes + past_stages
         work = None
         if away and runner is not None:
-            folder, work = stack.enter_context(new_remote(runner, str(out), overwrite))
+            folder, work = stack.enter_context(new_remote(runner, str(out), overwrite, scratch))
         else:
-            folder = stack.enter_context(artifact.new_folder(target, overwrite))
+            folder = stack.enter_context(artifact.new_folder(target, overwrite, within=scratch))
         opened = tables
         stack.enter_context(locating(opened.values))
         table, costs = tables[main], CostRecorder(resolved, tables)
@@ -346,7 +349,7 @@ def run(
             manifest["warnings"] += constant_features(rows, made.features)
         if builder is not None and verifier is not None:
             sample = sample or local.sample(made, fitted, table, folder / artifact.EXAMPLES, census)
-            _certify(builder, verifier, made, sample, folder, manifest, tell)
+            _certify(builder, verifier, made, sample, folder, scratch, manifest, tell)
         else:
             manifest["saved_model"] = {"exported": False, "reason": _reason(installed)}
         if tfrecord and verifier is not None and not on_beam:
@@ -406,8 +409,9 @@ def dry_run(
     spec = as_spec(spec)
     installed = importlib.util.find_spec("tensorflow") is not None
     with ExitStack() as stack:
-        runner = stack.enter_context(running.worker())
-        space, warehouse = Space(stack, None), None
+        scratch = stack.enter_context(scratch_folder())
+        runner = stack.enter_context(running.worker(scratch))
+        space, warehouse = Space(stack, scratch), None
         if bigquery is not None:
             from featurekit.engines.bigquery.client import Warehouse
 
@@ -579,7 +583,7 @@ def _reading(resolved: Resolved, tables: Mapping[str, Table]) -> dict[str, Any]:
 
 def _certify(
     builder: Worker, verifier: Worker, made: Plan, sample: tuple[Any, Any], folder: Path,
-    manifest: dict[str, Any], tell: _Teller,
+    scratch: Path, manifest: dict[str, Any], tell: _Teller,
 ) -> None:  # fmt: skip
     """Wait for the SavedModel, and have another process compare it with the written examples."""
     inputs, written = sample
@@ -587,16 +591,15 @@ def _certify(
     built = builder.answer()
     tell.lap("build_saved_model")
     tell.stage("checking the SavedModel in a fresh process")
-    with tempfile.TemporaryDirectory() as scratch:
-        files = {"inputs": f"{scratch}/inputs.parquet", "expected": f"{scratch}/expected.parquet"}
-        inputs.write_parquet(files["inputs"])
-        written.write_parquet(files["expected"])
-        columns = {name: str(of) for name, of in made.serving_inputs.items()}
-        model = str(folder / "transform_fn")
-        names = made.input_names
-        job = {"task": "verify", "model": model, "columns": columns, "names": names}
-        verifier.start({**job, **files})
-        certificate = verifier.answer()
+    files = {"inputs": f"{scratch}/inputs.parquet", "expected": f"{scratch}/expected.parquet"}
+    inputs.write_parquet(files["inputs"])
+    written.write_parquet(files["expected"])
+    columns = {name: str(of) for name, of in made.serving_inputs.items()}
+    model = str(folder / "transform_fn")
+    names = made.input_names
+    job = {"task": "verify", "model": model, "columns": columns, "names": names}
+    verifier.start({**job, **files})
+    certificate = verifier.answer()
     require_parity(certificate)
     if seeing := [name for name, node in made.features.items() if cross_fitted([node])]:
         certificate["cross_fitted"] = {

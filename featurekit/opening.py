@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from featurekit.observing import observe
 from featurekit.reading import refuse_unreadable
 from featurekit.resolve import resolve
 from featurekit.resolved import Resolved
+from featurekit.scratch import scratch_folder
 from featurekit.selection import past_rows, selected
 from featurekit.sources import (
     Table,
@@ -407,24 +407,21 @@ def reader(
 
 
 class Space:
-    """A folder for what is too large for memory, made when it is needed, beside the output.
+    """A folder for what is too large for memory, made when it is needed.
 
     Args:
-        stack: Removes it.
-        target: The output, if it is on this machine.
+        stack: Removes it, if it is not within another that goes.
+        within: The folder of a writer; without it, where the system keeps temporary files.
     """
 
-    def __init__(self, stack: ExitStack, target: Path | None) -> None:
-        self.stack, self.target = stack, target
+    def __init__(self, stack: ExitStack, within: Path | None) -> None:
+        self.stack, self.within = stack, within
         self._folder: Path | None = None
 
     def folder(self) -> Path:
         """Return the folder."""
         if self._folder is None:
-            prefix, beside = "featurekit-", None
-            if self.target is not None:
-                prefix, beside = f".{self.target.name}.", self.target.parent
-                beside.mkdir(parents=True, exist_ok=True)
-            made = tempfile.TemporaryDirectory(prefix=prefix, dir=beside)
-            self._folder = Path(self.stack.enter_context(made))
+            within = self.within or self.stack.enter_context(scratch_folder())
+            self._folder = within / "rows"
+            self._folder.mkdir()
         return self._folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -69,8 +68,7 @@ def snapshot(
             from featurekit.engines.bigquery.client import Warehouse
 
             warehouse = stack.enter_context(Warehouse(bigquery))
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="featurekit-"))
-            space = Space(stack, Path(folder) / "tables")
+            space = Space(stack, None)
         unread = set(spec.sources) - {owner.source for owner in spec.histories.values()}
         resolved, tables = open_sources(spec, warehouse, space, unread)
         return _chosen(resolved, tables, moment, only)

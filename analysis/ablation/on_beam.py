@@ -44,6 +44,7 @@ from featurekit.analysis.ablation.trials import (  # noqa: E402
 from featurekit.engines.beam import storage  # noqa: E402
 from featurekit.engines.beam.options import BeamOptions, parse_options  # noqa: E402
 from featurekit.errors import EngineError, FeatureKitError, UsageError  # noqa: E402
+from featurekit.scratch import scratch_folder  # noqa: E402
 
 __all__ = ["beam_runner"]
 
@@ -78,9 +79,9 @@ def beam_runner(study: Study, options: Sequence[str], scratch: str | None) -> It
     place = scratch or (None if made.sees_local_files else made.temp_location)
     if not made.sees_local_files:
         _check_elsewhere(study.learner, place, made.runner)
-    with tempfile.TemporaryDirectory(prefix="featurekit-trials-") as here:
-        folder = storage.join(place or here, f"featurekit-trials-{uuid.uuid4().hex}")
-        local = Path(here, "study")
+    with scratch_folder() as here:
+        folder = storage.join(place or str(here), f"featurekit-trials-{uuid.uuid4().hex}")
+        local = here / "study"
         local.mkdir()
         save_study(study, local)
         try:

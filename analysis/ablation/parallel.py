@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +29,7 @@ from featurekit.analysis.ablation.trials import (
     save_study,
 )
 from featurekit.errors import EngineError, UsageError, require
+from featurekit.scratch import scratch_folder
 
 __all__ = ["Runner", "local_runner", "usable_cores"]
 
@@ -132,17 +132,17 @@ class _SideBySide:
 def _side_by_side(study: Study, jobs: int) -> Iterator[Runner]:
     from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-    with tempfile.TemporaryDirectory(prefix="featurekit-trials-") as folder:
-        save_study(study, Path(folder))
+    with scratch_folder() as folder:
+        save_study(study, folder)
         executor = ProcessPoolExecutor(
             jobs,
             timeout=_IDLE,
             initializer=_start,
-            initargs=(os.getpid(), folder),
+            initargs=(os.getpid(), str(folder)),
             env=dict(_THREADS),
         )
         try:
-            yield _SideBySide(study, folder, executor, jobs)
+            yield _SideBySide(study, str(folder), executor, jobs)
         finally:
             # Whatever they are at is not waited for.
             executor.shutdown(wait=True, kill_workers=True)

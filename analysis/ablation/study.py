@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time as clock
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from featurekit.analysis.ablation.course import Course, Settings
@@ -15,6 +13,7 @@ from featurekit.analysis.ablation.outcome import outcome_of
 from featurekit.analysis.findings import Finding
 from featurekit.analysis.subject import open_subject
 from featurekit.job import Progress
+from featurekit.scratch import scratch_folder
 from featurekit.spec.objects import Spec
 
 __all__ = ["Settings", "run_study"]
@@ -44,9 +43,9 @@ def run_study(
         of, label=roles["label"], split=roles["split"], entity=roles["entity"], time=roles["time"],
         exclude=settings.exclude, progress=stages.before,
     )  # fmt: skip
-    with opened as subject, tempfile.TemporaryDirectory(prefix="featurekit-") as folder:
+    with opened as subject, scratch_folder() as folder:
         stages.begin(f"reading {subject.name}")
-        store = settings.trials or Path(folder) / "trials"
+        store = settings.trials or folder / "trials"
         course = Course.of(subject, settings, stages.tell, store, ends)
         for tier in settings.tiers:
             stages.begin(f"{_STAGES[tier]} of {len(course.examples.features):,} features")

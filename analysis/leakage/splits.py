@@ -7,9 +7,7 @@ through a file on disk, part by part, so that memory does not grow with them.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
@@ -21,6 +19,7 @@ from featurekit.analysis.leakage.kinds import Thresholds, found
 from featurekit.analysis.leakage.sampling import Distinct
 from featurekit.analysis.leakage.table import Rows, collect
 from featurekit.analysis.leakage.univariate import Measured
+from featurekit.scratch import scratch_folder
 from featurekit.sources import polars_errors
 
 __all__ = [
@@ -119,8 +118,8 @@ def overlap(rows: Rows, keys: Sequence[pl.Expr], total: int, by_row: bool) -> Sh
         return counted(keyed, by_row)
     first = keyed.collect_schema().names()[0]
     parts = []
-    with tempfile.TemporaryDirectory(prefix="featurekit-") as folder:
-        path = Path(folder) / "hashes.parquet"
+    with scratch_folder() as folder:
+        path = folder / "hashes.parquet"
         with polars_errors(str(path), writing=True):
             keyed.sink_parquet(path, compression="uncompressed")
         for piece in range(pieces):

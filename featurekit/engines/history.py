@@ -25,6 +25,7 @@ from featurekit.engines.rows import check_rows, computed_rows
 from featurekit.engines.timeline import AT, ROW, Part, Result
 from featurekit.engines.timing import Stopwatch
 from featurekit.graph import AggregateNode, Node
+from featurekit.scratch import process_folder
 from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Spec
 from featurekit.transforms.base import polars_dtype
@@ -141,7 +142,8 @@ def _results(
 
         def new_folder() -> Path:
             with polars_errors(str(folder or gettempdir()), writing=True):
-                return Path(stack.enter_context(TemporaryDirectory(dir=folder)))
+                within = folder or process_folder()
+                return Path(stack.enter_context(TemporaryDirectory(dir=within)))
 
         tasks: list[Callable[[], None]] = []
         for group in groups:

@@ -22,6 +22,7 @@ LAYERS = (
         "arguments",
         "errors",
         "semantics",
+        "scratch",
         "serving_names",
         "stand_ins",
         "stored_json",
@@ -67,7 +68,7 @@ LAYERS = (
     ("analysis", "beam"),
     ("report",),
     ("ablation", "leakage"),
-    ("console", "help_texts", "table_options", "ablate_command", "cli", "__main__"),
+    ("signals", "console", "help_texts", "table_options", "ablate_command", "cli", "__main__"),
 )
 """From the bottom to the top; a module may import its own layer and those before it."""
 

@@ -91,6 +91,7 @@ def test_the_commands_are_these() -> None:
         "check",
         "schema",
         "apply",
+        "verify",
         "snapshot",
         "leakage",
         "ablate",

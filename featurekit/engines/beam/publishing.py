@@ -8,7 +8,6 @@ and `manifest.json` last: a folder without one is no run.
 from __future__ import annotations
 
 import json
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,13 +26,16 @@ _EXAMPLES = "examples"
 
 
 @contextmanager
-def new_folder(process: Worker, out: str, overwrite: bool) -> Iterator[tuple[Path, str]]:
+def new_folder(
+    process: Worker, out: str, overwrite: bool, scratch: Path
+) -> Iterator[tuple[Path, str]]:
     """Give two temporary folders, one here and one there, which become a run in a bucket.
 
     Args:
         process: The process that has Beam.
         out: The run's address.
         overwrite: Whether a run that stands there may be replaced.
+        scratch: A folder for temporary files.
 
     Raises:
         UsageError: The target cannot be written, or holds something else.
@@ -44,18 +46,17 @@ def new_folder(process: Worker, out: str, overwrite: bool) -> Iterator[tuple[Pat
     work = f"{parent}/.{name}.{uuid.uuid4().hex[:12]}.tmp"
     process.start({"task": "begin", "out": out, "overwrite": overwrite})
     process.answer()
-    with tempfile.TemporaryDirectory(prefix="featurekit-") as scratch:
-        folder = Path(scratch) / "run"
-        folder.mkdir()
-        try:
-            yield folder, work
-            process.start(
-                {"task": "publish", "out": out, "work": work, "folder": str(folder),
-                 "overwrite": overwrite}
-            )  # fmt: skip
-            process.answer()
-        finally:
-            _discard(process, work)
+    folder = scratch / "run"
+    folder.mkdir()
+    try:
+        yield folder, work
+        process.start(
+            {"task": "publish", "out": out, "work": work, "folder": str(folder),
+             "overwrite": overwrite}
+        )  # fmt: skip
+        process.answer()
+    finally:
+        _discard(process, work)
 
 
 def _discard(process: Worker, work: str) -> None:

@@ -33,9 +33,13 @@ __all__ = [
 ]
 
 
-def worker() -> Worker:
-    """Return a process that has Beam, tf.Transform and TensorFlow ready."""
-    return Worker("featurekit.beam_program", "Beam")
+def worker(scratch: Path) -> Worker:
+    """Return a process that has Beam, tf.Transform and TensorFlow ready.
+
+    Args:
+        scratch: A folder for its temporary files.
+    """
+    return Worker("featurekit.beam_program", "Beam", scratch=scratch)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ of a statement does. The ids of the jobs come from the content, so loading it ag
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,6 +28,7 @@ from featurekit.engines.bigquery.tables import (
     unchanged,
 )
 from featurekit.errors import DataError, EngineError
+from featurekit.scratch import scratch_folder
 from featurekit.sources import polars_errors
 from featurekit.spec.table_id import TableId, column_problem
 
@@ -240,8 +240,8 @@ def _parquet(
     frame: pl.LazyFrame, columns: dict[str, tuple[pl.Expr, str]], where: str
 ) -> Iterator[Path]:
     """Write a frame as a Parquet file of types that BigQuery reads, and remove it afterwards."""
-    with tempfile.TemporaryDirectory(prefix="featurekit-") as folder:
-        path = Path(folder) / "rows.parquet"
+    with scratch_folder() as folder:
+        path = folder / "rows.parquet"
         with polars_errors(where, writing=True):
             written = frame.select(each.alias(name) for name, (each, _) in columns.items())
             written.sink_parquet(path, compression="zstd", maintain_order=True)

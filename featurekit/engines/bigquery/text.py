@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +11,7 @@ from typing import Any
 from featurekit.engines.bigquery.columns import slug
 from featurekit.engines.bigquery.jobs import Statement
 from featurekit.errors import EngineError, UsageError
+from featurekit.scratch import NEW, claimed_folder
 from featurekit.transforms.sql import CONSTANT, bigquery_type, exp
 from featurekit.types import Kind
 
@@ -75,17 +74,14 @@ def write_sql(statements: Sequence[Statement], folder: Path) -> list[Path]:
             raise UsageError(
                 "the folder is not empty", where=str(folder), hint="name a new folder for SQL"
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            made.chmod(0o755)
+        with claimed_folder(folder.parent, folder.name) as work:
+            made = work / NEW
+            made.mkdir()
             for name, text in files:
                 (made / name).write_text(text, encoding="utf-8")
             if folder.exists():
                 folder.rmdir()
             made.rename(folder)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         raise EngineError(f"SQL cannot be written: {error}", where=str(folder)) from None
     return [folder / name for name, _ in files]
