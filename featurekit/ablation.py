@@ -169,7 +169,7 @@ def ablate(
     Args:
         of: A finished run or its folder; a spec or its file, whose features are computed and not
             kept; or a table: pandas, Polars, Arrow, or the path of a Parquet or CSV file, or a
-            glob.
+            glob; or a `Source` that says how CSV is written.
         label: The column of the label; needed for a table, and only there.
         split: The column of the split, of a table. The last part (test, or by name) is kept apart
             to check the smaller set; without a split, a fifth of the rows.

@@ -120,7 +120,8 @@ def scan_leakage(
 
     Args:
         of: A run or its folder; a spec or its file, whose features are computed and not kept; or a
-            table: pandas, Polars, Arrow, or the path of a Parquet or CSV file, or a glob.
+            table: pandas, Polars, Arrow, or the path of a Parquet or CSV file, or a glob; or a
+            `Source` that says how CSV is written.
         label: The column of the label; needed for a table, and only there.
         split: The column of the split, of a table.
         entity: The column that names whose row it is. Of a run and a spec it is one of the keys,
