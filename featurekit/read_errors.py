@@ -16,6 +16,12 @@ __all__ = ["UnparsedValue", "csv_errors", "first_line", "polars_errors"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+_OWN = (
+    pl.exceptions.DuplicateError, pl.exceptions.OutOfBoundsError, pl.exceptions.ShapeError,
+    pl.exceptions.StructFieldNotFoundError,
+)  # fmt: skip
+"""What a query of ours does wrong, whatever the data."""
+
 
 @contextmanager
 def polars_errors(where: str, writing: bool = False) -> Iterator[None]:
@@ -42,6 +48,10 @@ def polars_errors(where: str, writing: bool = False) -> Iterator[None]:
             ) from None
         if writing and code is not None:
             raise EngineError(f"writing failed: {text}", where=where) from None
+        if isinstance(error, _OWN):
+            raise EngineError(
+                f"Polars failed: {text}", where=where, hint="please report this with the spec"
+            ) from None
         raise _data_error(error, where) from None
     except pl.exceptions.PanicException as error:
         raise EngineError(

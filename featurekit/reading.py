@@ -15,11 +15,13 @@ import polars as pl
 from featurekit.checks import FAIL, NULL, Check, ColumnReader
 from featurekit.errors import DataError, SpecError, closest
 from featurekit.number_text import NumberText
+from featurekit.semantics import SEMANTICS
 from featurekit.sources import Table
 from featurekit.spec.objects import Column, Source
 from featurekit.table import FILE
 from featurekit.time_columns import read_time
 from featurekit.transforms.base import polars_dtype
+from featurekit.transforms.subnormal import FLOAT32_LIMIT, SUBNORMAL_LIMIT, flushed
 from featurekit.types import (
     BOOL,
     DURATION,
@@ -31,14 +33,18 @@ from featurekit.types import (
     Type,
 )
 
-__all__ = ["Check", "refuse_unreadable", "typed_columns"]
+__all__ = ["Check", "float32_losses", "lost_in_float32", "refuse_unreadable", "typed_columns"]
 
 _EXACT = 2**53
 """Below it float64 holds every integer."""
 
 
 def typed_columns(
-    table: Table, source: Source, wanted: Mapping[str, Type], smallest: bool = False
+    table: Table,
+    source: Source,
+    wanted: Mapping[str, Type],
+    smallest: bool = False,
+    semantics: int = SEMANTICS,
 ) -> tuple[list[pl.Expr], list[Check]]:
     """Return expressions that read columns as their types, and what must hold for that.
 
@@ -47,10 +53,11 @@ def typed_columns(
         source: Its declaration.
         wanted: The columns to read, with their types.
         smallest: Whether integers may be the smallest there is.
+        semantics: By which version of `featurekit.semantics`.
 
     Returns:
         One expression per column, named like it, over the raw columns of the table; and checks
-        over the raw columns. NaN in a float column becomes null.
+        over the raw columns. NaN in a float column becomes null, and a subnormal float32 0.
 
     Raises:
         SpecErrors: A stored type cannot be read as the wanted one.
@@ -64,6 +71,7 @@ def typed_columns(
             value = reader.read(of)
             if of == INT64 and not smallest:
                 reader.refuse_smallest(value)
+            value = value if semantics == 1 else flushed(value, of)
         except SpecError as error:
             where = f"source {table.name!r}"
             raise SpecError(error.message, where=where, hint=error.hint) from None
@@ -89,6 +97,35 @@ def typed_columns(
         columns.append(value.alias(name))
         checks.extend(found)
     return columns, checks
+
+
+def float32_losses(
+    table: Table, source: Source, wanted: Mapping[str, Type]
+) -> dict[str, tuple[pl.Expr, pl.Expr]]:
+    """Return flags of the rows whose numbers float32 cannot hold, by column.
+
+    Args:
+        table: The opened source.
+        source: Its declaration.
+        wanted: The columns that are read, with their types.
+
+    Returns:
+        For each column that is read as float32 and may hold such numbers: whether one is finite and
+        beyond float32, and whether it is not 0 and becomes 0.
+    """
+    found = {}
+    for name, of in wanted.items():
+        dtype = table.schema.get(table.stored(name))
+        if of == FLOAT32 and not (dtype is None or dtype.is_integer() or dtype == pl.Boolean):
+            reader = _reader(table, source.columns.get(name, Column()), name)
+            found[name] = lost_in_float32(reader.read(FLOAT64))
+    return found
+
+
+def lost_in_float32(x: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Return whether numbers are finite and beyond float32, and whether they become 0 in it."""
+    size = x.abs()
+    return size.is_finite() & (size >= FLOAT32_LIMIT), (size > 0) & (size < SUBNORMAL_LIMIT)
 
 
 def refuse_unreadable(table: Table, source: Source, name: str, of: Type) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from featurekit.engines.fitting import Census
 from featurekit.planner import Plan
 from featurekit.spec.expression import shortened
 from featurekit.stand_ins import said
@@ -20,26 +21,28 @@ FIRST_ROWS = 1_000
 
 
 def run_warnings(
-    plan: Plan, fitted: Mapping[Any, Any], undecided: Mapping[str, int] | None = None,
-    stand_ins: Mapping[str, int] | None = None, census: Any = None,
+    plan: Plan, fitted: Mapping[Any, Any], census: Census,
+    undecided: Mapping[str, int] | None = None,
+    stand_ins: Mapping[str, int] | None = None,
 ) -> list[str]:  # fmt: skip
     """Return what the manifest, the command line and `fit` warn of, a sentence each.
 
     Args:
         plan: The plan.
         fitted: The fitted statistics.
+        census: What was counted while the rows were read.
         undecided: For how many examples each lookup chose between rows that differ by their values
             alone, by its name.
         stand_ins: How many rows of each input hold a value that stands for a missing one in a
             dense tensor.
-        census: What was counted of the rows.
     """
     return [
         *(f"{each.message} {each.advice}" for each in effects_at_predictions(plan.resolved)),
         *_excluded_words(plan, fitted),
+        *_lost_numbers(plan, census),
         *_undecided_lookups(undecided or {}),
         *_stand_ins(plan, stand_ins or {}),
-        *([] if census is None else _lost_by_casts(census)),
+        *_lost_by_casts(census),
     ]
 
 
@@ -53,7 +56,7 @@ def _stand_ins(plan: Plan, counts: Mapping[str, int]) -> Iterator[str]:
         )
 
 
-def _lost_by_casts(census: Any) -> Iterator[str]:
+def _lost_by_casts(census: Census) -> Iterator[str]:
     """Yield the casts that made values missing."""
     for text, number in census.lost.items():
         example = census.lost_examples.get(text)
@@ -118,6 +121,23 @@ def _value(series: pl.Series) -> str:
     if isinstance(value, pl.Series):
         value = value.to_list()
     return "missing" if value is None else shortened(repr(value))
+
+
+def _lost_numbers(plan: Plan, census: Census) -> Iterator[str]:
+    """Yield the columns and aggregates with numbers that float32 cannot hold."""
+    for counts, what, read in (
+        (census.beyond, "beyond float32 (3.4e38)", "infinite"),
+        (census.below, "too small for float32 (1.2e-38)", "0"),
+    ):
+        for name, count in counts.items():
+            column = name in plan.resolved.types
+            hint = f"to keep them, declare {name}: {{type: float64}}" if column else (
+                "aggregates enter features as float32: aggregate other units, such as x / 1e9"
+            )  # fmt: skip
+            yield (
+                f"{'column' if column else 'aggregate'} {name!r}: {_counted(count, 'value')} "
+                f"{what} {'was' if count == 1 else 'were'} read as {read}; {hint}"
+            )
 
 
 def _counted(number: int, what: str) -> str:

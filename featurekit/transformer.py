@@ -163,7 +163,7 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         spec = Spec({SOURCE: source}, examples, features)
         types = typed_by_use(spec, {SOURCE: types}, {SOURCE: table.dtypes})[SOURCE]
         plan = make_plan(resolve(spec, types), saved_model=False)
-        fitted, _ = local.fit(plan, table)
+        fitted, census = local.fit(plan, table)
         self._names = spread(apply_frame(plan, fitted, frame.clear())).columns
         self._made = {
             "semantics": plan.resolved.semantics,
@@ -172,7 +172,7 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         with polars_errors("X"):
             same = constant_features(local.training_features(plan, fitted, table), plan.features)
-        for text in (*run_warnings(plan, fitted), *same):
+        for text in (*run_warnings(plan, fitted, census), *same):
             warnings.warn(text, FeatureKitWarning, stacklevel=3)
         self._plan, self._fitted = plan, fitted
         self.statistics_ = statistics_to_dict(fitted)

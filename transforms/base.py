@@ -127,6 +127,8 @@ class Operation:
     """The fewest inputs, when not the number of declared ones: the last ones may be left out."""
     null_rule: ClassVar[str] = "null where any input is null"
     examples: ClassVar[tuple[Example, ...]] = ()
+    rounds: ClassVar[bool] = True
+    """Whether a result may be smaller than any float32 but the subnormal ones, see `subnormal`."""
     operator: ClassVar[str | None] = None
     """The Python operator that the expression language writes this operation with."""
 

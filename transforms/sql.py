@@ -19,11 +19,11 @@ import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from ctypes import c_float
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from featurekit.errors import require
+from featurekit.transforms.subnormal import FLOAT32_LIMIT, SUBNORMAL_LIMIT, flushed_number
 from featurekit.types import FLOAT64, INT64, Kind, Type
 
 __all__ = [
@@ -95,7 +95,7 @@ def bigquery_value(value: Any, of: Type) -> Any:
     if isinstance(value, timedelta):
         return value // timedelta(microseconds=1)
     if of.kind is Kind.FLOAT32:
-        return c_float(value).value
+        return flushed_number(value)
     return {Kind.FLOAT64: float, Kind.BOOL: bool, Kind.STRING: str}.get(of.kind, int)(value)
 
 
@@ -296,16 +296,14 @@ def rounded(x: Any, to: Type) -> Any:
     return float32(x) if to.kind is Kind.FLOAT32 else x
 
 
-_FLOAT32_LIMIT = 2.0**128 - 2.0**103
-"""Halfway from the greatest float32 to 2**128: from here on numbers round to infinity."""
-
-
 def float32(x: Any) -> Any:
     """Round a FLOAT64 to the nearest float32, ties to even; beyond the range it is infinite.
 
+    What would be a subnormal float32 is 0 of the same sign: see `subnormal`.
+
     Adding and taking away 1.5 * 2**52 times the unit in the last place of the result leaves the
-    rounding to the addition. That unit follows from the power of two at or below |x|, but is never
-    less than that of the subnormal numbers, 2**-149. Zeros keep their sign, NaN and null stay.
+    rounding to the addition. That unit follows from the power of two at or below |x|. Zeros keep
+    their sign, NaN and null stay.
 
     Source: S. M. Rump, T. Ogita, S. Oishi, "Accurate Floating-Point Summation, Part I", SIAM J.
     Sci. Comput. 31(1), 2008, for the power of two in four operations ("unit in the first place").
@@ -321,8 +319,8 @@ def float32(x: Any) -> Any:
             lambda far: infix(infix(size, "+", far), "-", far),
         )
         return case(
-            (infix(x, "=", 0.0), x),
-            (infix(size, ">=", _FLOAT32_LIMIT), infix(x, "*", INFINITY)),
+            (infix(size, "<", SUBNORMAL_LIMIT), infix(x, "*", 0.0)),
+            (infix(size, ">=", FLOAT32_LIMIT), infix(x, "*", INFINITY)),
             otherwise=infix(function("SIGN", x), "*", nearest),
         )
 

@@ -125,7 +125,7 @@ class Moments(Statistic):
         total, low = sum(counts), min(lows)
         if low == max(highs):
             # Rounding leaves a tiny variance, and with it a z-score of any size.
-            return MomentsValue(total, float(low), 0.0)
+            return MomentsValue(total, low + 0.0, 0.0)  # The addition makes -0.0 0.0.
         if whole:
             means = tuple(start - low + mean for start, mean in zip(lows, means, strict=True))
         mean = sum(n * part for n, part in zip(counts, means, strict=True)) / total
@@ -182,7 +182,7 @@ class Extremes(Statistic):
         )
         minimum, maximum = answer.row(0)
         _need(minimum is not None)
-        return ExtremesValue(minimum, maximum)
+        return ExtremesValue(minimum + 0, maximum + 0)  # The addition makes -0.0 0.0.
 
 
 @dataclass(frozen=True)
@@ -370,6 +370,8 @@ class MostFrequent(Statistic):
         counts = counts.drop_nulls("x")
         _need(counts.height)
         value, count = counts.sort(["count", "x"], descending=[True, False]).row(0)
+        if isinstance(value, float):
+            value += 0.0  # Makes -0.0 0.0, which it equals.
         return MostFrequentValue(value, count)
 
 
@@ -399,8 +401,15 @@ def _counted(x: pl.Expr) -> Question:
 def _bits(of: Type) -> pl.Expr:
     """The bits of x as a float: sign, exponent, mantissa. Numbers of equal high bits are close."""
     if of == FLOAT32:
-        return pl.col("x").reinterpret(dtype=pl.UInt32)
-    return pl.col("x").cast(pl.Float64).reinterpret(dtype=pl.UInt64)
+        return _one_zero(of).reinterpret(dtype=pl.UInt32)
+    return _one_zero(of).cast(pl.Float64).reinterpret(dtype=pl.UInt64)
+
+
+def _one_zero(of: Type) -> pl.Expr:
+    """x, where -0.0 is 0.0: they are equal, and grouping would take one for the other."""
+    x = pl.col("x")
+    # Polars takes x + 0.0 for x.
+    return pl.when(x == 0).then(0.0).otherwise(x) if of.is_float else x
 
 
 def _binned(
@@ -414,7 +423,7 @@ def _binned(
         within: Ask only for the numbers that fall in these bins,
         outer: which have this width.
     """
-    x = pl.col("x")
+    x = _one_zero(of)
 
     def answer(batch: pl.DataFrame) -> pl.LazyFrame:
         rows, count = batch.lazy(), pl.len().cast(pl.UInt64)

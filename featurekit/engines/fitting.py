@@ -20,18 +20,19 @@ from featurekit.engines.lossy_casts import LossyCasts
 from featurekit.engines.rows import (
     BLOCK,
     EMBARGO,
+    FLAGS,
     LABEL,
     SPLIT,
     TRAIN,
     Fitted,
-    nan_aggregates,
+    read_as_others,
     read_columns,
     refuse_bad,
     small_pieces,
     with_split,
 )
 from featurekit.errors import DataError
-from featurekit.graph import Node, StatisticRequest, fitted_type
+from featurekit.graph import ColumnNode, Node, StatisticRequest, fitted_type, topological
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors
 from featurekit.stand_ins import STANDS_IN, stand_ins
@@ -66,6 +67,8 @@ class Census:
         stand_in_blocks: The blocks that hold the first of them of each input.
         lost: Values that casts made missing, by the text of the cast.
         lost_examples: One of them, by the same.
+        beyond: Finite values beyond float32, by column or aggregate; they were read as infinite.
+        below: Values too small for float32, by column or aggregate; they were read as 0.
         blocks: Rows written for each block of `BLOCK` input rows, by block and split.
     """
 
@@ -78,6 +81,8 @@ class Census:
     stand_in_blocks: set[int] = field(default_factory=set)
     lost: dict[str, int] = field(default_factory=dict)
     lost_examples: dict[str, str] = field(default_factory=dict)
+    beyond: dict[str, int] = field(default_factory=dict)
+    below: dict[str, int] = field(default_factory=dict)
     blocks: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
@@ -124,7 +129,7 @@ def fit(
                     census = counting.census()
                 else:
                     answers = _ask(asked, names, rows.training(lazy).select(names.values()))
-            asked = _tell(plan, running, asked, answers, fitted, rows.where)
+            asked = _tell(plan, running, asked, answers, fitted, rows.where, census.beyond)
     assert census is not None
     _refuse_unfit(plan, fitted, rows.where)
     return fitted, census
@@ -142,7 +147,7 @@ def _refuse_unfit(plan: Plan, fitted: Fitted, where: str) -> None:
 class _Rows:
     """The rows with all that a pass may read: typed columns, and flags to count.
 
-    A flag is true for a value that a check refuses, or for NaN in a column of floats.
+    A flag is true for a value that a check refuses, or for one that is read as another.
     """
 
     def __init__(self, plan: Plan, table: Table) -> None:
@@ -150,11 +155,7 @@ class _Rows:
         self.table, self.where = table, f"source {table.name!r}"
         columns, self.checks = read_columns(table, resolved)
         self.flags = {f"~bad{place}": check.bad for place, check in enumerate(self.checks)}
-        for name in resolved.inputs():
-            stored = table.stored(name)
-            if table.schema[stored].is_float():
-                self.flags[f"~nan {name}"] = pl.col(stored).is_nan()
-        self.flags |= {f"~nan {name}": found for name, found in nan_aggregates(resolved).items()}
+        self.flags |= read_as_others(table, resolved)
         for name, found in stand_ins(plan.serving_inputs, columns).items():
             self.flags[f"{STANDS_IN}{name}"] = found
         self.lazy = table.frame.select(*columns, **self.flags)
@@ -223,10 +224,10 @@ class _Counting:
         counted, where = self.counted, self.rows.where
         bad = [self.flagged[f"~bad{place}"] for place in range(len(self.rows.checks))]
         refuse_bad(self.rows.table, self.rows.checks, bad, where)
-        counted.nan = {
-            name.removeprefix("~nan "): count
-            for name, count in self.flagged.items() if name.startswith("~nan ") and count
-        }  # fmt: skip
+        for flag, count in self.flagged.items():
+            kind, _, name = flag.partition(" ")
+            if count and kind in FLAGS:
+                getattr(counted, FLAGS[kind])[name] = count
         counted.stand_ins = {
             name.removeprefix(STANDS_IN): count
             for name, count in self.flagged.items() if name.startswith(STANDS_IN) and count
@@ -330,6 +331,7 @@ def _tell(
     answers: Answers,
     fitted: dict[StatisticRequest, Any],
     where: str,
+    beyond: Mapping[str, int],
 ) -> dict[StatisticRequest, Question]:
     """Give statistics their answers, and return what some of them ask next."""
     following: dict[StatisticRequest, Question] = {}
@@ -344,11 +346,22 @@ def _tell(
     if failures:
         raise DataError(
             "; ".join(_failure(plan, request, error) for request, error in failures), where=where,
-            hint="fill, correct or leave out the column"
-            if isinstance(failures[0][1], EmptyColumn) else "",
+            hint=_hint(failures[0], beyond) if isinstance(failures[0][1], EmptyColumn) else "",
         )  # fmt: skip
     return following
 
 
 def _failure(plan: Plan, request: StatisticRequest, error: ValueError) -> str:
     return f"feature {plan.users(request)}: {request.text}: {error}"
+
+
+def _hint(failure: tuple[StatisticRequest, ValueError], beyond: Mapping[str, int]) -> str:
+    """Say what to do about a column without a usable value."""
+    request, _ = failure
+    for node in topological(request.nodes):
+        if isinstance(node, ColumnNode) and node.name in beyond:
+            return (
+                f"{beyond[node.name]:,} finite values of {node.name!r} are beyond float32; declare "
+                f"it: {node.name}: {{type: float64}}"
+            )
+    return "fill, correct or leave out the column"

@@ -72,14 +72,16 @@ def transform(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
     rows, checks = typed_rows(table, resolved, *outputs.values())
     table.refuse_ragged()
     refuse_offending(table, checks, table.name)
-    return lower(rows, outputs, fitted).select(list(outputs))
+    made = lower(rows, outputs, fitted, semantics=resolved.semantics)
+    return made.select(list(outputs))
 
 
 def training_features(plan: Plan, fitted: Fitted, table: Table) -> pl.LazyFrame:
     """Return the features of the rows that the statistics were fitted on, as examples hold them."""
     features = plan.resolved.features
     rows, _ = typed_rows(table, plan.resolved)
-    return lower(rows, features, fitted, pl.lit(True)).select(list(features))
+    made = lower(rows, features, fitted, pl.lit(True), plan.resolved.semantics)
+    return made.select(list(features))
 
 
 def write_examples(plan: Plan, fitted: Fitted, table: Table, folder: Path, census: Census) -> None:
@@ -166,7 +168,11 @@ def sample(
                 read = read.select(pl.col(list(resolved.features)).gather(kept))
                 if split == TRAIN and again:
                     # Serving sees all labels, and these examples do not.
-                    seen = lower(given, again, fitted).select(list(again)).collect()
+                    seen = (
+                        lower(given, again, fitted, semantics=resolved.semantics)
+                        .select(list(again))
+                        .collect()
+                    )
                     read = read.collect().with_columns(seen.get_columns()).lazy()
                 written.append(read)
         return pl.concat(inputs).collect(), pl.concat(written).collect()

@@ -21,22 +21,25 @@ from featurekit.graph import (
     StatisticRequest,
     TargetNode,
     cross_fitted,
+    fitted_type,
     read_by,
     topological,
 )
-from featurekit.reading import typed_columns
+from featurekit.reading import float32_losses, lost_in_float32, typed_columns
 from featurekit.resolved import Resolved
+from featurekit.semantics import SEMANTICS
 from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Split
 from featurekit.transforms.base import FullPassOperation, RowOperation, polars_dtype
 from featurekit.transforms.hashing import farmhash_bucket
+from featurekit.transforms.subnormal import flushed, flushed_number
 from featurekit.transforms.targets import TargetOperation
-from featurekit.types import Type, parse_duration
+from featurekit.types import FLOAT32, Type, parse_duration
 
 __all__ = [
-    "BLOCK", "EMBARGO", "LABEL", "SPLIT", "TRAIN", "Fitted", "check_rows", "computed_rows", "lower",
-    "nan_aggregates", "node_expression", "read_columns", "refuse_bad", "refuse_missing",
-    "refuse_offending", "small_pieces", "typed_rows", "with_split",
+    "BLOCK", "EMBARGO", "FLAGS", "LABEL", "SPLIT", "TRAIN", "Fitted", "check_rows",
+    "computed_rows", "lower", "node_expression", "read_as_others", "read_columns", "refuse_bad",
+    "refuse_missing", "refuse_offending", "small_pieces", "typed_rows", "with_split",
 ]  # fmt: skip
 
 Fitted = Mapping[StatisticRequest, Any]
@@ -71,6 +74,7 @@ def lower(
     outputs: Mapping[str, Node],
     fitted: Fitted,
     training: pl.Expr | None = None,
+    semantics: int = SEMANTICS,
 ) -> pl.LazyFrame:
     """Add columns that compute nodes; what several of them use is computed once.
 
@@ -80,6 +84,7 @@ def lower(
         fitted: The statistics.
         training: Which rows are training rows, where there are any: their features that see the
             label are cross-fitted.
+        semantics: By which version of `featurekit.semantics` numbers are made.
     """
     uses: Counter[Node] = Counter(outputs.values())
     order = list(topological(outputs.values(), training is not None))
@@ -89,7 +94,7 @@ def lower(
     depth: dict[Node, int] = {}
     layers: dict[int, list[pl.Expr]] = {}
     for position, node in enumerate(order):
-        expr = node_expression(node, made, fitted, training)
+        expr = node_expression(node, made, fitted, training, semantics)
         read = read_by(node, training is not None)
         below = max((depth[entry] for entry in read), default=0)
         if uses[node] > 1 and isinstance(node, OperationNode):
@@ -103,15 +108,26 @@ def lower(
 
 
 def node_expression(
+    node: Node, made: Mapping[Node, pl.Expr], fitted: Fitted, training: pl.Expr | None,
+    semantics: int = SEMANTICS,
+) -> pl.Expr:  # fmt: skip
+    """Return the expression of one node over those of its inputs; see `lower`."""
+    found = _computed(node, made, fitted, training)
+    if semantics == 1 or not (isinstance(node, OperationNode) and node.operation.rounds):
+        return found
+    return flushed(found, fitted_type(node, fitted))
+
+
+def _computed(
     node: Node, made: Mapping[Node, pl.Expr], fitted: Fitted, training: pl.Expr | None
 ) -> pl.Expr:
-    """Return the expression of one node over those of its inputs; see `lower`."""
     match node:
         case ColumnNode(name=name):
             return pl.col(name)
         case AggregateNode():
             return pl.col(node.text)
         case LiteralNode(value=value, type=of):
+            value = flushed_number(value) if of == FLOAT32 else value
             return pl.lit(value).cast(polars_dtype(of))
         case OperationNode(operation=operation, sources=sources):
             inputs = [made[entry] for entry in sources]
@@ -146,18 +162,48 @@ def read_columns(
         SpecError: A column cannot be read as its type.
     """
     source = resolved.spec.sources[resolved.spec.examples.source]
-    columns, found = typed_columns(table, source, resolved.inputs(*roots), smallest)
+    columns, found = typed_columns(
+        table, source, resolved.inputs(*roots), smallest, resolved.semantics
+    )
     checks = [check for check in found if check.action in _REFUSED]
     # Computed and typed already: see featurekit.engines.history.
-    columns += [_aggregate(node) for node in resolved.aggregates_of(*roots)]
+    aggregates = resolved.aggregates_of(*roots)
+    columns += [_aggregate(node, resolved.semantics) for node in aggregates]
     if not columns:
         raise DataError("no column is used", where=f"source {table.name!r}")
     return columns, checks
 
 
-def _aggregate(node: AggregateNode) -> pl.Expr:
+FLAGS = {"~nan": "nan", "~beyond": "beyond", "~below": "below"}
+"""How flags of `read_as_others` begin, and what counts them."""
+
+
+def read_as_others(table: Table, resolved: Resolved) -> dict[str, pl.Expr]:
+    """Return flags of raw rows whose values are read as others, by names that tell column and kind.
+
+    NaN is read as missing, what is beyond float32 as infinite, and what is too small for it as 0.
+    """
+    inputs = resolved.inputs()
+    flags = {
+        f"~nan {name}": pl.col(stored).is_nan()
+        for name in inputs if table.schema[stored := table.stored(name)].is_float()
+    }  # fmt: skip
+    flags |= {f"~nan {name}": found for name, found in nan_aggregates(resolved).items()}
+    source = resolved.spec.sources[resolved.spec.examples.source]
+    losses = float32_losses(table, source, inputs)
+    for node in resolved.aggregates:
+        if node.type == FLOAT32:
+            losses[node.text] = lost_in_float32(pl.col(node.text))
+    for name, (beyond, below) in losses.items():
+        flags |= {f"~beyond {name}": beyond, f"~below {name}": below}
+    return flags
+
+
+def _aggregate(node: AggregateNode, semantics: int) -> pl.Expr:
     """Read an aggregate as its type; like that of a source column, its NaN is missing."""
     column = pl.col(node.text).cast(polars_dtype(node.type))
+    if semantics != 1:
+        column = flushed(column, node.type)
     return column.fill_nan(None) if node.type.is_float and node.type.width is None else column
 
 
@@ -191,12 +237,14 @@ def with_split(
     if resolved.split is not None:
         asked["~split"] = resolved.split
     if split is None:
-        return lower(rows, outputs, fitted, pl.lit(True))
+        return lower(rows, outputs, fitted, pl.lit(True), resolved.semantics)
     found = _split_expression(split, len(resolved.hashed))
     if not cross_fitted(outputs.values()):
-        return lower(rows, {**outputs, **asked}, fitted).with_columns(found.alias(SPLIT))
-    rows = lower(rows, asked, fitted).with_columns((found == TRAIN).alias("~training"))
-    rows = lower(rows, outputs, fitted, pl.col("~training"))
+        rows = lower(rows, {**outputs, **asked}, fitted, semantics=resolved.semantics)
+        return rows.with_columns(found.alias(SPLIT))
+    rows = lower(rows, asked, fitted, semantics=resolved.semantics)
+    rows = rows.with_columns((found == TRAIN).alias("~training"))
+    rows = lower(rows, outputs, fitted, pl.col("~training"), resolved.semantics)
     return rows.with_columns(found.alias(SPLIT))
 
 

@@ -27,7 +27,9 @@ from featurekit.transforms.statistics import (
     MostFrequentValue,
     QuantilesValue,
 )
+from featurekit.transforms.subnormal import flushed_number, tensorflow_flushed
 from featurekit.transforms.targets import TargetOperation
+from featurekit.types import FLOAT32
 
 __all__ = ["Fitted", "Frozen", "Stacks", "column_name", "compute"]
 
@@ -153,12 +155,16 @@ def compute(
             fitted.level(level, stacks)
             level += 1
         if isinstance(first, LiteralNode):
-            constant = tf.constant(first.value, tensorflow_dtype(first.type))
+            value = flushed_number(first.value) if first.type == FLOAT32 else first.value
+            constant = tf.constant(value, tensorflow_dtype(first.type))
             shape = [1, batch]
             stacks.put(group, Masked(tf.fill(shape, constant), tf.ones(shape, tf.bool)))
         elif isinstance(first, OperationNode):
             nodes = [node for node in group if isinstance(node, OperationNode)]
-            stacks.put(nodes, _applied(nodes, stacks, fitted, training))
+            made = _applied(nodes, stacks, fitted, training)
+            if first.operation.rounds:
+                made = Masked(tensorflow_flushed(made.values, first.type), made.valid)
+            stacks.put(nodes, made)
 
 
 def _groups(roots: Iterable[Node], training: bool) -> list[list[Node]]:

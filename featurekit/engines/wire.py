@@ -13,6 +13,7 @@ from typing import Any
 from featurekit.engines.stacks import Stacks
 from featurekit.graph import Node
 from featurekit.transforms.base import Masked, tensorflow_dtype, tf
+from featurekit.transforms.subnormal import tensorflow_flushed
 from featurekit.types import Kind, Type
 
 __all__ = [
@@ -176,8 +177,9 @@ def _vectors(columns: Sequence[tuple[Any, Any]], of: Type) -> Masked:
 
 
 def _from_wire(values: Any, of: Type) -> Any:
-    whole = of.kind is Kind.BOOL
-    return tf.not_equal(values, tf.constant(0, tf.int64)) if whole else values
+    if of.kind is Kind.BOOL:
+        return tf.not_equal(values, tf.constant(0, tf.int64))
+    return tensorflow_flushed(values, of)
 
 
 def outputs(features: Mapping[str, Node], stacks: Stacks) -> dict[str, Any]:

@@ -121,6 +121,9 @@ POOLS: dict[Kind, list[Any]] = {
         1e6,
         3e38,
         -3e38,
+        2.0**-126,  # Half of it, or its square, is subnormal.
+        -3e-38,
+        1e-25,
         math.inf,
         -math.inf,
         None,

@@ -45,6 +45,7 @@ class OneHotVocabulary(FullPassOperation):
     oov_buckets: int = 0
     file_format: str = "text"
 
+    rounds = False
     inputs = (Input("x", KEY),)
     examples = (
         Example(

@@ -11,7 +11,8 @@ import polars as pl
 
 from featurekit.transforms.base import Example, Input, RowOperation, check, number_parameter
 from featurekit.transforms.buckets import bigquery_bucket_of, bucket_of, tensorflow_bucket_of
-from featurekit.types import INT64, NUMBER, Type
+from featurekit.transforms.subnormal import flushed_number
+from featurekit.types import FLOAT32, INT64, NUMBER, Type
 
 __all__ = ["ApplyBuckets"]
 
@@ -67,10 +68,14 @@ class ApplyBuckets(RowOperation):
         return 0, len(self.boundaries)
 
     def polars(self, inputs: Sequence[pl.Expr], types: Sequence[Type]) -> pl.Expr:
-        return bucket_of(inputs[0], self.boundaries, types[0])
+        return bucket_of(inputs[0], self._limits(types[0]), types[0])
 
     def tensorflow(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
-        return tensorflow_bucket_of(inputs[0], self.boundaries, types[0])
+        return tensorflow_bucket_of(inputs[0], self._limits(types[0]), types[0])
 
     def bigquery(self, inputs: Sequence[Any], types: Sequence[Type]) -> Any:
-        return bigquery_bucket_of(inputs[0], self.boundaries, types[0])
+        return bigquery_bucket_of(inputs[0], self._limits(types[0]), types[0])
+
+    def _limits(self, of: Type) -> Sequence[float]:
+        """Return the boundaries as numbers that x can be."""
+        return [*map(flushed_number, self.boundaries)] if of == FLOAT32 else self.boundaries

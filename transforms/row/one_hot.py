@@ -40,6 +40,7 @@ class OneHot(RowOperation):
 
     depth: int
 
+    rounds = False
     inputs = (Input("x", INTEGER),)
     examples = (
         Example(

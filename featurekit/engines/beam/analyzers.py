@@ -299,7 +299,11 @@ class _Finish(beam.DoFn):  # type: ignore[misc]
                 for place, error in failures
             )
             empty = isinstance(failures[0][1], EmptyColumn)
-            raise DataError(found, hint="fill, correct or leave out the column" if empty else "")
+            hint = (
+                "fill, correct or leave out the column, or declare it float64 if its numbers are "
+            )
+            hint += "beyond float32 (3.4e38)"
+            raise DataError(found, hint=hint if empty else "")
         yield [self._array(output, fitted) for output in self.outputs]
 
     def _array(self, output: Output, fitted: Sequence[Any]) -> Any:

@@ -13,10 +13,11 @@ from featurekit.checks import Check
 from featurekit.engines.lossy_casts import LossyCasts
 from featurekit.engines.rows import (
     EMBARGO,
+    FLAGS,
     LABEL,
     SPLIT,
     TRAIN,
-    nan_aggregates,
+    read_as_others,
     read_columns,
     with_split,
 )
@@ -85,6 +86,8 @@ class Tally:
     splits: dict[str, int] = field(default_factory=dict)
     nan: dict[str, int] = field(default_factory=dict)
     stand_ins: dict[str, int] = field(default_factory=dict)
+    beyond: dict[str, int] = field(default_factory=dict)
+    below: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     lost_examples: dict[str, str] = field(default_factory=dict)
@@ -97,7 +100,8 @@ class Tally:
         self.bad += other.bad
         for mine, theirs in (
             (self.splits, other.splits), (self.nan, other.nan), (self.reasons, other.reasons),
-            (self.stand_ins, other.stand_ins),
+            (self.stand_ins, other.stand_ins), (self.beyond, other.beyond),
+            (self.below, other.below),
             (self.lost, other.lost),
         ):  # fmt: skip
             for name, count in theirs.items():
@@ -138,12 +142,7 @@ class Typing:
         table = Table(name, frame.lazy(), dict(frame.schema), self.renamed, numbers=numbers)
         self._columns, self._checks = read_columns(table, self.resolved, smallest=False)
         self._flags = {f"~bad{place}": check.bad for place, check in enumerate(self._checks)}
-        for column in self.resolved.inputs():
-            stored = table.stored(column)
-            if table.schema[stored].is_float():
-                self._flags[f"~nan {column}"] = pl.col(stored).is_nan()
-        for column, found in nan_aggregates(self.resolved).items():
-            self._flags[f"~nan {column}"] = found
+        self._flags |= read_as_others(table, self.resolved)
         for column, found in stand_ins(self.plan.serving_inputs, self._columns).items():
             self._flags[f"{STANDS_IN}{column}"] = found
         self._schema = frame.schema
@@ -162,10 +161,12 @@ class Typing:
         self._prepare(raw)
         tally = Tally(rows=batch.rows)
         typed = raw.select(*self._columns, **self._flags)
-        for start, counts in (("~nan ", tally.nan), (STANDS_IN, tally.stand_ins)):
-            for name in self._flags:
-                if name.startswith(start) and (count := int(typed[name].sum())):
-                    counts[name.removeprefix(start)] = count
+        for name in self._flags:
+            if name.startswith(STANDS_IN) and (count := int(typed[name].sum())):
+                tally.stand_ins[name.removeprefix(STANDS_IN)] = count
+            kind, _, column = name.partition(" ")
+            if kind in FLAGS and (count := int(typed[name].sum())):
+                getattr(tally, FLAGS[kind])[column] = count
         bad_flags = [name for name in self._flags if name.startswith("~bad")]
         good = typed
         bad: list[BadRow] = []

@@ -147,6 +147,8 @@ def run_pipeline(
         tally["splits"],
         tally["nan"],
         tally["stand_ins"],
+        beyond=tally["beyond"],
+        below=tally["below"],
         lost=tally["lost"],
         lost_examples=tally["lost_examples"],
     )

@@ -263,7 +263,7 @@ class Numbers:
         low, high = self.minimum[place], self.maximum[place]
         match statistic:
             case Extremes():
-                return ExtremesValue(low, high)
+                return ExtremesValue(low + 0, high + 0)  # The addition makes -0.0 0.0.
             case Quantiles():
                 if whole and max(abs(low), abs(high)) > _EXACT_INTEGER:
                     raise ValueError(
@@ -273,7 +273,7 @@ class Numbers:
                 return QuantilesValue(count, self._boundaries(statistic, place, count))
         assert isinstance(statistic, Moments)
         if low == high:
-            return MomentsValue(count, float(low), 0.0)
+            return MomentsValue(count, low + 0.0, 0.0)
         variance = self.squares[place] / count
         if not math.isfinite(variance):
             raise ValueError("the squares of its values are beyond the range of float64")
