@@ -134,9 +134,10 @@ def _lost_numbers(plan: Plan, census: Census) -> Iterator[str]:
             hint = f"to keep them, declare {name}: {{type: float64}}" if column else (
                 "aggregates enter features as float32: aggregate other units, such as x / 1e9"
             )  # fmt: skip
+            unless = ", or infinite," if read == "infinite" and not column else ""
             yield (
                 f"{'column' if column else 'aggregate'} {name!r}: {_counted(count, 'value')} "
-                f"{what} {'was' if count == 1 else 'were'} read as {read}; {hint}"
+                f"{what}{unless} {'was' if count == 1 else 'were'} read as {read}; {hint}"
             )
 
 

@@ -67,7 +67,8 @@ class Census:
         stand_in_blocks: The blocks that hold the first of them of each input.
         lost: Values that casts made missing, by the text of the cast.
         lost_examples: One of them, by the same.
-        beyond: Finite values beyond float32, by column or aggregate; they were read as infinite.
+        beyond: Finite values beyond float32, by column; they were read as infinite. Of aggregates
+            all that are infinite.
         below: Values too small for float32, by column or aggregate; they were read as 0.
         blocks: Rows written for each block of `BLOCK` input rows, by block and split.
     """

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import polars as pl
 import pytest
 
 import featurekit as fk
-from featurekit.errors import DataError, EngineError
+from featurekit.errors import DataError, EngineError, FeatureKitWarning
 from featurekit.job import run
 from featurekit.read_errors import polars_errors
 from featurekit.runs import Run, open_run
@@ -86,15 +87,17 @@ def test_a_column_wholly_beyond_float32_is_refused_with_what_to_declare(tmp_path
 
 
 def test_an_aggregate_beyond_float32_is_counted(tmp_path: Path) -> None:
-    pl.DataFrame({"who": [1, 2]}).write_parquet(tmp_path / "rows.parquet")
-    paid = pl.DataFrame({"who": [1, 1, 2], "paid": [3e38, 3e38, 1.0]})
+    day = datetime(2024, 1, 1, tzinfo=UTC)
+    rows = pl.DataFrame({"who": [1, 2], "day": [day + timedelta(days=1)] * 2})
+    rows.write_parquet(tmp_path / "rows.parquet")
+    paid = pl.DataFrame({"who": [1, 1, 2], "paid": [3e38, 3e38, 1.0], "at": [day] * 3})
     paid.write_parquet(tmp_path / "paid.parquet")
     spec = Spec.from_dict({
         "sources": {
             "rows": {"path": str(tmp_path / "rows.parquet")},
-            "paid": {"path": str(tmp_path / "paid.parquet")},
+            "paid": {"path": str(tmp_path / "paid.parquet"), "event_time": "at"},
         },
-        "examples": {"source": "rows", "keys": ["who"]},
+        "examples": {"source": "rows", "keys": ["who"], "predict_at": "day"},
         "aggregations": {
             "all": {
                 "source": "paid", "by": "who", "windows": ["lifetime"],
@@ -160,11 +163,13 @@ def test_an_index_error_of_polars_is_not_called_unreadable_data() -> None:
 def test_an_old_run_goes_on_with_subnormal_numbers(semantics: int | None, tmp_path: Path) -> None:
     values: list[float | None] = [1.0, 2.0]
     made = finished(tmp_path, values, pl.Float32, x="x", positive="x > 0", square="x * x")
-    manifest = {key: value for key, value in made.manifest.items() if key != "semantics"}
+    new = ("semantics", "files", "digests")
+    manifest = {key: value for key, value in made.manifest.items() if key not in new}
     manifest |= {} if semantics is None else {"semantics": semantics}
     (made.path / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     rows = pl.DataFrame({"x": pl.Series([SUBNORMAL, 1e-20], dtype=pl.Float32)})
-    got = open_run(made.path).apply(rows)
+    with pytest.warns(FeatureKitWarning, match="an older version of FeatureKit"):
+        got = open_run(made.path).apply(rows)
     square = float(np.float32(1e-20) * np.float32(1e-20))
     assert got["x"].to_list() == [SUBNORMAL, float(np.float32(1e-20))]
     assert got["positive"].to_list() == [1, 1]

@@ -1,4 +1,4 @@
--- Step 9 of 11: makes flight_delay__rows_of_planes_by_tailnum__b503f25bc4d2
+-- Step 9 of 11: makes flight_delay__rows_of_planes_by_tailnum__24893d460507
 -- Different in every row: tailnum
 -- For the features: seats, weight
 --
@@ -12,8 +12,8 @@ WITH `step_stored` AS (
     (
       SELECT
         CASE
-          WHEN `v2` = 0.0
-          THEN `v2`
+          WHEN ABS(`v2`) < 1.1754942807573643e-38
+          THEN `v2` * 0.0
           WHEN ABS(`v2`) >= 3.4028235677973366e+38
           THEN `v2` * CAST('inf' AS FLOAT64)
           ELSE SIGN(`v2`) * (

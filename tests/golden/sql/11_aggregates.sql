@@ -1,4 +1,4 @@
--- Step 11 of 11: makes flight_delay__aggregates__a9fb8a78d7a2
+-- Step 11 of 11: makes flight_delay__aggregates__b0a9b0719665
 -- with as many rows as airline.staging.flight_delay__examples__3b2a5ba8fb0e
 -- Different in every row: row_id
 -- For the features: delay_week, delay_before, flights, flights_ever, last, ids, carriers,
@@ -45,7 +45,7 @@ LEFT JOIN `airline.staging.flight_delay__values_of_windows_of_flights_by_origin_
   ON `examples`.`row_id` = `part_6`.`row_id`
 LEFT JOIN `airline.staging.flight_delay__windows_of_all_flights__0ceddda2e3ff` AS `part_7`
   ON `examples`.`row_id` = `part_7`.`row_id`
-LEFT JOIN `airline.staging.flight_delay__rows_of_planes_by_tailnum__b503f25bc4d2` AS `part_8`
+LEFT JOIN `airline.staging.flight_delay__rows_of_planes_by_tailnum__24893d460507` AS `part_8`
   ON `examples`.`tailnum` = `part_8`.`tailnum`
 LEFT JOIN `airline.staging.flight_delay__windows_of_crews_by_base__e00da05980e5` AS `part_9`
   ON `examples`.`row_id` = `part_9`.`row_id`
