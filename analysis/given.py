@@ -68,7 +68,7 @@ def open_given(table: Any) -> Table:
         )  # fmt: skip
     try:
         opened = open_table("table", source, Path.cwd())
-        for remark in opened.remarks:
+        for remark in (each for each in opened.remarks if each.hint):
             warnings.warn(in_options(str(remark)), FeatureKitWarning, stacklevel=3)
         return _typed(opened, source)
     except (DataError, SpecError) as error:

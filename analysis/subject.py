@@ -110,7 +110,8 @@ def open_subject(
         with scratch_folder() as folder:
             done = run(spec, folder / "run", tensorflow=False, progress=progress)
             for text in done.manifest["noticed"]:
-                warnings.warn(text, FeatureKitWarning, stacklevel=3)
+                if "Hint: " in text:
+                    warnings.warn(text, FeatureKitWarning, stacklevel=3)
             # The spec of a run has no tables that are in memory.
             made = _of_run(done, "spec", roles, exclude, name=where or spec.name)
             yield replace(made, spec=spec)

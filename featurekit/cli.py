@@ -255,6 +255,7 @@ def _check(arguments: argparse.Namespace) -> str:
         "no label" if examples.label is None else f"label {examples.label}",
     )
     lines = [f"{arguments.spec}: {', '.join(facts)}, no problems"]
+    lines += [f"note: {text}" for text in resolved.quiet]
     lines += [f"leakage: {found.summary()}", *(f"  {line}" for line in found.lines())]
     return "\n".join(lines)
 

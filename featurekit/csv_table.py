@@ -18,7 +18,7 @@ from featurekit.number_text import NumberText
 from featurekit.parquet_files import lacking
 from featurekit.partitions import DTYPES, Partitions
 from featurekit.spec.objects import Source
-from featurekit.types import BOOL, FLOAT32, FLOAT64, INT64, Type
+from featurekit.types import BOOL, FLOAT32, FLOAT64, INT64, STRING, Type
 
 __all__ = ["CsvRows", "misfit", "read_csv"]
 
@@ -109,7 +109,9 @@ def read_csv(
                 types[name] = DTYPES[of]
             else:
                 inferred[name] = of
-        noticed += remarks(name, each_file, source.null_values)
+        noticed += remarks(name, each_file, source.null_values) or _unlike(
+            name, each_file, [file.path for file in files if name in file.names]
+        )
     columns = {name: types.get(name, pl.String()) for file in files for name in file.names}
     folders = partitions.typed(columns)
     alike = all(file.names == files[0].names for file in files)
@@ -146,6 +148,17 @@ def read_csv(
         inferred, files, tuple(noticed),
         alike and not folders and all(file.as_it_is for file in files),
     )  # fmt: skip
+
+
+def _unlike(name: str, guesses: Sequence[Guess], paths: Sequence[Path]) -> list[Remark]:
+    """Return a remark on a column that is text in some files, and something else in others."""
+    told = {
+        each.type: path for each, path in zip(guesses, paths, strict=False) if each.type is not None
+    }
+    if joined(told) != STRING or len(told) < 2:
+        return []
+    said = ", ".join(f"{of} in {path.name}" for of, path in told.items())
+    return [Remark(name, f"column {name!r} is read as text: it is {said}")]
 
 
 def _named(*names: str) -> pl.Expr:

@@ -82,7 +82,8 @@ def check(
     """
     resolved = _strictly(_resolved(as_spec(spec, look_further=True), bigquery, look=True), strict)
     for text in resolved.noticed:
-        warnings.warn(text, FeatureKitWarning, stacklevel=2)
+        if text not in resolved.quiet:
+            warnings.warn(text, FeatureKitWarning, stacklevel=2)
     return resolved
 
 

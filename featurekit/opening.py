@@ -39,6 +39,7 @@ from featurekit.spec.objects import UNDECLARED, FrozenMapping, Source, Spec
 from featurekit.spec.problems import Problems
 from featurekit.spec.remaining import spec_without
 from featurekit.stored import Stored
+from featurekit.table import locating
 from featurekit.time_formats import advised
 from featurekit.transforms.base import polars_dtype
 from featurekit.types import DURATION, Type
@@ -129,23 +130,27 @@ class Opened:
         table = self.tables.get(main)
         settle = None if table is None else _settling(table, spec.sources[main])
         try:
-            resolved = resolve(
-                spec, self.types.get(main, {}), others, settle=settle,
-                stored=self._stored(spec), refuse_leaks=refuse_leaks,
-            )  # fmt: skip
+            with locating(self.tables.values):
+                resolved = resolve(
+                    spec, self.types.get(main, {}), others, settle=settle,
+                    stored=self._stored(spec), refuse_leaks=refuse_leaks,
+                )  # fmt: skip
         except SpecErrors as errors:
             if self.failure is not None:
                 # Columns that nobody declared seem to be missing, and it is the data that is.
                 raise self.failure from None
             raise SpecErrors([self._explained(problem) for problem in errors.problems]) from None
         read = resolved.read()
-        noticed = [
-            f"source {name!r}: {remark}"
+        noticed = {
+            f"source {name!r}: {remark}": remark
             for name, called, remark in self._remarks()
             if name in read and (called is None or called in read[name])
-        ]
+        }
+        quiet = tuple(text for text, remark in noticed.items() if not remark.hint)
         observed = observe(resolved, self.tables)
-        return replace(resolved, noticed=(*resolved.noticed, *noticed), observed=observed)
+        return replace(
+            resolved, noticed=(*resolved.noticed, *noticed), quiet=quiet, observed=observed
+        )
 
     def _remarks(self) -> Iterator[tuple[str, str | None, Remark]]:
         """Yield what was noticed of each source, with what the spec calls the column."""
@@ -163,13 +168,11 @@ class Opened:
         ):
             return problem
         for _, called, remark in self._remarks():
-            if (
-                called is not None
-                and remark.hint
-                and (re.search(rf"(?<!\w){re.escape(called)}(?!\w)", problem.message))
+            if called is not None and (
+                re.search(rf"(?<!\w){re.escape(called)}(?!\w)", problem.message)
             ):
                 message = f"{problem.message}; {remark.said}"
-                return type(problem)(message, where=problem.where, hint=remark.hint)
+                return type(problem)(message, where=problem.where, hint=remark.hint or problem.hint)
         return problem
 
     def _stored(self, spec: Spec) -> Stored:

@@ -33,6 +33,7 @@ class Resolved(Described):
         outputs: All outputs of aggregations and lookups, used or not, by their owner's name.
         uses: What each feature uses, and whether that is known at prediction time.
         noticed: What was noticed of the columns that are read, when their sources were opened.
+        quiet: The part of it that asks for nothing: nobody is warned of it.
         where: Which rows are examples, if not all are.
         semantics: By which version its numbers are made; see `featurekit.semantics`.
         observed: What the data shows of times that the spec cannot tell.
@@ -49,6 +50,7 @@ class Resolved(Described):
     outputs: Mapping[str, Mapping[str, AggregateNode]] = field(default_factory=dict)
     uses: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
     noticed: tuple[str, ...] = ()
+    quiet: tuple[str, ...] = ()
     where: Node | None = None
     semantics: int = SEMANTICS
     observed: Observed = field(default_factory=Observed)

@@ -47,7 +47,14 @@ def lazy_apply(
         rows, format=rows.format or _format_of_the_run(declared, rows),
         **{name: getattr(declared, name) for name in CSV_SETTINGS},
     )  # fmt: skip
-    table = open_table(name, source, Path())
+    try:
+        table = open_table(name, source, Path())
+    except DataError:
+        if not source.header:
+            raise
+        # The header was given anew for files that have other columns, such as the label.
+        source = replace(source, header=())
+        table = open_table(name, source, Path())
     stored = stored_columns(plan)
     if table.csv:
         # Nothing is inferred from texts again: the identifier 007 must not become the number 7.
@@ -118,6 +125,18 @@ def _with_history(plan: Plan, table: Table, name: str) -> Table:
             )  # fmt: skip
         past[source] = past_rows(open_table(source, declared, spec.base), resolved)
     return with_columns(table, missing, compute(missing, spec, table, past))
+
+
+def _typed(source: Source, types: Mapping[str, Type]) -> Source:
+    """Return a source whose columns have the types that they had in the run, whatever CSV says."""
+    if source.file_format != "csv":
+        return source
+    read = {
+        name: replace(source.columns.get(name, Column()), type=of)
+        for name, of in types.items()
+        if source.columns.get(name, Column()).expr is None
+    }
+    return replace(source, columns=FrozenMapping({**source.columns, **read}))
 
 
 def _format_of_the_run(declared: Source, rows: Source) -> str | None:

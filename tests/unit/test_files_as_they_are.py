@@ -275,8 +275,8 @@ def test_the_line_of_a_later_value_counts_titles_and_comments(tmp_path: Path) ->
 
 def test_columns_without_a_name_are_called_by_their_place(tmp_path: Path) -> None:
     files = {"a.csv": ",x,\n0,1,2\n1,3,4\n"}
-    with pytest.warns(FeatureKitWarning, match="column_1, column_3"):
-        fk.check(spec(tmp_path, files, {"f": "x"}))
+    (said,) = fk.check(spec(tmp_path, files, {"f": "x"})).noticed
+    assert "column_1, column_3" in said
     found = values(tmp_path, files, {"a": "column_1", "b": "x", "c": "column_3"})
     assert found == {"a": [0, 1], "b": [1, 3], "c": [2, 4]}
 
@@ -343,8 +343,8 @@ def test_booleans_are_written_in_many_ways(tmp_path: Path, texts: tuple[str, str
 def test_columns_in_another_order_and_columns_added_later(tmp_path: Path) -> None:
     files = {"p1.csv": "x,y\n1,10\n", "p2.csv": "y,x,z\n20,2,7\n"}
     made = spec(tmp_path, files, {"x": "x", "y": "y", "z": "z"}, "p*.csv")
-    with pytest.warns(FeatureKitWarning, match="'z' is missing in 1 of 2 files"):
-        fk.check(made)
+    (said,) = fk.check(made).noticed
+    assert "'z' is missing in 1 of 2 files" in said
     found = values(tmp_path, files, {"x": "x", "y": "y", "z": "z"}, "p*.csv")
     assert found == {"x": [1, 2], "y": [10, 20], "z": [None, 7]}
     assert "no column in common" in refused(
@@ -426,7 +426,7 @@ def test_new_rows_are_read_as_the_run_read_its_own(tmp_path: Path) -> None:
 
     run = fk.open_run(tmp_path / "out")
     (tmp_path / "new.csv").write_bytes("otro\nñ;x\nc;2.000,25\n".encode("latin-1"))
-    apply_file(run.plan, run.statistics, str(tmp_path / "new.csv"), tmp_path / "new.parquet")
+    apply_file(run.plan, run.fitted, str(tmp_path / "new.csv"), tmp_path / "new.parquet")
     assert pl.read_parquet(tmp_path / "new.parquet").to_dict(as_series=False) == {
         "f": [2000.25], "n": ["c"],
     }  # fmt: skip
@@ -554,3 +554,60 @@ def test_a_later_value_of_a_table_is_named_with_file_and_line(tmp_path: Path) ->
     with pytest.raises(DataError, match=r"t\.csv:100002.*--null-values '\?'"):
         fk.scan_leakage(path, label="y")
     assert fk.scan_leakage(fk.Source(path=path, null_values="?"), label="y").scan.rows == 100_001
+
+
+def test_a_column_that_is_text_in_one_file_alone_is_said(tmp_path: Path) -> None:
+    files = {"a.csv": "x,y\n1,2\n", "b.csv": "x,y\nword,3\n"}
+    (said,) = fk.check(spec(tmp_path, files, {"f": "x"}, "?.csv")).noticed
+    assert "it is int64 in a.csv, string in b.csv" in said
+    assert "it is int64 in a.csv" in refused(tmp_path, files, "x + 1", "?.csv")
+
+
+def test_new_rows_without_the_label_need_no_header_of_their_own(tmp_path: Path) -> None:
+    from featurekit.serving import apply_file
+
+    files = {"a.csv": "x,x,y\n1,2,3\n4,5,6\n"}
+    values(tmp_path, files, {"f": "x + 1"}, header=["x", "again", "y"])
+    run = fk.open_run(tmp_path / "out")
+    for new in ("x,x,y\n7,8,9\n", "x\n7\n"):
+        write(tmp_path, {"new.csv": new})
+        target = tmp_path / "new.parquet"
+        apply_file(run.plan, run.fitted,
+                   str(tmp_path / "new.csv"), target, overwrite=True)  # fmt: skip
+        assert pl.read_parquet(target)["f"].to_list() == [8]
+
+
+def test_past_rows_keep_the_types_of_the_run_when_it_is_applied(tmp_path: Path) -> None:
+    """New past rows that look like numbers do not make a number of what was text in training."""
+    from featurekit.serving import apply_file
+
+    write(tmp_path, {"a.csv": "k\n1\n", "shops.csv": "k,size\n1,S\n2,40\n"})
+    made = fk.Spec(
+        sources={"rows": fk.Source(path=str(tmp_path / "a.csv")),
+                 "shops": fk.Source(path=str(tmp_path / "shops.csv"))},
+        examples={"source": "rows"},
+        lookups={"shop": {"source": "shops", "by": "k", "features": ["size"]}},
+        features={"f": "shop.size"},
+    )  # fmt: skip
+    run = fk.run(made, tmp_path / "out", tensorflow=False)
+    write(tmp_path, {"shops.csv": "k,size\n1,38\n2,40\n"})
+    apply_file(run.plan, run.fitted, str(tmp_path / "a.csv"), tmp_path / "new.parquet")
+    assert pl.read_parquet(tmp_path / "new.parquet")["f"].to_list() == ["38"]
+
+
+def test_check_and_run_print_what_was_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from featurekit.cli import main
+
+    files = {"p1.csv": "x,zip\nNA,01\n2,02\n", "p2.csv": "x,zip,z\n3,03,7\n"}
+    made = spec(tmp_path, files, {"x": "vocabulary(x)", "zip": "zip", "z": "z"}, "p*.csv")
+    path = tmp_path / "spec.yaml"
+    path.write_text(made.to_yaml())
+    assert main(["check", str(path)]) == 0
+    printed = "".join(capsys.readouterr())
+    assert main(["run", str(path), "--out", str(tmp_path / "out"), "--no-tensorflow"]) == 0
+    for text in (printed, "".join(capsys.readouterr())):
+        assert "null_values: [NA]" in text
+        assert "'01' would lose its zeros" in text
+        assert "'z' is missing in 1 of 2 files" in text
