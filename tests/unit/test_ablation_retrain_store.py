@@ -192,24 +192,90 @@ def test_a_newer_form_is_refused(tmp_path: Path) -> None:
         run(problem, Ridge(), store=path)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE trials SET sums = x'00'",
-        "UPDATE trials SET sums = 'words'",
-        "UPDATE trials SET dropped = '[' || dropped",
-        "DELETE FROM held_out",
-    ],
-)
-def test_a_damaged_trial_is_found(tmp_path: Path, damage: str) -> None:
+def edited(path: Path, script: str) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(script)
+    connection.close()
+
+
+ENDLESS = """
+ALTER TABLE {0} RENAME TO kept;
+CREATE VIEW {0} AS WITH RECURSIVE more(study, fold) AS
+  (SELECT 1, 1 UNION ALL SELECT study, fold + 1 FROM more)
+  SELECT study, '[]' AS dropped, fold, 1 AS seed, x'' AS sums, 1.0 AS seconds, x'' AS parts,
+  x'' AS weights, x'' AS checksum, '' AS fingerprint FROM more;
+"""
+DAMAGE = {
+    "sums cut off": "UPDATE trials SET sums = x'00'",
+    "sums are words": "UPDATE trials SET sums = 'words'",
+    "sums are zero": "UPDATE trials SET sums = zeroblob(length(sums))",
+    "sums of another shape": "UPDATE trials SET sums = sums || sums",
+    "seconds are words": "UPDATE trials SET seconds = 'soon'",
+    "seconds are none": "UPDATE trials SET seconds = 0.0",
+    "names are broken": "UPDATE trials SET dropped = '[' || dropped",
+    "names of another trial": "UPDATE OR REPLACE trials SET dropped = '[\"x2\"]'",
+    "another seed": "UPDATE trials SET seed = seed + 1000",
+    "a checksum of words": "UPDATE trials SET checksum = 'words'",
+    "weights are zero": "UPDATE held_out SET weights = zeroblob(length(weights))",
+    "no rows that were held out": "DELETE FROM held_out",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_trial_that_does_not_match_its_checksum_is_run_again_with_a_note(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "trials"
+    problem = two_and_noise(100, 1)
+    first = run(problem, Ridge(), store=path)
+    edited(path, DAMAGE[damage])
+    again = run(problem, Ridge(), store=path)
+    assert again.trained > 0
+    assert (again.singles, again.full_loss) == (first.singles, first.full_loss)
+    assert f"{path}: " in caplog.text
+    assert "do not match their checksums, and are run again" in caplog.text
+    assert run(problem, Ridge(), store=path).trained == 0
+
+
+def test_only_what_does_not_check_out_is_run_again(tmp_path: Path) -> None:
     path = tmp_path / "trials"
     problem = two_and_noise(100, 1)
     run(problem, Ridge(), store=path)
-    with sqlite3.connect(path) as connection:
-        connection.execute(damage)
-    connection.close()
-    with pytest.raises(DataError, match="damaged"):
-        run(problem, Ridge(), store=path)
+    one = "UPDATE trials SET sums = zeroblob(length(sums)) WHERE rowid = 3"
+    edited(path, one)
+    assert run(problem, Ridge(), store=path).trained == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        ENDLESS.format("trials"),
+        ENDLESS.format("held_out"),
+        ENDLESS.format("studies"),
+        "CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM held_out; END",
+        "ALTER TABLE trials ADD COLUMN more TEXT",
+        "DROP TABLE held_out",
+        "PRAGMA user_version = 1",
+    ],
+    ids=["endless trials", "endless rows", "endless studies", "trigger", "column", "no table",
+         "an older version"],
+)  # fmt: skip
+def test_a_file_with_other_tables_is_laid_aside_and_its_trials_are_run_again(
+    tmp_path: Path, script: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "trials"
+    problem = two_and_noise(100, 1)
+    first = run(problem, Ridge(), store=path)
+    edited(path, script)
+    before = path.read_bytes()
+    started = time.monotonic()
+    again = run(problem, Ridge(), store=path)
+    assert time.monotonic() - started < 60
+    assert again.trained == again.trials
+    assert again.singles == first.singles
+    assert (tmp_path / "trials.aside-1").read_bytes() == before
+    assert f"it is laid aside as {path}.aside-1" in caplog.text
+    assert run(problem, Ridge(), store=path).trained == 0
 
 
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
