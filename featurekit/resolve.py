@@ -20,7 +20,7 @@ from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
 from featurekit.semantics import SEMANTICS
 from featurekit.spec.expression import Expression, Literal, Name, col, shortened
-from featurekit.spec.objects import Aggregation, Source, Spec
+from featurekit.spec.objects import Aggregation, Column, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
 from featurekit.stored import Absent, Stored
@@ -147,6 +147,8 @@ class _Resolver:
             semantics=self.semantics, where=where,
         )  # fmt: skip
         self.readable(made)
+        if self.semantics > 1:
+            self.named_apart(made)
         judge.in_features(self.root.below("features"), predict_at)
         self.problems.check()
         return replace(
@@ -165,6 +167,27 @@ class _Resolver:
                     self.stored.refuse(source, name, of)
                 if len(self.problems) > before:
                     self.unreadable.add(source)
+
+    def named_apart(self, made: Resolved) -> None:
+        """Refuse columns that the data calls like what an aggregation or a lookup gives.
+
+        Both would be one column of the rows, whatever the spec calls the data's own.
+        """
+        main = self.spec.examples.source
+        columns = self.spec.sources[main].columns
+        stored = {columns.get(name, Column()).column or name for name in made.read()[main]}
+        for node in made.aggregates:
+            owner, _, output = node.text.partition(".")
+            kind = "aggregation" if isinstance(self.owners[owner], Aggregation) else "lookup"
+            place = self.root.below(f"{kind}s").below(owner, f"{kind} {owner!r}")
+            with place.collect():
+                if node.text in stored:
+                    raise SpecError(
+                        f"its output {output!r} is called {node.text!r} in features, and so is a "
+                        f"column of source {main!r} that is read",
+                        hint=f"give the {kind} another name, such as {owner}_2, and write "
+                        f"{owner}_2.{output} in features",
+                    )
 
     def source(self, name: str, source: Source) -> Typer:
         """Check what a source declares: derived columns and times."""

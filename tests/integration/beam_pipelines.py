@@ -87,6 +87,104 @@ def preprocessing(spec: Path, data: Path, out: Path) -> None:
         _ = function_out | tft_beam.WriteTransformFn(str(out / "tft"))
 
 
+FORMS = ("sparse", "ragged", "width_1", "rank_1")
+
+
+def absent(spec: Path, data: Path, out: Path) -> None:
+    """Use `preprocessing_fn` over inputs of every form, some missing in all rows of a batch.
+
+    Rows come as dictionaries, one at a time, and as batches of which some are empty. Writes a file
+    for each way.
+    """
+    import apache_beam as beam
+    import tensorflow as tf
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata import dataset_metadata
+
+    kinds = {"id": tf.int64, "a": tf.float32, "n": tf.int64, "s": tf.string}
+    stand_ins = {"a": float("nan"), "n": -(2**63), "s": ""}
+    rows = pl.read_parquet(data).select(list(kinds)).to_dicts()
+    function = fk.beam.preprocessing_fn(spec)
+
+    def keyed(inputs: dict[str, Any]) -> dict[str, Any]:
+        return {**function(inputs), "id": tf.reshape(inputs["id"], [-1])}
+
+    for form in FORMS:
+        specs = {
+            name: tf.io.VarLenFeature(kind) if form == "sparse" and name != "id"
+            else tf.io.RaggedFeature(kind, row_splits_dtype=tf.int64)
+            if form == "ragged" and name != "id"
+            else tf.io.FixedLenFeature([1] if form == "width_1" else [], kind)
+            for name, kind in kinds.items()
+        }  # fmt: skip
+        metadata = dataset_metadata.DatasetMetadata.from_feature_spec(specs)
+
+        def cell(name: str, value: Any, form: str = form) -> Any:
+            if form in ("sparse", "ragged") and name != "id":
+                return [] if value is None else [value]
+            value = stand_ins[name] if value is None else value
+            return [value] if form == "width_1" else value
+
+        given = [{name: cell(name, value) for name, value in row.items()} for row in rows]
+        ways = {
+            "each": (1, given, metadata),
+            "batches": (None, *arrow_batches(rows, form, stand_ins)),
+        }
+        for way, (size, values, described) in ways.items():
+            with (
+                tempfile.TemporaryDirectory() as scratch,
+                beam.Pipeline(runner="FnApiRunner") as pipeline,
+                tft_beam.Context(temp_dir=scratch, desired_batch_size=size),
+            ):
+                made = (pipeline | beam.Create(values, reshuffle=False), described)
+                (transformed, _), _ = made | tft_beam.AnalyzeAndTransformDataset(keyed)
+                _ = (
+                    transformed
+                    | beam.Map(plain)
+                    | beam.io.WriteToText(str(out / f"{form}_{way}.jsonl"), shard_name_template="")
+                )
+
+
+def arrow_batches(
+    rows: list[dict[str, Any]], form: str, stand_ins: dict[str, Any]
+) -> tuple[list[pa.RecordBatch], Any]:
+    """Return rows as record batches, the first and the last of them empty, and how to read them."""
+    from tensorflow_metadata.proto.v0 import schema_pb2
+    from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
+
+    types = {"id": pa.int64(), "a": pa.float32(), "n": pa.int64(), "s": pa.large_binary()}
+    found = schema_pb2.TensorRepresentation
+
+    def column(name: str, part: list[dict[str, Any]]) -> pa.Array:
+        cells = []
+        for row in part:
+            value = row[name]
+            if value is None and form not in ("sparse", "ragged"):
+                value = stand_ins[name]
+            value = value.encode() if isinstance(value, str) else value
+            cells.append([] if value is None else [value])
+        return pa.array(cells, pa.large_list(types[name]))
+
+    def read_as(name: str) -> Any:
+        if form == "sparse" and name != "id":
+            return found(varlen_sparse_tensor={"column_name": name})
+        if form == "ragged" and name != "id":
+            ragged = {"feature_path": {"step": [name]}, "row_partition_dtype": "INT64"}
+            return found(ragged_tensor=ragged)
+        made = found(dense_tensor={"column_name": name})
+        made.dense_tensor.shape.SetInParent()
+        if form == "width_1":
+            made.dense_tensor.shape.dim.add(size=1)
+        return made
+
+    parts = [[], *(rows[start : start + 12] for start in range(0, len(rows), 12)), []]
+    batches = [
+        pa.RecordBatch.from_arrays([column(name, part) for name in types], list(types))
+        for part in parts
+    ]
+    return batches, TensorAdapterConfig(batches[0].schema, {name: read_as(name) for name in types})
+
+
 def refused(spec: Path, data: Path, out: Path) -> None:
     """Use `Transform` and `preprocessing_fn` where features see the label."""
     dictionaries(spec, data, out)
@@ -138,11 +236,16 @@ def as_tensors(folder: Path, data: Path, out: Path) -> None:
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    from featurekit.engines.dense import dense
-
     loaded = tft.TFTransformOutput(str(folder))
     frame = pl.read_parquet(data)
-    raw = {name: tf.constant(dense(frame[name])) for name in ("a", "n", "s")}
+    kinds = {"a": tf.float32, "n": tf.int64, "s": tf.string}
+    raw = {
+        name: tf.ragged.constant(
+            [[] if value is None else [value] for value in frame[name].to_list()],
+            kind, ragged_rank=1,
+        ).to_sparse()
+        for name, kind in kinds.items()
+    }  # fmt: skip
     made = loaded.transform_raw_features(raw)
     spec = loaded.transformed_feature_spec()
     assert spec.keys() == made.keys()

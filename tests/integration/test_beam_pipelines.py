@@ -99,6 +99,36 @@ def test_preprocessing_fn_gives_tf_transform_the_features(
             assert near or same(one, other, 1e-5), f"{name}: {one} for {other}"
 
 
+def test_no_row_is_lost_where_a_column_is_missing_in_every_row_of_a_batch(
+    given: tuple[Path, Path, pl.DataFrame], tmp_path: Path
+) -> None:
+    features = {
+        "z": "zscore(a)", "bucket": "bucketize(a, 4)", "word": "vocabulary(s)", "more": "n + 1",
+        "full": "impute(a, 'mean')", "gone": "is_missing(n)", "upper": "upper(s)", "sum": "a + n",
+    }  # fmt: skip
+    # An empty text is missing in dense inputs.
+    rows = pl.read_parquet(given[1]).filter(pl.col("s").ne_missing("")).head(36)
+    first = pl.int_range(pl.len()) < 24
+    rows = rows.with_columns(pl.when(~first).then(pl.col(n)).alias(n) for n in ("a", "n", "s"))
+    rows.write_parquet(tmp_path / "rows.parquet")
+    lines = ["sources: {rows: {path: rows.parquet}}", "examples: {source: rows, keys: [id]}"]
+    lines += ["features:", *(f'  {name}: "{text}"' for name, text in features.items())]
+    (tmp_path / "spec.yaml").write_text("\n".join(lines))
+    made = fk.run(tmp_path / "spec.yaml", tmp_path / "run", tensorflow=False)
+    wanted = made.examples().to_polars().sort("id")
+    run("absent", (tmp_path / "spec.yaml", tmp_path / "rows.parquet", wanted), tmp_path)
+    files = sorted(tmp_path.glob("*.jsonl"))
+    assert len(files) == 8, "four forms, each one at a time and in batches"
+    for file in files:
+        got = [json.loads(line) for line in file.read_text().splitlines()]
+        got.sort(key=lambda row: int(row["id"]))
+        assert [row["id"] for row in got] == wanted["id"].to_list(), file.name
+        for name in features:
+            for row, other in zip(got, dense(wanted[name]).tolist(), strict=True):
+                near = isinstance(other, float) and abs(row[name] - other) < 1e-5
+                assert near or same(row[name], other, 1e-5), f"{file.name}: {name} {row} {other}"
+
+
 def test_a_failure_of_tensorflow_names_the_feature_and_the_value(tmp_path: Path) -> None:
     subprocess.run([sys.executable, PROGRAM, "failing", tmp_path], check=True, capture_output=True)
     text = (tmp_path / "error.txt").read_text()

@@ -296,3 +296,38 @@ def test_a_float64_input_has_no_raw_schema_and_the_manifest_says_why(tmp_path: P
     assert set(made.manifest["parity"]["signatures"]) == {
         "serving_default", "serving_masked", "transform_fn"
     }  # fmt: skip
+
+
+def test_a_run_on_beam_compares_and_counts_the_same_rows(spec: Spec, tmp_path: Path) -> None:
+    # Statistics on Beam do not tell the smallest integer from a missing one: it is refused there.
+    features = {name: text for name, text in FEATURES.items() if "net_price" not in text}
+    narrow = Spec(sources=spec.sources, examples=spec.examples, features=features, base=spec.base)
+    made = run(narrow, tmp_path / "beam", engine="beam", tensorflow=True)
+    text = "the empty text"
+    held = {"Größe": 10, "class": 20, "sure": 20}
+    wanted = {name: {"value": text, "rows": rows} for name, rows in held.items()}
+    assert made.manifest["rows"]["stand_ins"] == wanted
+    assert sum("serving_default reads it as" in said for said in made.manifest["warnings"]) == 3
+    certificate = made.manifest["parity"]["signatures"]
+    assert certificate["serving_masked"]["rows"] == 30
+    assert certificate["serving_default"]["not_compared"] == 20, "every other row"
+
+
+def test_preprocessing_fn_takes_columns_whose_names_collide_by_either_name(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    import featurekit as fk
+
+    (tmp_path / "spec.yaml").write_text(
+        "sources: {r: {path: r.parquet, columns: {net price: {type: float32}, "
+        "net_price: {type: float32}}}}\n"
+        "examples: {source: r}\n"
+        "features: {a: 'col(\"net price\") + 1', b: net_price + 1}\n"
+    )
+    function = fk.beam.preprocessing_fn(tmp_path / "spec.yaml")
+    one, two = tf.constant([[1.0]]), tf.constant([[2.0]])
+    for name in ("net price", "net_price_2"):
+        made = function({name: one, "net_price": two})
+        assert [made["a"].numpy().tolist(), made["b"].numpy().tolist()] == [[2.0], [3.0]]
+    with pytest.raises(fk.DataError, match=r"'net price' has shape \[1, 2\]. Hint: give it dense"):
+        function({"net price": tf.zeros([1, 2]), "net_price": two})

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import keyword
 import re
+from pathlib import Path
 
+import polars as pl
 import pytest
 
+import featurekit as fk
 from featurekit.serving_names import mask_names, serving_name, serving_names
 
 HOSTILE = [
@@ -56,3 +59,31 @@ def test_a_mask_does_not_take_the_name_of_an_input() -> None:
         "x": "x__missing_2",
         "x__missing": "x__missing__missing",
     }
+
+
+@pytest.mark.parametrize("read", ['col("tail.delay") + 1', "own + 1"])
+def test_a_column_that_the_data_calls_like_the_output_of_a_lookup_is_refused_by_check(
+    read: str, tmp_path: Path
+) -> None:
+    rows = pl.DataFrame({"k": [1, 2], "tail.delay": [10.0, 20.0]})
+    columns = {"own": fk.Column(column="tail.delay")} if read == "own + 1" else {}
+    past = pl.DataFrame({"k": [1, 2], "delay": [100.0, 200.0]})
+
+    def spec(owner: str) -> fk.Spec:
+        return fk.Spec(
+            sources={
+                "rows": fk.Source(data=rows, columns=columns),
+                "past": fk.Source(data=past),
+            },
+            examples=fk.Examples("rows"),
+            lookups={owner: fk.Lookup("past", by="k", features=["delay"])},
+            features={"a": f"{owner}.delay", "b": read},
+        )
+
+    with pytest.raises(fk.SpecErrors, match=r"'tail.delay' in features, and so is a col") as caught:
+        fk.check(spec("tail"))
+    # The hint leads on. Unrefused, b was 101 and 201.
+    assert "give the lookup another name, such as tail_2" in str(caught.value)
+    made = fk.run(spec("tail_2"), tmp_path / "run", tensorflow=False).examples().to_polars()
+    assert made["a"].to_list() == [100.0, 200.0]
+    assert made["b"].to_list() == [11.0, 21.0]

@@ -162,8 +162,6 @@ class Typing:
         tally = Tally(rows=batch.rows)
         typed = raw.select(*self._columns, **self._flags)
         for name in self._flags:
-            if name.startswith(STANDS_IN) and (count := int(typed[name].sum())):
-                tally.stand_ins[name.removeprefix(STANDS_IN)] = count
             kind, _, column = name.partition(" ")
             if kind in FLAGS and (count := int(typed[name].sum())):
                 getattr(tally, FLAGS[kind])[column] = count
@@ -176,6 +174,9 @@ class Typing:
             )
             bad = self._bad(batch, raw, typed, offends, tally)
             good = typed.filter(~offends)
+        for name in self._flags:
+            if name.startswith(STANDS_IN) and (count := int(good[name].sum())):
+                tally.stand_ins[name.removeprefix(STANDS_IN)] = count
         good = good.drop(list(self._flags))
         own = {f"~own {name}": name for name in (LABEL, SPLIT) if name in good.columns}
         good = good.with_columns(pl.col(name).alias(kept) for kept, name in own.items())
