@@ -124,7 +124,7 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     """Run the pipeline of a run, and wait until it is done."""
     import apache_beam as beam
 
-    from featurekit.engines.beam.cache import complete
+    from featurekit.engines.beam.cache import complete, writing
     from featurekit.engines.beam.pipeline import build
     from featurekit.engines.beam.storage import download, exists, is_address, join, upload
 
@@ -136,25 +136,28 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
         files = [join(job["work"], "rows", f"{place}.parquet") for place in range(len(files))]
         for here, there in zip(job["files"], files, strict=True):
             upload(Path(here), there)
-    made = _made(job, options, files, dry=False)
-    try:
-        pipeline = beam.Pipeline(options=options.pipeline_options())
-        build(pipeline, made)
-        result = pipeline.run()
-        result.wait_until_finish()
-    except FeatureKitError as error:
-        # Beam has added the step to the text, and left the rest out.
-        raise _read(type(error), str(error)) from error
-    except Exception as error:
-        raise _as_ours(error, options.runner) from error
-    if is_address(job["work"]):
-        for name in _REPORTS:
-            if exists(there := join(job["work"], name)):
-                download(there, Path(job["local"]) / name)
-    answer = {**options.settings(), "counters": _metrics(result)}
-    if made.cache is not None:
-        complete(made.cache)
-        answer["cache"] = {"files": len(made.cache.keys), "reused": made.cache.reused}
+    with writing(job["cache"]):
+        made = _made(job, options, files, dry=False)
+        try:
+            pipeline = beam.Pipeline(options=options.pipeline_options())
+            build(pipeline, made)
+            result = pipeline.run()
+            result.wait_until_finish()
+        except FeatureKitError as error:
+            # Beam has added the step to the text, and left the rest out.
+            raise _read(type(error), str(error)) from error
+        except Exception as error:
+            raise _as_ours(error, options.runner) from error
+        if is_address(job["work"]):
+            for name in _REPORTS:
+                if exists(there := join(job["work"], name)):
+                    download(there, Path(job["local"]) / name)
+        answer = {**options.settings(), "counters": _metrics(result)}
+        if made.cache is not None:
+            complete(made.cache)
+            answer["cache"] = {"files": len(made.cache.keys), "reused": made.cache.reused}
+            if made.cache.damaged:
+                answer["cache"]["damaged"] = list(made.cache.damaged)
     return answer
 
 

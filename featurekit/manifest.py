@@ -140,6 +140,7 @@ class CacheUse(TypedDict):
 
     files: int
     reused: int
+    damaged: NotRequired[list[str]]
 
 
 class BeamUse(TypedDict):

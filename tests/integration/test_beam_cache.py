@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +111,72 @@ def test_levels_that_build_on_others_are_computed_over_all_rows(days: Days) -> N
     assert days.run(features) == {"files": 4, "reused": 3, "described": 1.0}
 
 
-def test_a_damaged_part_is_named_and_an_unfinished_one_is_made_again(days: Days) -> None:
+def test_what_does_not_check_out_is_computed_again_with_a_note(
+    days: Days, caplog: pytest.LogCaptureFixture
+) -> None:
     days.run(ONE_LEVEL)
-    part = next(days.cache.glob("*/numbers.arrow"))
+    outside = days.cache.parent / "numbers.arrow"
+    one, two, three = sorted(path.parent for path in days.cache.glob("*/complete.json"))
+    part = one / "numbers.arrow"
     part.write_bytes(part.read_bytes()[:-1] + b"?")
-    with pytest.raises(fk.DataError, match=r"numbers\.arrow: a part of the cache is damaged"):
-        days.run(ONE_LEVEL)
-    (part.parent / "complete.json").unlink()
+    next(two.glob("counts-*.arrow")).unlink()
+    shutil.copy(three / "numbers.arrow", outside)
+    # A path that leads out of the cache, with a hash that is right.
+    listed = json.loads((three / "complete.json").read_text())
+    listed["parts"]["../../numbers.arrow"] = listed["parts"].pop("numbers.arrow")
+    (three / "complete.json").write_text(json.dumps(listed))
+    outside.write_bytes(b"never read")
+    found = days.run(ONE_LEVEL)
+    assert found["reused"] == 0
+    assert sorted(found["damaged"]) == [one.name, two.name, three.name]
+    assert f"{days.cache}: what is kept of 3 input files does not check out" in caplog.text
+    assert outside.read_bytes() == b"never read"
+    assert days.run(ONE_LEVEL) == {"files": 3, "reused": 3, "described": 0.0}
+
+
+def test_edited_lists_of_parts_are_not_believed(tmp_path: Path) -> None:
+    from featurekit.engines.beam.cache import Cache, _kept, complete
+
+    key, report = "0" * 64, tmp_path / "report.json"
+    (tmp_path / key).mkdir()
+    (tmp_path / key / "numbers.arrow").write_bytes(b"numbers")
+    digest = hashlib.sha256(b"numbers").hexdigest()
+    report.write_text(json.dumps([[0, "numbers.arrow", digest, 7]]))
+    complete(Cache(str(tmp_path), (key,), (None,), str(report)))
+    assert _kept(str(tmp_path), key) == (("numbers.arrow", digest),)
+    whole = json.loads((tmp_path / key / "complete.json").read_text())
+    entry = whole["parts"]["numbers.arrow"]
+    damaged: list[Any] = [
+        {**whole, "parts": {}}, {**whole, "parts": []}, {**whole, "parts": {"numbers.arrow": 7}},
+        {**whole, "parts": {"../numbers.arrow": entry}}, {**whole, "format": "2"}, [], 7, None,
+        {**whole, "parts": {"numbers.arrow": {**entry, "bytes": "7"}}}, {**whole, "sha256": ""},
+    ]  # fmt: skip
+    for each in damaged:
+        (tmp_path / key / "complete.json").write_text(json.dumps(each))
+        with pytest.raises(fk.DataError):
+            _kept(str(tmp_path), key)
+    (tmp_path / key / "complete.json").write_text("[" * 100_000)
+    with pytest.raises(fk.DataError, match="nested too deeply"):
+        _kept(str(tmp_path), key)
+
+
+def test_what_dead_writers_left_unfinished_is_removed_when_nobody_writes(tmp_path: Path) -> None:
+    from featurekit.engines.beam.cache import writing
+
+    for name in ("a" * 64, "b" * 64, "notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ("b" * 64) / "complete.json").write_text("{}")
+    with writing(str(tmp_path)):
+        assert not (tmp_path / ("a" * 64)).exists()
+        (tmp_path / ("c" * 64)).mkdir()
+        with writing(str(tmp_path)):
+            assert (tmp_path / ("c" * 64)).exists(), "another run is at work on it"
+    assert {path.name for path in tmp_path.iterdir()} == {"b" * 64, "c" * 64, "notes"}
+
+
+def test_a_file_whose_part_is_unfinished_is_described_again(days: Days) -> None:
+    days.run(ONE_LEVEL)
+    next(days.cache.glob("*/complete.json")).unlink()
     assert days.run(ONE_LEVEL)["reused"] == 2
 
 

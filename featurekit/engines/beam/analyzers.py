@@ -198,7 +198,7 @@ def _of_new_file(batch: Sequence[Any], cache: Cache) -> Iterator[tuple[int, Sequ
         yield file, batch[1:]
 
 
-def _report(saved: list[tuple[int, str, str]], path: str) -> None:
+def _report(saved: list[tuple[int, str, str, int]], path: str) -> None:
     with created(path) as stream:
         stream.write(json.dumps(saved).encode())
 

@@ -6,22 +6,29 @@ other files. Later levels depend on values fitted over all files, and are comput
 ```
 DIR/KEY/numbers.arrow          counts, means, squares, extremes and sketches of columns of numbers
 DIR/KEY/counts-0-3.arrow       how often values of a column occur: its place, and a shard of values
-DIR/KEY/complete.json          the names of the files above and their hashes, written last
+DIR/KEY/complete.json          the names of the files above, their sizes and hashes, written last
+DIR/.writing.RANDOM.tmp        there while a run adds to the cache
 ```
 
 A key is a hash of the file's content and of all that decides what its statistics are: the columns
 and how they are read, the split, the statistics themselves, and the versions of what computes them.
-So nothing in the folder is ever wrong; what nobody uses any more can be deleted at any time.
+What nobody uses any more can be deleted at any time. What is not whole, damaged or edited is not
+used: the statistics of its file are computed again, and the run says so. What a dead writer has
+left unfinished is removed when nobody is writing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
 
 import apache_beam as beam
 import polars as pl
@@ -33,12 +40,42 @@ from featurekit.engines.beam.statistics import Described, Numbers
 from featurekit.engines.beam.storage import created, exists, is_address, join, opened
 from featurekit.errors import DataError
 from featurekit.planner import Plan
+from featurekit.scratch import claimed_folder
+from featurekit.stored_json import parse_json
 
-__all__ = ["Cache", "Load", "Save", "complete", "open_cache"]
+__all__ = ["Cache", "Load", "Save", "complete", "open_cache", "writing"]
 
-_FORMAT = 1
+_FORMAT = 2
 _COMPLETE = "complete.json"
 _NUMBERS = "numbers.arrow"
+_PART = re.compile(r"numbers\.arrow|counts-\d{1,9}-\d{1,9}\.arrow")
+_KEY = re.compile(r"[0-9a-f]{64}")
+_WRITING = "writing"
+_AGAIN = "its folder is made again by the next run"
+
+
+class _Kept(TypedDict):
+    """A part that is kept."""
+
+    bytes: int
+    sha256: str
+
+
+class _Complete(TypedDict):
+    """What is kept of a file; the hash is of the rest, and of the key."""
+
+    format: int
+    parts: dict[str, _Kept]
+    sha256: str
+
+
+class _Saved(NamedTuple):
+    """A part that was written: of which file, its name, its hash and its size."""
+
+    file: int
+    name: str
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -50,12 +87,14 @@ class Cache:
         keys: The key of each file.
         kept: The parts that are kept of each file, with their hashes; `None` of a new file.
         report: Where the pipeline says which parts it has written.
+        damaged: The keys of files of which something was kept that does not check out.
     """
 
     folder: str
     keys: tuple[str, ...]
     kept: tuple[tuple[tuple[str, str], ...] | None, ...]
     report: str
+    damaged: tuple[str, ...] = ()
 
     @property
     def reused(self) -> int:
@@ -82,23 +121,58 @@ def open_cache(
     """
     definition = _definition(plan, form, shards)
     keys = tuple(_hash([definition, _content(path)]) for path in files)
-    return Cache(folder, keys, tuple(_kept(folder, key) for key in keys), report)
+    kept: list[tuple[tuple[str, str], ...] | None] = []
+    damaged = []
+    for key in keys:
+        try:
+            kept.append(_kept(folder, key))
+        except DataError:
+            kept.append(None)
+            damaged.append(key)
+    return Cache(folder, keys, tuple(kept), report, tuple(damaged))
+
+
+@contextmanager
+def writing(folder: str | None) -> Iterator[None]:
+    """Say that a run adds to a cache; first remove what dead writers have left unfinished.
+
+    Args:
+        folder: The folder of the cache, if there is one. One in a bucket has no locks, and nothing
+            is removed there.
+    """
+    if folder is None or is_address(folder):
+        yield
+        return
+    path = Path(folder)
+    with claimed_folder(path, _WRITING) as mine:
+        others = [each for each in path.glob(f".{_WRITING}.*.tmp") if each != mine]
+        for part in () if others else path.iterdir():
+            ours = _KEY.fullmatch(part.name) and not part.is_symlink() and part.is_dir()
+            if ours and not (part / _COMPLETE).exists():
+                shutil.rmtree(part, ignore_errors=True)
+        yield
 
 
 def complete(cache: Cache) -> None:
     """Mark new files as kept, once the pipeline is done and all their parts are written."""
-    saved: list[tuple[int, str, str]] = []
+    saved: list[_Saved] = []
     if exists(cache.report):
         with opened(cache.report) as stream:
-            saved = json.loads(stream.read())
-    parts: dict[int, dict[str, str]] = {
+            saved = [_Saved(*each) for each in json.loads(stream.read())]
+    parts: dict[int, dict[str, _Kept]] = {
         file: {} for file, kept in enumerate(cache.kept) if kept is None
     }
-    for file, name, digest in saved:
-        parts[file][name] = digest
+    for each in saved:
+        parts[each.file][each.name] = {"bytes": each.bytes, "sha256": each.sha256}
     for file, names in parts.items():
+        seal = _seal(cache.keys[file], names)
+        made: _Complete = {"format": _FORMAT, "parts": names, "sha256": seal}
         with created(cache.path(file, _COMPLETE)) as stream:
-            stream.write(json.dumps({"format": _FORMAT, "parts": names}).encode())
+            stream.write(json.dumps(made).encode())
+
+
+def _seal(key: str, parts: Mapping[str, _Kept]) -> str:
+    return _hash([_FORMAT, key, parts])
 
 
 def _definition(plan: Plan, form: Form, shards: int) -> str:
@@ -141,21 +215,53 @@ def _content(path: str) -> str:
 
 
 def _kept(folder: str, key: str) -> tuple[tuple[str, str], ...] | None:
+    """Return the parts that are kept of a file, with their hashes; `None` if there are none.
+
+    Raises:
+        DataError: They are not those that were written.
+    """
     path = join(folder, key, _COMPLETE)
     if not exists(path):
         return None
+    found = parse_json(bytes(_content_of(path)), _Complete, path, _AGAIN)
+    parts = found["parts"]
+    if not all(map(_PART.fullmatch, parts)) or found["sha256"] != _seal(key, parts):
+        raise DataError("it is not what was written", where=path, hint=_AGAIN)
+    for name, entry in parts.items():
+        _refuse_other(join(folder, key, name), entry)
+    return tuple(sorted((name, entry["sha256"]) for name, entry in parts.items()))
+
+
+def _refuse_other(path: str, entry: _Kept) -> None:
+    """Refuse a part that is not there or is another; of one in a bucket its size is compared.
+
+    Raises:
+        DataError: It is.
+    """
+    if not exists(path):
+        raise DataError("a part of the cache is missing", where=path, hint=_AGAIN)
+    if is_address(path):
+        same = FileSystems.match([path])[0].metadata_list[0].size_in_bytes == entry["bytes"]
+    else:
+        same = _hash_of(_content_of(path)) == entry["sha256"]
+    if not same:
+        raise DataError("a part of the cache is damaged", where=path, hint=_AGAIN)
+
+
+def _content_of(path: str) -> bytes:
     try:
         with opened(path) as stream:
-            found = json.loads(stream.read())
-        if found["format"] != _FORMAT:
-            return None
-        return tuple(sorted((str(name), str(digest)) for name, digest in found["parts"].items()))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+            return bytes(stream.read())
+    except OSError as error:
+        raise DataError(f"it cannot be read: {error.strerror}", where=path, hint=_AGAIN) from None
+
+
+def _hash_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 class Save(beam.DoFn):  # type: ignore[misc]
-    """Keeps a part of a file's statistics; yields file, name and hash, for `complete`.
+    """Keeps a part of a file's statistics; yields file, name, hash and size, for `complete`.
 
     Takes `((file, place), part)`, where the place is that of a column and a shard, or `None`.
     """
@@ -163,9 +269,7 @@ class Save(beam.DoFn):  # type: ignore[misc]
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
 
-    def process(
-        self, element: tuple[tuple[int, tuple[int, int] | None], Any]
-    ) -> Iterator[tuple[int, str, str]]:
+    def process(self, element: tuple[tuple[int, tuple[int, int] | None], Any]) -> Iterator[_Saved]:
         """Write it."""
         (file, place), part = element
         name = _NUMBERS if place is None else f"counts-{place[0]}-{place[1]}.arrow"
@@ -178,7 +282,7 @@ class Save(beam.DoFn):  # type: ignore[misc]
         path = self.cache.path(file, name)
         with created(path) as stream:
             stream.write(data)
-        yield file, name, hashlib.sha256(data).hexdigest()
+        yield _Saved(file, name, _hash_of(data), len(data))
 
 
 class Load(beam.DoFn):  # type: ignore[misc]

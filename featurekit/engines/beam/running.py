@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ def worker(scratch: Path) -> Worker:
         scratch: A folder for its temporary files.
     """
     return Worker("featurekit.beam_program", "Beam", scratch=scratch)
+
+
+_notes = logging.getLogger("featurekit")
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,9 @@ def run_pipeline(
     files = _files(plan, table, scratch, by_file=request.cache is not None)
     process.start(_task("run", plan, described, table, request, files, work))
     answer = process.answer()
+    if damaged := answer.get("cache", {}).get("damaged"):
+        said = "%s: what is kept of %s input files does not check out, and was computed again"
+        _notes.warning(said, request.cache, len(damaged))
     where = f"source {table.name!r}"
     tally = json.loads((work / "tally.json").read_text())
     census = Census(
