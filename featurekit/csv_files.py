@@ -106,7 +106,15 @@ def open_csv(path: Path, form: CsvForm, ragged: bool = False) -> CsvFile:
         plain = copied(path, status.st_size, status.st_mtime_ns, packed, replace(form, header=()))
         skip = 0 if form.rewritten else skip
     head = _head(plain, path, skip)
-    rows = list(islice(csv.reader(io.StringIO(head), delimiter=form.between), _HEAD_ROWS))
+    if "\r" in head.rstrip() and "\n" not in head:
+        raise DataError(
+            "lines end in carriage returns alone", where=str(path),
+            hint="write the file with line feeds, as all systems of today do",
+        )  # fmt: skip
+    try:
+        rows = list(islice(csv.reader(io.StringIO(head), delimiter=form.between), _HEAD_ROWS))
+    except csv.Error as error:
+        raise DataError(f"the header cannot be read: {error}", where=str(path)) from None
     names = next((row for row in rows if row), [])
     if not names:
         raise DataError("the data has no columns", where=str(path))
@@ -114,10 +122,12 @@ def open_csv(path: Path, form: CsvForm, ragged: bool = False) -> CsvFile:
     remarks: tuple[Remark, ...] = ()
     own = tuple(names)
     if form.header:
-        if len(form.header) != len(names):
+        widths = Counter(len(row) for row in rows[1:] if row)
+        width = max(len(names), widths.most_common(1)[0][0] if widths else 0)
+        if len(form.header) != width:
             raise DataError(
                 f"the source's header has {len(form.header)} names, and the file "
-                f"{len(names)} columns", where=str(path),
+                f"{width} columns", where=str(path),
                 hint="header: names for all columns, in their order",
             )  # fmt: skip
         names = list(form.header)
@@ -208,12 +218,21 @@ def _refuse_header(
     lines = head.split("\n")[:_HEAD_ROWS]
     for mark in ("#", "//", "%", "!", "--"):
         if lines[0].startswith(mark) and form.comment is None:
-            if not all(line.startswith(mark) for line in lines if line):
+            others = [row for row in rows if row and not row[0].startswith(mark)]
+            alike = Counter(map(len, others)).most_common(1)
+            # A header may begin so, too.
+            if alike and alike[0][0] != len(names):
                 raise DataError(
                     f"the first line is a comment, {lines[0][:60]!r}", where=str(path),
                     hint=f"comment: {mark!r}, or skip_rows: the lines before the header",
                 )  # fmt: skip
             break
+    if lines[0].strip().lower().strip('"').startswith("sep=") and not form.header:
+        mark = lines[0].strip().strip('"')[4:5] or ","
+        raise DataError(
+            f"the first line says what stands between fields, {lines[0]!r}", where=str(path),
+            hint=f"skip_rows: {form.skip_rows + 1} and separator: {_yaml(mark)}",
+        )  # fmt: skip
     if len(names) == 1 and form.separator != WHITESPACE and not form.header and _in_columns(lines):
         raise DataError(
             f"with {form.separator!r} between fields the header is one column, {names[0]!r}",
@@ -230,18 +249,23 @@ def _refuse_header(
     first = next((at for at, row in enumerate(rows) if len(row) == width), 0)
     title = width > len(names) and agree > 1 and 2 * agree > widths.total()
     if title and width == len(names) + 1 and first == 0 and len(names) > 1 and not form.header:
-        pasted = ", ".join(["row", *names])
+        front, back = flow(["row", *names]), flow([*names, "rest"])
         raise DataError(
             f"the header has {len(names)} names, and the rows {width} fields", where=str(path),
-            hint="every row of a CSV file needs as many fields as the header; if the first column "
-            f"has no name: write the header as [{pasted}] in the file",
+            hint="every row of a CSV file needs as many fields as the header; "
+            f"header: {front} if the first column has no name, header: {back} if the last has none",
         )  # fmt: skip
     if title and not ragged and not form.header:
-        skip = form.skip_rows + first + 1
-        raise DataError(
-            f"the first line has {len(names)} of {width} fields, so it is no header: "
-            f"{lines[0][:60]!r}", where=str(path), hint=f"skip_rows: {skip}",
-        )  # fmt: skip
+        said = f"the first line has {len(names)} of {width} fields, so it is no header"
+        hint = f"skip_rows: {form.skip_rows + first + 1}"
+        for mark in ";\t|":
+            counts = [line.count(mark) for line in lines if line.strip()]
+            usual, same = Counter(counts).most_common(1)[0]
+            if mark != form.separator and usual and same + 2 >= len(counts) and not counts[0]:
+                said = "the first line is no header"
+                hint = f"skip_rows: {form.skip_rows + counts.index(usual)} and "
+                hint += f"separator: {_yaml(mark)}"
+        raise DataError(f"{said}: {lines[0][:60]!r}", where=str(path), hint=hint)
     if form.header:
         return
     for name in names:

@@ -137,8 +137,10 @@ class Table:
             if file.header_only:
                 continue  # Arrow needs the line to end.
             with csv_errors(f"source {self.name!r} ({file.path})"):
+                # A header may have fewer fields than the rows, where its names are given anew.
+                first = file.skip + (len(file.own) != len(file.names))
                 reading = csv.ReadOptions(
-                    block_size=1 << 24, skip_rows=file.skip, autogenerate_column_names=True
+                    block_size=1 << 24, skip_rows=first, autogenerate_column_names=True
                 )
                 parsing = csv.ParseOptions(delimiter=file.form.between, newlines_in_values=True)
                 # One column is converted, to text: this pass is about fields alone.
@@ -146,7 +148,7 @@ class Table:
                     include_columns=["f0"], column_types={"f0": pa.binary()}
                 )
                 batches = csv.open_csv(file.plain, reading, parsing, converting)
-                counted += sum(batch.num_rows for batch in batches) - 1
+                counted += sum(batch.num_rows for batch in batches) - (first == file.skip)
         # In a file of one column, a blank line is a missing value.
         if self.height != counted and len(self.schema) > 1:
             raise DataError(

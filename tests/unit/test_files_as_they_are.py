@@ -611,3 +611,27 @@ def test_check_and_run_print_what_was_noticed(
         assert "null_values: [NA]" in text
         assert "'01' would lose its zeros" in text
         assert "'z' is missing in 1 of 2 files" in text
+
+
+def test_a_header_with_a_name_too_few_gets_names_for_all_columns(tmp_path: Path) -> None:
+    files = {"a.csv": "x,y\nr1,2,3\nr2,4,5\nr3,6,7\n"}
+    message = refused(tmp_path, files, "x + 1")
+    assert "header: [row, x, y] if the first column has no name" in message
+    found = values(tmp_path, files, {"r": "row", "x": "x"}, header=["row", "x", "y"])
+    assert found == {"r": ["r1", "r2", "r3"], "x": [2, 4, 6]}
+
+
+def test_a_header_may_begin_like_a_comment(tmp_path: Path) -> None:
+    files = {"a.csv": "#id,x\n1,2\n3,4\n"}
+    assert values(tmp_path, files, {"f": 'col("#id")'})["f"] == [1, 3]
+
+
+def test_a_line_that_names_the_separator_and_titles_before_other_separators(
+    tmp_path: Path,
+) -> None:
+    for first in ("sep=;", "Bericht"):
+        files = {"a.csv": f"{first}\nx;y\n1,5;2\n2,5;3\n"}
+        message = refused(tmp_path, files, "y + 1")
+        assert pasted(message) == {"skip_rows": 1, "separator": ";"}
+        assert values(tmp_path, files, {"f": "y + 1"}, **pasted(message))["f"] == [3, 4]
+    assert "carriage returns" in refused(tmp_path, {"a.csv": "x,y\r1,2\r"}, "x")
