@@ -89,7 +89,7 @@ def add_ablate_arguments(ablate: argparse.ArgumentParser) -> None:
     add_table_arguments(ablate)
 
 
-def run_ablate(arguments: argparse.Namespace) -> str:
+def run_ablate(arguments: argparse.Namespace) -> str | list[str]:
     """Carry it out, and return what to print."""
     from featurekit.ablation import DEFAULT_TIERS, ablate
     from featurekit.artifact import check_file_target
@@ -129,7 +129,7 @@ def run_ablate(arguments: argparse.Namespace) -> str:
     lines = [*found_ablation(found.to_dict(), arguments.out)]
     if smaller is not None:
         lines.append(f"the smaller spec: {smaller}")
-    return "\n".join(lines)
+    return lines
 
 
 def _interrupted(trials: Path | None) -> str:

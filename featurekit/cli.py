@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from featurekit._version import __version__
 from featurekit.ablate_command import add_ablate_arguments, run_ablate
@@ -26,9 +26,12 @@ from featurekit.console import (
     described_job,
     found_leaks,
     notes_printed,
+    one_line,
     progress_bar,
+    put,
     report,
     report_unexpected,
+    show_traceback,
     summary,
     verified_files,
     write,
@@ -72,9 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if getattr(arguments, "spec", None) is not None:
                 _refuse_folder(arguments.spec)
             answer: _Answer = arguments.command(arguments)
-            text, code = (answer, 0) if isinstance(answer, str) else answer
+            said, code = answer if isinstance(answer, tuple) else (answer, 0)
             done = True
-            return _printed(lambda: write(text) if text else None) or code
+            return _printed(lambda: write(said) if said else None) or code
     except FeatureKitError as error:
         reported = error
         return _printed(lambda: report(reported, arguments))
@@ -91,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     except BaseException as error:
         if os.environ.get("FEATUREKIT_TRACEBACK") == "1":
+            sys.excepthook = show_traceback
             raise
         unexpected = error
         return _printed(lambda: report_unexpected(unexpected, arguments))
@@ -151,11 +155,11 @@ def _refuse_folder(name: str) -> None:
     raise UsageError("a spec file is needed, and this is a folder", where=name, hint=hint)
 
 
-_Answer = str | tuple[str, int]
-"""What a command prints, with its exit code where that is not 0."""
+_Answer = str | list[str] | tuple[str | list[str], int]
+"""What a command prints, lines or a text laid out in lines; with its exit code, if not 0."""
 
 
-def _run(arguments: argparse.Namespace) -> str:
+def _run(arguments: argparse.Namespace) -> _Answer:
     from featurekit.job import dry_run, run
 
     beam = getattr(arguments, "beam", ())
@@ -166,7 +170,7 @@ def _run(arguments: argparse.Namespace) -> str:
     }  # fmt: skip
     if any(word.startswith("--dry_run") for word in beam):
         job = dry_run(arguments.spec, arguments.out, **options)
-        return as_json(job) if arguments.json else "\n".join(described_job(job))
+        return as_json(job) if arguments.json else [*described_job(job)]
     with progress_bar(shown=not (arguments.quiet or arguments.json)) as progress:
         done = run(
             arguments.spec, arguments.out, overwrite=arguments.overwrite, load=arguments.load,
@@ -176,7 +180,7 @@ def _run(arguments: argparse.Namespace) -> str:
         shown = ("name", "spec_sha256", "rows", "warnings", "saved_model", "seconds")
         facts = {key: done.manifest[key] for key in shown}
         return as_json({"out": arguments.out, "features": list(done.features), **facts})
-    return "" if arguments.quiet else "\n".join(summary(done, arguments))
+    return [] if arguments.quiet else [*summary(done, arguments)]
 
 
 def _bigquery(arguments: argparse.Namespace) -> Any:
@@ -206,7 +210,7 @@ def _bigquery(arguments: argparse.Namespace) -> Any:
     return from_environment(arguments.project, arguments.dataset, labels=labels, **bounds)
 
 
-def _plan(arguments: argparse.Namespace) -> str:
+def _plan(arguments: argparse.Namespace) -> _Answer:
     from featurekit.job import plan
 
     settings = _bigquery(arguments)
@@ -229,7 +233,7 @@ def _plan(arguments: argparse.Namespace) -> str:
     return text
 
 
-def _check(arguments: argparse.Namespace) -> str:
+def _check(arguments: argparse.Namespace) -> _Answer:
     from featurekit.job import check
     from featurekit.picture.timeline import draw_timeline
     from featurekit.verdict import judge
@@ -257,10 +261,10 @@ def _check(arguments: argparse.Namespace) -> str:
     lines = [f"{arguments.spec}: {', '.join(facts)}, no problems"]
     lines += [f"note: {text}" for text in resolved.quiet]
     lines += [f"leakage: {found.summary()}", *(f"  {line}" for line in found.lines())]
-    return "\n".join(lines)
+    return lines
 
 
-def _schema(arguments: argparse.Namespace) -> str:
+def _schema(arguments: argparse.Namespace) -> _Answer:
     from featurekit.schema import as_dict, as_yaml, freeze_file, read_schema
     from featurekit.spec.yaml import load_spec
 
@@ -278,10 +282,10 @@ def _schema(arguments: argparse.Namespace) -> str:
     if frozen is None:
         return as_yaml(schema)
     said = f"{count(frozen, 'type')} written" if frozen else "every column has its type already"
-    return f"{arguments.spec}: {said}"
+    return [f"{arguments.spec}: {said}"]
 
 
-def _apply(arguments: argparse.Namespace) -> str:
+def _apply(arguments: argparse.Namespace) -> _Answer:
     from featurekit.runs import open_run
     from featurekit.serving import apply_file
 
@@ -291,7 +295,7 @@ def _apply(arguments: argparse.Namespace) -> str:
     )
     if arguments.json:
         return as_json({"out": arguments.out, "rows": rows, "features": list(run.features)})
-    return f"{arguments.out}: {count(len(run.features), 'feature')} of {count(rows, 'row')}"
+    return [f"{arguments.out}: {count(len(run.features), 'feature')} of {count(rows, 'row')}"]
 
 
 def _verify(arguments: argparse.Namespace) -> _Answer:
@@ -301,10 +305,10 @@ def _verify(arguments: argparse.Namespace) -> _Answer:
     code = 0 if found.whole else 1
     if arguments.json:
         return as_json(found.to_dict()), code
-    return "\n".join(verified_files(found)), code
+    return [*verified_files(found)], code
 
 
-def _snapshot(arguments: argparse.Namespace) -> str:
+def _snapshot(arguments: argparse.Namespace) -> _Answer:
     from featurekit.snapshots import write_snapshot
 
     keys = write_snapshot(
@@ -314,7 +318,7 @@ def _snapshot(arguments: argparse.Namespace) -> str:
     if arguments.json:
         return as_json({"out": arguments.out, "as_of": arguments.as_of, "keys": keys})
     lines = [f"  {name}.parquet: {count(number, 'key')}" for name, number in keys.items()]
-    return "\n".join([f"{arguments.out}: what was known at {arguments.as_of}", *lines])
+    return [f"{arguments.out}: what was known at {arguments.as_of}", *lines]
 
 
 def _leakage(arguments: argparse.Namespace) -> _Answer:
@@ -346,7 +350,7 @@ def _leakage(arguments: argparse.Namespace) -> _Answer:
     lines = [*found_leaks(made, arguments.out)]
     if failing:
         lines.append(f"{count(failing, 'finding')} too many: --fail-on {arguments.fail_on}")
-    return "\n".join(lines), int(failing > 0)
+    return lines, int(failing > 0)
 
 
 def _completion(arguments: argparse.Namespace) -> str:
@@ -366,8 +370,13 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose help is printed, or says that it cannot be."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        if message and (code := _printed(lambda: print(message, end="", file=file or sys.stderr))):
+        lines = message.removesuffix("\n").split("\n")
+        if message and (code := _printed(lambda: put(file or sys.stderr, lines))):
             raise SystemExit(code)
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, in one line, and exit with 2."""
+        super().error(one_line(message))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import sys
 import textwrap
+import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from shlex import quote
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO
 
 from featurekit.errors import FeatureKitError, FeatureKitWarning, SpecErrors
+from featurekit.escapes import escaped
 
 if TYPE_CHECKING:
     from featurekit.integrity import Verification
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_json", "complain", "count", "described_job", "found_ablation", "found_leaks",
-    "notes_printed", "progress_bar", "remark", "report", "report_unexpected", "summary",
-    "verified_files", "write",
+    "notes_printed", "one_line", "progress_bar", "put", "remark", "report", "report_unexpected",
+    "show_traceback", "summary", "verified_files", "write",
 ]  # fmt: skip
 
 UNEXPECTED = 4
@@ -59,10 +62,10 @@ def progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
 
         def tell(event: Progress) -> None:
             if event.note:
-                tqdm.write(event.text, file=sys.stderr)
+                tqdm.write(escaped(event.text), file=sys.stderr)
                 return
             bar.total, bar.n = event.stages, event.done
-            bar.set_description_str(event.text)
+            bar.set_description_str(escaped(event.text))
 
         def tick() -> None:
             while not ended.wait(0.5):
@@ -87,10 +90,11 @@ def notes_printed(quiet: bool = False) -> Iterator[None]:
 
     def show(
         message: Warning | str, category: type[Warning], filename: str, lineno: int,
-        file: TextIO | None = None, line: str | None = None,
+        file: TextIO | None = None, line: str | None = None,  # noqa: ARG001
     ) -> None:  # fmt: skip
         if not issubclass(category, FeatureKitWarning):
-            before(message, category, filename, lineno, file, line)
+            said = f"{filename}:{lineno}: {category.__name__}: {message}"
+            put(sys.stderr if file is None else file, [said])
         elif not quiet:
             remark(f"note: {message}")
 
@@ -99,8 +103,10 @@ def notes_printed(quiet: bool = False) -> Iterator[None]:
             if not quiet:
                 remark(f"note: {record.getMessage()}")
 
-    before, handler, logger = warnings.showwarning, Notes(), logging.getLogger("featurekit")
+    handler, logger, log = Notes(), logging.getLogger("featurekit"), logging.lastResort
     logger.addHandler(handler)
+    if log is not None:
+        log.setFormatter(_Escaping())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", FeatureKitWarning)
@@ -108,6 +114,34 @@ def notes_printed(quiet: bool = False) -> Iterator[None]:
             yield
     finally:
         logger.removeHandler(handler)
+        if log is not None:
+            log.setFormatter(None)
+
+
+class _Escaping(logging.Formatter):
+    """Escapes what libraries log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = copy.copy(record)
+        said.msg, said.args = escaped(record.getMessage()), ()
+        return escaped(super().format(said), "\n\t")
+
+
+def show_traceback(_: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print a traceback, as `sys.excepthook` does."""
+    put(sys.stderr, _traced(error, trace, []))
+
+
+def _traced(error: BaseException, trace: Any, seen: list[BaseException]) -> Iterator[str]:
+    """Yield the lines of a traceback, each message as one line, causes first."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and not any(before is one for one in seen):
+        yield from _traced(before, before.__traceback__, [*seen, error])
+        yield ""
+    yield "Traceback (most recent call last):"
+    for part in traceback.format_tb(trace):
+        yield from part.splitlines()
+    yield f"{type(error).__name__}: {error}"
 
 
 def summary(done: Run, arguments: argparse.Namespace) -> Iterator[str]:
@@ -315,19 +349,18 @@ def report(error: FeatureKitError, arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(as_json(error.to_dict()))
     elif isinstance(error, SpecErrors):
-        for problem in error.problems:
-            _print(sys.stderr, _one_line(str(problem)))
+        put(sys.stderr, [one_line(str(problem)) for problem in error.problems])
         given = vars(arguments)
         where = next(given[name] for name in ("subject", "spec", "run") if given.get(name))
         complain(f"{count(len(error.problems), 'problem')} in {where}")
     else:
-        complain(_one_line(str(error)))
+        complain(one_line(str(error)))
     return error.exit_code
 
 
 def report_unexpected(error: BaseException, arguments: argparse.Namespace) -> int:
     """Print an error that nobody raised on purpose; return its exit code."""
-    kind, said = type(error).__name__, _one_line(str(error)) or "no message"
+    kind, said = type(error).__name__, one_line(str(error)) or "no message"
     if arguments.json:
         write(as_json({"error": kind, "where": "", "message": said, "hint": _REPORT}))
     else:
@@ -338,23 +371,32 @@ def report_unexpected(error: BaseException, arguments: argparse.Namespace) -> in
 _REPORT = "This is a bug: please report it with the spec and what FEATUREKIT_TRACEBACK=1 prints"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text without the line ends that names in it may hold."""
     return " ".join(text.split())
 
 
 def complain(text: str) -> None:
     """Print an error."""
-    _print(sys.stderr, f"featurekit: error: {text}")
+    put(sys.stderr, [f"featurekit: error: {text}"])
 
 
 def remark(text: str) -> None:
     """Print something to know while a command runs."""
-    _print(sys.stderr, f"featurekit: {text}")
+    put(sys.stderr, [f"featurekit: {text}"])
 
 
-def write(text: str) -> None:
-    """Print a result."""
-    _print(sys.stdout, text)
+def write(answer: str | Sequence[str]) -> None:
+    """Print a result.
+
+    Args:
+        answer: Its lines, or a text that is laid out in lines, such as JSON, in which no name
+            holds a line end.
+    """
+    if isinstance(answer, str):
+        put(sys.stdout, answer.split("\n"), layout="\t")
+    else:
+        put(sys.stdout, answer)
 
 
 def as_json(data: Any) -> str:
@@ -364,9 +406,9 @@ def as_json(data: Any) -> str:
     return json.dumps(data, indent=2, allow_nan=False)
 
 
-def _print(stream: Any, text: str) -> None:
-    """Print text whose names may be hostile: no control character reaches the terminal."""
-    safe = "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-    )
-    stream.write(f"{safe}\n")
+def put(stream: Any, lines: Iterable[str], layout: str = "") -> None:
+    """Write lines to a terminal or a file: all that the command prints goes through here.
+
+    Names may be hostile: no control character of theirs gets through, nor a line end.
+    """
+    stream.write("".join(f"{escaped(line, layout)}\n" for line in lines))

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from featurekit.delays import delayed_lookups
+from featurekit.escapes import escaped
 from featurekit.graph import AggregateNode, StatisticRequest
 from featurekit.planner import Plan, Route, Step, key_text
 from featurekit.threats import effects_at_predictions
@@ -45,7 +46,8 @@ def as_table(plan: Plan, width: int = WIDTH) -> str:
             where = (step.route.value, step.engine)
             rows.append((*named, _waits(plan, step), *where, operations, step.reason))
             named = ("", "")
-    return "\n".join([*_summary(plan, width), "", *_table(_HEAD, rows, width)])
+    safe = [[escaped(cell) for cell in row] for row in rows]
+    return "\n".join([*_summary(plan, width), "", *_table(_HEAD, safe, width)])
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
@@ -170,7 +172,7 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
     where = source.path or source.table or "a table in memory"
     saved = "with" if plan.saved_model else "without"
     features = _count(len(plan.features), "feature")
-    yield f"{resolved.spec.name}: {features}, engine {plan.engine}, {saved} a SavedModel"
+    yield f"{escaped(resolved.spec.name)}: {features}, engine {plan.engine}, {saved} a SavedModel"
     listed = ", ".join(f"{name} {of}" for name, of in resolved.inputs().items())
     columns = _count(len(resolved.inputs()), "column")
     yield from _field("inputs", f"{columns} of {examples.source} ({where}): {listed}", width)
@@ -201,6 +203,7 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
 
 def _field(label: str, text: str, width: int, most: int = 4) -> Iterator[str]:
     indent = " " * 10
+    text = escaped(text)
     lines = textwrap.wrap(text, width, initial_indent=f"  {label:<8}", subsequent_indent=indent,
                           max_lines=most, placeholder=" ...", break_on_hyphens=False)  # fmt: skip
     yield from (line.rstrip() for line in lines)

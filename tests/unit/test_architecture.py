@@ -21,6 +21,7 @@ LAYERS = (
         "_version",
         "arguments",
         "errors",
+        "escapes",
         "semantics",
         "scratch",
         "serving_names",
