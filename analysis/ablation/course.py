@@ -241,6 +241,7 @@ class Course:
         found = interaction_candidates(
             self.examples.frame, linear.residuals, weights=self.examples.weights,
             categorical=self.examples.categorical, seed=self.settings.seed,
+            hashes=self.examples.hashes,
         )  # fmt: skip
         return [pair.features for pair in found]
 

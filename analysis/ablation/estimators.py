@@ -265,6 +265,9 @@ def read_learner(model: Any, task: Task, rows: int = 0) -> Learner:
         check_is_fitted(model)
         fitted = model
     bare = clone(model)
+    if fitted is None:
+        # Places would be those of other columns: these stand in the order of their names.
+        without_columns(clone(bare), ())
     return Learner(named or type(model).__name__, lambda: clone(bare), fitted)
 
 
@@ -374,10 +377,12 @@ def without_columns(estimator: Any, gone: Collection[str]) -> Any:
         estimator.set_params(transformers=kept)
     changed: dict[str, Any] = {}
     for name, value in estimator.get_params(deep=False).items():
-        if name == "categorical_features" and isinstance(value, (list, tuple)):
-            changed[name] = [each for each in value if each not in gone]
+        if name == "categorical_features" and isinstance(value, (list, tuple, np.ndarray)):
+            changed[name] = [each for each in _named(value, estimator) if each not in gone]
         elif name == "monotonic_cst" and isinstance(value, Mapping):
             changed[name] = {each: way for each, way in value.items() if each not in gone}
+        elif name == "monotonic_cst" and value is not None:
+            raise _by_place(type(estimator).__name__)
         else:
             _without_in(value, gone)
     return estimator.set_params(**changed) if changed else estimator
@@ -417,8 +422,23 @@ def _left(columns: Any, gone: Collection[str]) -> list[str] | None:
         names = list(columns)
         if all(isinstance(name, str) for name in names):
             return [name for name in names if name not in gone]
-    raise UsageError(
-        "a ColumnTransformer takes columns by their places, which change when one is left out",
+    raise _by_place("ColumnTransformer")
+
+
+def _named(columns: Sequence[Any] | np.ndarray, estimator: Any) -> Iterable[str]:
+    """Return columns that are given by their names.
+
+    Raises:
+        UsageError: They are given by their places.
+    """
+    if not all(isinstance(name, str) for name in columns):
+        raise _by_place(type(estimator).__name__)
+    return columns
+
+
+def _by_place(name: str) -> UsageError:
+    return UsageError(
+        f"a {name} takes columns by their places, which change when one is left out",
         where="model", hint="give it the columns' names",
     )  # fmt: skip
 
@@ -432,11 +452,19 @@ def read_inputs(table: pl.DataFrame, learner: Learner, categorical: Collection[s
     categories, and vectors have a column for each element, `name_0`, `name_1` and so on. A model
     that was fitted to an array gets one.
 
+    Columns stand in the order of the features' names, so that no model depends on that of the
+    table; those of a fitted model in its own order, or in that of the table if it knows no names.
+
     Args:
         table: The features.
         learner: What reads them.
         categorical: Features that hold categories although they are numbers; of a matrix.
     """
+    nameless = hasattr(learner.fitted, "n_features_in_") and not hasattr(
+        learner.fitted, "feature_names_in_"
+    )
+    if not nameless:
+        table = table.select(sorted(table.columns))
     wide = spread(table).get_columns()
     widths = [of.shape[0] if isinstance(of, pl.Array) else 1 for of in table.dtypes]
     ends = np.cumsum(widths).tolist()
@@ -447,9 +475,6 @@ def read_inputs(table: pl.DataFrame, learner: Learner, categorical: Collection[s
     if learner.matrix:
         return _matrix(wide, places, categorical)
     frame = pl.DataFrame([_as_category(series) for series in wide]).to_pandas()
-    nameless = hasattr(learner.fitted, "n_features_in_") and not hasattr(
-        learner.fitted, "feature_names_in_"
-    )
     own = getattr(learner.fitted, "feature_names_in_", None)
     if own is not None:
         frame, places = _as_fitted(frame, places, [str(name) for name in own])

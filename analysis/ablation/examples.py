@@ -67,7 +67,8 @@ class Examples:
     """Rows with a label, ready to be learnt from.
 
     Args:
-        frame: The features of all rows, in an order that stays.
+        frame: The features of all rows, which keep their order; features in the order of their
+            names, in which all that follows sees them.
         label: Of all rows.
         folds: The fold that each row is held out in, int64 of shape [rows]; negative for rows that
             are kept apart or belong to no fold.
@@ -80,6 +81,7 @@ class Examples:
         weights: Float64 of shape [rows]; `None` where all are 1.
         parts: See `Problem`.
         hashes: Of what rows hold, uint64 of shape [rows].
+        listed: The features in the order of the table.
         constant: Columns with one value (or none), which are no features.
         skipped: Columns of types that no model reads, such as lists.
         split: The values of the split, the one that is kept apart last; empty without a split.
@@ -97,6 +99,7 @@ class Examples:
     weights: np.ndarray | None
     parts: np.ndarray
     hashes: np.ndarray
+    listed: tuple[str, ...]
     constant: tuple[str, ...]
     skipped: tuple[str, ...]
     split: tuple[str, ...]
@@ -105,7 +108,7 @@ class Examples:
 
     @cached_property
     def features(self) -> tuple[str, ...]:
-        """The names of the features."""
+        """The names of the features, sorted."""
         return tuple(self.frame.collect_schema().names())
 
     def problem(self, rows: int) -> Problem:
@@ -149,16 +152,24 @@ class Examples:
         if len(places) <= rows:
             return taken
         some = np.zeros_like(taken)
-        some[places[np.argsort(self.hashes[places], kind="stable")[:rows]]] = True
+        some[self._sorted(places, self.folds)[:rows]] = True
         return some
 
+    def _sorted(self, places: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Return some rows in an order that depends on what they hold and not on their places."""
+        clusters = np.zeros(len(folds)) if self.clusters is None else self.clusters
+        keys = (self.parts, clusters, folds, self.hashes)
+        found: np.ndarray = places[np.lexsort([key[places] for key in keys])]
+        return found
+
     def _taken(self, folds: np.ndarray, taken: np.ndarray, ordered: bool) -> Problem:
-        places = np.flatnonzero(taken)
+        places = self._sorted(np.flatnonzero(taken), folds)
         label = replace(self.label, values=self.label.values[places])
+        table = _rows(self.frame, taken)[np.cumsum(taken)[places] - 1]
         return Problem(
-            _rows(self.frame, taken), label, folds[places], self.parts[places], ordered,
+            table, label, folds[places], self.parts[places], ordered,
             None if self.weights is None else self.weights[places], self.categorical,
-            seed=self.seed,
+            seed=self.seed, listed=self.listed,
         )  # fmt: skip
 
 
@@ -290,7 +301,7 @@ def _dealt(
     types = frame.collect_schema()
     frame = frame.select(
         pl.col(name).cast(pl.Float64) if _beyond_numpy(types[name]) else pl.col(name)
-        for name in features
+        for name in sorted(features)
     )
     beside = {"label": pl.Series(label.values)}
     beside |= {} if weights is None else {"weights": pl.Series(weights)}
@@ -305,7 +316,8 @@ def _dealt(
     return Examples(
         frame, label, layout.folds, layout.apart, time is not None, clusters,
         "entity" if entity is not None else "time" if time is not None else "",
-        weights, deal_parts(clusters, hashes), hashes, constant, skipped, layout.parts,
+        weights, deal_parts(clusters, hashes), hashes, tuple(features),
+        tuple(sorted(constant)), tuple(sorted(skipped)), layout.parts,
         frozenset(categorical).intersection(features), seed,
     )  # fmt: skip
 

@@ -82,6 +82,7 @@ def interaction_candidates(
     top: int = 20,
     level: float = LEVEL,
     seed: int = 0,
+    hashes: np.ndarray | None = None,
 ) -> tuple[PairCandidate, ...]:
     """Return the pairs of features that explain most of a model's residuals together.
 
@@ -101,6 +102,8 @@ def interaction_candidates(
         top: How many candidates to return at most.
         level: Pairs with a larger p-value are no candidates, nor are those with a share of 0.
         seed: Of the hash that chooses the rows from which bins are made.
+        hashes: Of what rows hold, uint64 of shape [rows], for that choice; by default of their
+            residuals, of which another order of rows may change the last digit.
 
     Returns:
         Candidates, those that explain the largest share first. The order of rows and columns does
@@ -130,8 +133,8 @@ def interaction_candidates(
     bins = max(2, min(bins, int(np.sqrt(len(errors) / ROWS_OF_CELL)) // 2 * 2))
     factor = len(errors) // (LEAST_SHARE * len(names) * bins)
     fine = min(bins * max(factor, 1), MAX_FINE // bins * bins)
-    hashes = pl.Series(errors[:, 0]).hash(seed).to_numpy()
-    fitted = fit_bins(frame, names, chosen, hashes, fine=fine, bins=bins, categorical=categorical)
+    own = pl.Series(errors[:, 0]).hash(seed).to_numpy() if hashes is None else hashes[chosen]
+    fitted = fit_bins(frame, names, chosen, own, fine=fine, bins=bins, categorical=categorical)
     codes = bin_rows(frame, fitted, chosen)
     before = float(np.sum(errors**2))
     errors, parameters = _without_main_effects(codes, errors, heavy)

@@ -64,7 +64,7 @@ def _strongest(course: Course) -> dict[str, tuple[str, Contribution]]:
     for tier, found in tiers:
         for single in () if found is None else found.singles:
             out[single.name] = (tier, single)
-    return {name: out[name] for name in course.examples.features if name in out}
+    return {name: out[name] for name in course.examples.listed if name in out}
 
 
 def _found_relations(course: Course) -> list[Relation]:
@@ -162,7 +162,7 @@ def _proposal(
     remove = [*gone, *constant]
     run = course.subject.run
     return {
-        "keep": [name for name in course.examples.features if name not in gone],
+        "keep": [name for name in course.examples.listed if name not in gone],
         "remove": remove,
         "reasons": {name: reasons.get(name, "one value in all rows") for name in remove},
         **plain(asdict(check)),

@@ -121,7 +121,8 @@ def permute(
     if learner.fitted is None:
         problem.check_labels()
     sets = _sets(problem.features, families)
-    inputs = read_inputs(problem.table, learner, problem.categorical)
+    table = problem.table.select(problem.listed) if problem.listed else problem.table
+    inputs = read_inputs(table, learner, problem.categorical)
     alike = _Alike.of(problem)
     with one_thread():
         models = list(

@@ -39,6 +39,8 @@ class Problem:
         categorical: Features that hold categories although they are numbers.
         groups: Names of features by the name of a group, to be left out together.
         seed: Of all that is drawn.
+        listed: The features in the order in which a model that was fitted to an array knows them;
+            empty for that of the table.
     """
 
     table: pl.DataFrame
@@ -50,6 +52,7 @@ class Problem:
     categorical: frozenset[str] = frozenset()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     seed: int = 0
+    listed: tuple[str, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -117,7 +117,8 @@ def test_what_is_missing_as_nan_is_no_value_and_weightless_rows_do_not_count() -
         money=pl.lit("1.50").cast(pl.Decimal(10, 2)) * pl.int_range(pl.len()),
     )
     found = read_examples(frame.lazy(), Roles("y", weights="heavy", exclude=("who", "at", "part")))
-    assert found.features == ("x", "flag", "money")
+    assert found.features == ("flag", "money", "x")
+    assert found.listed == ("x", "flag", "money")
     assert len(found.label.values) == (frame["x"] <= 1).sum()
     assert found.problem(10_000).table["money"].dtype == pl.Float64
 
@@ -129,8 +130,9 @@ def test_columns_that_say_nothing_are_set_aside() -> None:
     )  # fmt: skip
     frame = frame.with_columns(y=pl.when(pl.col("x") > -2).then("y"))
     found = read_examples(frame.lazy(), Roles("y", weights="heavy", exclude=("who", "at", "part")))
-    assert found.features == ("x", "half")
-    assert found.constant == ("one", "none")
+    assert found.features == ("half", "x")
+    assert found.listed == ("x", "half")
+    assert found.constant == ("none", "one")
     assert found.skipped == ("listed",)
     assert len(found.label.values) == (frame["x"] > -2).sum()
     known = frame.filter(pl.col("x") > -2)["heavy"].to_numpy()

@@ -128,20 +128,20 @@ MIXED = pl.DataFrame(
 def test_the_default_model_reads_numbers_and_codes() -> None:
     inputs = read_inputs(MIXED, read_learner(None, Task.REGRESSION), ["code"])
     nan = float("nan")
-    # Words and codes by frequency, ties by themselves: b a; 7 5 9.
+    # By name; words and codes by frequency, ties by themselves: b a; 7 5 9.
     expected = [
-        [1, 0, 1, 2, 0, 1], [nan, 1, 3, 4, 2, 0], [3, nan, 5, 6, 0, nan], [nan, 0, 7, 8, 1, 1],
+        [0, 1, 1, 1, 2, 0], [2, 0, nan, 3, 4, 1], [0, nan, 3, 5, 6, nan], [1, 1, nan, 7, 8, 0],
     ]  # fmt: skip
     np.testing.assert_array_equal(inputs.values, np.array(expected))
-    assert inputs.categorical.tolist() == [False, True, False, False, True, False]
-    assert inputs.columns["vector"] == (2, 3)
-    assert inputs.kept(["vector", "word"]).tolist() == [0, 4, 5]
+    assert inputs.categorical.tolist() == [True, False, False, False, False, True]
+    assert inputs.columns["vector"] == (3, 4)
+    assert inputs.kept(["vector", "word"]).tolist() == [0, 1, 2]
 
 
 def test_other_models_read_a_frame() -> None:
     inputs = read_inputs(MIXED, read_learner(Ridge(), Task.REGRESSION), ())
     assert list(inputs.values.columns) == [
-        "number", "word", "vector_0", "vector_1", "code", "flag",
+        "code", "flag", "number", "vector_0", "vector_1", "word",
     ]  # fmt: skip
     assert inputs.values["word"].cat.categories.tolist() == ["a", "b"]
     backwards = read_inputs(MIXED.reverse(), read_learner(Ridge(), Task.REGRESSION), ())
