@@ -66,7 +66,7 @@ class AblationReport(Described):
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """`matters`, `negligible` or `undecided`, by feature, by the strongest models."""
+        """`matters`, `negligible`, `harmful` or `undecided`, as the strongest models say."""
         return {name: said["verdict"] for name, said in self.data["verdicts"].items()}
 
     @property

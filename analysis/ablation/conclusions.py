@@ -44,12 +44,12 @@ def findings_of(
         text = f"{_quoted([name])} has one value in all rows."
         found.append(Finding((name,), "constant", Severity.WARNING, text, advice="Leave it out."))
     for name, said in verdicts.items():
-        if said["high"] is not None and said["high"] < 0.0 and name not in settled:
+        if said["verdict"] == "harmful" and name not in settled:
             found.append(
                 Finding(
                     (name,), "harmful", Severity.WARNING,
-                    f"The model is surely better without {_quoted([name])}: it learns noise from "
-                    "it.",
+                    f"{_quoted([name])} is harmful: the model is better without it, for it learns "
+                    "noise from it.",
                     Effect(loss, said["effect"], said["low"], said["high"]),
                     {"tier": said["tier"]},
                     "Leave it out.",
@@ -59,7 +59,8 @@ def findings_of(
             found.append(
                 Finding(
                     (name,), "negligible", Severity.NOTE,
-                    f"Beside the others, {_quoted([name])} is surely worth less than the margin.",
+                    f"Beside the others, {_quoted([name])} is negligible: its effect is within the "
+                    "margin.",
                     Effect(loss, said["effect"], said["low"], said["high"]),
                     {"tier": said["tier"]},
                     "It can go, as long as what stands in for it stays.",
@@ -119,7 +120,7 @@ _SAYS: Mapping[str, tuple[str, str, Severity, str]] = {
         "effect",
     ),
     "substitutes": (
-        "{names} stand in for each other: each one is negligible, and all together matter.",
+        "{names} stand in for each other: none costs more than the margin alone, all together do.",
         "Keep one of them; which one is your choice.",
         Severity.NOTE,
         "together",
@@ -246,7 +247,8 @@ def _inference(tiers: Sequence[Mapping[str, Any]], share: float, by: str) -> Ite
         f"A feature matters if its effect is above 0 (Holm's adjustment, level {LEVEL:.0%}). It is "
         f"negligible if its effect is surely within {share:.2%} of the skill around 0, the skill "
         "being what the full model loses less than a constant (two one-sided tests, adjusted by "
-        f"Benjamini and Hochberg, {FALSE_DISCOVERIES:.0%}). Otherwise it is undecided, which does "
+        f"Benjamini and Hochberg, {FALSE_DISCOVERIES:.0%}). It is harmful if its whole interval is "
+        "below 0, and it is not negligible. Otherwise it is undecided, which does "
         "not mean that it can go. If a feature is worth nothing, p-values are not uniform but "
         "larger, because models learn noise from it."
     )

@@ -7,7 +7,9 @@ less it loses than a constant does), unless told otherwise.
 - *matters*: the effect is above 0; one-sided p-values, adjusted by Holm's method.
 - *negligible*: the effect is between -margin and +margin; two one-sided tests (TOST; Schuirmann,
   1987), p-values adjusted by the method of Benjamini and Hochberg, accepted at .10.
-- *undecided*: neither. A large p-value alone never says that a feature can go.
+- *harmful*: the whole interval is below 0, and the effect is not negligible: the model is better
+  without.
+- *undecided*: none of these. A large p-value alone never says that a feature can go.
 
 What is both above 0 and inside the margin is called negligible: the margin says which effects are
 too small to keep a feature for.
@@ -50,6 +52,7 @@ class Verdict(enum.StrEnum):
 
     MATTERS = "matters"
     NEGLIGIBLE = "negligible"
+    HARMFUL = "harmful"
     UNDECIDED = "undecided"
 
 
@@ -163,6 +166,8 @@ def contributions(
             if inside[i] <= false_discoveries
             else Verdict.MATTERS
             if above[i] <= level
+            else Verdict.HARMFUL
+            if high[i] < 0.0
             else Verdict.UNDECIDED,
         )
         for i, name in enumerate(names)

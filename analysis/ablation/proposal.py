@@ -79,10 +79,12 @@ def candidates(
         if not any(name in reasons for name in relation.features):
             reasons |= dict.fromkeys(relation.features[1:], f"the same as {relation.features[0]}")
     for name, worth in strongest.items():
-        if worth.high < 0.0:
-            reasons.setdefault(name, "the model is better without it")
-        elif worth.verdict is Verdict.NEGLIGIBLE or worth.high < margins[name]:
+        if worth.verdict is Verdict.HARMFUL:
+            reasons.setdefault(name, "harmful: the model is better without it")
+        elif worth.verdict is Verdict.NEGLIGIBLE:
             reasons.setdefault(name, "negligible beside the others")
+        elif worth.high < margins[name]:
+            reasons.setdefault(name, "worth less than the margin at most")
     ranked = sorted(
         (name for name in reasons if name in strongest),
         key=lambda name: (strongest[name].effect, name),

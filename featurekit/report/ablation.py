@@ -18,12 +18,14 @@ from featurekit.report.proposal import proposal_text, score_text
 from featurekit.report.relations import KINDS, relation_cards
 from featurekit.report.style import ABLATION_STYLE
 from featurekit.report.tiers import (
+    METHODS,
     TIERS,
     VERDICTS,
     amounts_of,
     finished,
     plural,
     proposal_holds,
+    strongest,
     tally,
     tally_text,
 )
@@ -48,21 +50,57 @@ def ablation_verdict(report: Mapping[str, Any]) -> str:
         >>> ablation_verdict({"verdicts": {"x": {"verdict": "matters"}}})
         '1 of 1 feature matters; none can go'
     """
-    counts, proposal = tally(report), report.get("proposal")
-    features = len(report.get("verdicts", {}))
-    known = {verdict: number for verdict, number in counts.items() if number}
-    parts = []
-    for place, (verdict, number) in enumerate(known.items()):
-        of = f" of {count(features, 'feature')}" if not place else ""
-        said = {"matters": "matters" if number == 1 else "matter"}.get(
-            verdict, f"{'is' if number == 1 else 'are'} {verdict}"
-        )
-        parts.append(f"{number:,}{of} {said}")
-    told = listed(parts) or "no feature was measured"
+    proposal = report.get("proposal")
+    groups, features = _groups_text(report), _features_text(report)
+    told = f"{groups}; {features}" if groups else features
     if not proposal or not proposal["remove"]:
-        return f"{told}; none can go"
+        unchecked = not (report.get("budget") or {"checked": True})["checked"]
+        return f"{told}; {'no smaller set was checked' if unchecked else 'none can go'}"
     gone = len(proposal["remove"])
-    return f"{told}; {gone:,} can go, {score_text(proposal)}"
+    together = " together" if gone > 1 else ""
+    return f"{told}; {gone:,} can go{together}, {score_text(proposal)}"
+
+
+def _features_text(report: Mapping[str, Any]) -> str:
+    """Return how many of the features that were measured have which verdict, and by what."""
+    verdicts = report.get("verdicts", {})
+    if not verdicts:
+        return "no feature was measured"
+    of = f"{count(len(verdicts), 'feature')}"
+    unknown = report.get("of", {}).get("features", len(verdicts)) - len(verdicts)
+    if unknown > 0:
+        of = f"{len(verdicts):,} measured {'feature' if len(verdicts) == 1 else 'features'}"
+    parts: list[str] = []
+    for verdict, number in tally(report).items():
+        if number:
+            verb = "is" if number == 1 else "are"
+            said = {"matters": "matters" if number == 1 else "matter"}.get(
+                verdict, f"{verb} {verdict}"
+            )
+            parts.append(f"{number:,}{'' if parts else f' of {of}'} {said}")
+    return (
+        listed(parts)
+        + _measured_text(verdicts)
+        + (f"; {unknown:,} more were not measured" if unknown > 0 else "")
+    )
+
+
+def _measured_text(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return which models measured how many features, where not all were by the same."""
+    tiers = [one["tier"] for one in verdicts.values() if "tier" in one]
+    counts = [(tiers.count(tier), METHODS[tier]) for tier in reversed(METHODS) if tier in tiers]
+    if len(counts) < 2:
+        return ""
+    return f" ({listed([f'{number:,} measured {how}' for number, how in counts])})"
+
+
+def _groups_text(report: Mapping[str, Any]) -> str:
+    """Return how many groups matter, where any was measured: their features may not alone."""
+    every = [one["verdict"] for _, some in strongest(report, "groups") for one in some]
+    matter = every.count("matters")
+    if not matter:
+        return ""
+    return f"{matter:,} of {count(len(every), 'group')} {'matters' if matter == 1 else 'matter'}"
 
 
 def ablation_page(report: Mapping[str, Any]) -> str:
@@ -121,7 +159,18 @@ def _about(report: Some) -> str:
     if of.get("confirmation_rows"):
         rows.append(f"{count(of['confirmation_rows'], 'row')} kept apart for the final score")
     about = "; ".join([*rows, *known])
-    return f'{strip}<p class="muted">{about}</p>'
+    return f'{strip}{_alone(report)}<p class="muted">{about}</p>'
+
+
+def _alone(report: Some) -> str:
+    """Return a warning where groups matter whose features do not: it is no list of what can go."""
+    if not _groups_text(report):
+        return ""
+    return (
+        "<p>Verdicts of features are of leaving out one alone, while all others stay. Features "
+        "that say the same stand in for each other, so that a group can matter although none of "
+        "them does. What can go together is what is proposed below, and no more.</p>"
+    )
 
 
 def _notes(report: Some) -> str:

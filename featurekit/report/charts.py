@@ -18,8 +18,14 @@ from featurekit.report.page import embedded, text
 
 __all__ = ["Interval", "Point", "chart_scripts", "heat_map", "intervals", "scatter"]
 
-COLOURS = {"matters": "var(--note)", "negligible": "var(--muted)", "undecided": "var(--warning)"}
-SHAPES = {"matters": "circle", "negligible": "square", "undecided": "triangle-up"}
+COLOURS = {
+    "matters": "var(--note)", "negligible": "var(--muted)", "harmful": "var(--critical)",
+    "undecided": "var(--warning)",
+}  # fmt: skip
+SHAPES = {
+    "matters": "circle", "negligible": "square", "harmful": "triangle-down",
+    "undecided": "triangle-up",
+}  # fmt: skip
 """Verdicts have shapes, not colours alone."""
 ROW = 22
 FONT = 'Inter, "Segoe UI", "Helvetica Neue", "DejaVu Sans", Arial, sans-serif'
@@ -31,7 +37,7 @@ class Interval:
 
     Args:
         name: What it is of.
-        verdict: `matters`, `negligible` or `undecided`.
+        verdict: `matters`, `negligible`, `harmful` or `undecided`.
         effect: The estimate.
         low: The lower end of its interval; `None` where it is not known.
         high: The upper end.
@@ -53,7 +59,7 @@ class Point:
     """A point of a scatter plot.
 
     Args:
-        verdict: `matters`, `negligible` or `undecided`.
+        verdict: `matters`, `negligible`, `harmful` or `undecided`.
         cost: Its place from left to right.
         effect: Its place from the bottom up.
         told: Lines that are shown where one points at it.

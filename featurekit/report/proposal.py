@@ -10,7 +10,7 @@ from featurekit.report.page import anything, name, table, text
 from featurekit.report.tiers import TIERS, amounts_of, proposal_holds
 from featurekit.report.tracks import Track
 
-__all__ = ["proposal_text", "score_text"]
+__all__ = ["interval_text", "proposal_text", "score_text"]
 
 Some = Mapping[str, Any]
 REASONS = 20
@@ -29,22 +29,50 @@ def score_text(proposal: Mapping[str, Any]) -> str:
     scores = f"{amounts.plain(proposal['smaller'])} instead of {amounts.plain(proposal['full'])}"
     if proposal_holds(proposal):
         return f"at a {loss} of {scores}"
-    return f"but {loss} may rise beyond the margin: {scores}"
+    low = proposal["difference"].get("low")
+    rises = "rises" if low is not None and low > proposal["margin"] else "may rise"
+    return f"but {loss} {rises} beyond the margin: {scores}"
+
+
+def interval_text(proposal: Mapping[str, Any]) -> str:
+    """Return what the interval of the difference says of the smaller set.
+
+    Example:
+        >>> bound = {"effect": -0.4, "low": -0.5, "high": -0.3}
+        >>> interval_text({"difference": bound, "margin": 0.1})
+        'The whole interval is below 0: the smaller set is better.'
+    """
+    low, high = proposal["difference"].get("low"), proposal["difference"].get("high")
+    margin = proposal["margin"]
+    look = "Look at the intervals below before removing all of it."
+    if low is None or high is None:
+        return f"How much the smaller set loses is not known. {look}"
+    if high < 0.0:
+        return "The whole interval is below 0: the smaller set is better."
+    if low > margin:
+        return f"The whole interval is above the margin: the smaller set is worse. {look}"
+    if high > margin:
+        return f"The interval reaches beyond the margin: the smaller set may be worse. {look}"
+    if low < -margin:
+        return (
+            "The interval ends below the margin: the smaller set is as good, as far as it matters, "
+            "and may be better."
+        )
+    return (
+        "The whole interval is within the margin: the smaller set is as good, as far as it matters."
+    )
 
 
 def proposal_text(report: Mapping[str, Any]) -> str:
     """Return what can go and why, and what the smaller set scores, as HTML."""
     proposal = report.get("proposal")
     if not proposal or not proposal["remove"]:
-        return "<p>Nothing. No smaller set of features was found that is surely as good.</p>"
+        budget = report.get("budget") or {"checked": True}
+        if not budget["checked"]:
+            return "<p>The budget ended before a smaller set could be checked.</p>"
+        return "<p>Nothing. No smaller set of features was found that is as good.</p>"
     amounts, held = amounts_of(proposal), proposal_holds(proposal)
-    difference = proposal["difference"]
-    sure = (
-        "The whole interval is within the margin: the smaller set is as good, as far as it matters."
-        if held
-        else "The interval reaches beyond the margin: the smaller set may be worse. Look at the "
-        "intervals below before removing all of it."
-    )
+    difference, sure = proposal["difference"], interval_text(proposal)
     loss, gone, kept = text(proposal["loss"]), len(proposal["remove"]), len(proposal["keep"])
     full, smaller = amounts.plain(proposal["full"]), amounts.plain(proposal["smaller"])
     change = (

@@ -146,7 +146,7 @@ def _sentence(one: Some, amounts: Amounts) -> str:
     if kind == "free riders":
         return (
             f"The group is worth {worth('group')}. Without {'this part' if it == 'it' else 'these'}"
-            f" it loses {worth('effect')}, within the margin."
+            f" it loses {worth('effect')}, no more than the margin."
         )
     return ""
 

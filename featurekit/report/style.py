@@ -127,6 +127,7 @@ ABLATION_STYLE = """
 @media (prefers-color-scheme:dark){:root{--band:#222c3b;--grid:#222c3b}}
 @media print{:root{--band:#e8edf4;--grid:#e8edf4}}
 .matters{--tone:var(--note)}.negligible{--tone:var(--muted)}.undecided{--tone:var(--warning)}
+.harmful{--tone:var(--critical)}
 .tag{white-space:nowrap}
 td .tag{font-size:.85em}
 .strip{border-radius:.3rem;overflow:hidden;margin:.75rem 0 .35rem}

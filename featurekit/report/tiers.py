@@ -12,7 +12,7 @@ __all__ = [
     "strongest", "tally", "tally_text",
 ]  # fmt: skip
 
-VERDICTS = ("matters", "negligible", "undecided")
+VERDICTS = ("matters", "negligible", "harmful", "undecided")
 TIERS = {"linear": "linear surrogate", "permutation": "permutation", "retrain": "retraining"}
 METHODS = {
     "linear": "by a linear surrogate", "permutation": "by permutation", "retrain": "by retraining",

@@ -11,6 +11,7 @@ __all__ = ["Track", "verdict_key"]
 _SHAPES = {
     "matters": "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0Z",
     "negligible": "M-3.5 -3.5H3.5V3.5H-3.5Z",
+    "harmful": "M-4.5 -4L0 5L4.5 -4Z",
     "undecided": "M-4.5 4L0 -5L4.5 4Z",
 }
 

@@ -100,8 +100,8 @@ def test_the_verdict_counts_and_says_what_can_go_and_at_what_score(whole: dict[s
         "abcd", ["matters", "negligible", "negligible", "undecided"], strict=True)}  # fmt: skip
     said = {"verdicts": verdicts, "proposal": {**proposal, "remove": ["b", "c"]}}
     assert ablation_verdict(said) == (
-        "1 of 4 features matters, 2 are negligible and 1 is undecided; 2 can go, at a log loss of "
-        "0.3121 instead of 0.3118"
+        "1 of 4 features matters, 2 are negligible and 1 is undecided; 2 can go together, at a log "
+        "loss of 0.3121 instead of 0.3118"
     )
     worse = {**proposal, "remove": ["b"], "difference": {"effect": 0.0003, "low": 0, "high": 0.002}}
     assert ablation_verdict({**said, "proposal": worse}).endswith(
@@ -279,7 +279,9 @@ def test_of_many_features_the_first_are_drawn_at_once_and_all_of_them_stand_in_t
 
 def test_a_measured_report_of_a_made_table_finds_what_was_planted() -> None:
     report = linear_report(5)
-    assert ablation_verdict(report).startswith("2 of 5 features matter and 3 are negligible")
+    assert ablation_verdict(report).startswith(
+        "3 of 11 groups matter; 2 of 5 features matter and 3 are negligible; 1 can go, at"
+    )
     assert charts_of(Page(ablation_page(report)))
 
 
