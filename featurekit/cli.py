@@ -215,7 +215,7 @@ def _plan(arguments: argparse.Namespace) -> _Answer:
 
     settings = _bigquery(arguments)
     made = plan(
-        arguments.spec, arguments.engine, not arguments.no_tensorflow,
+        arguments.spec, arguments.engine, False if arguments.no_tensorflow else None,
         settings if arguments.ask else None, strict=arguments.strict,
     )  # fmt: skip
     if arguments.sql:

@@ -27,7 +27,8 @@ from typing import Any, ClassVar
 __all__ = [
     "BudgetError", "DataError", "EngineError", "FeatureKitError", "FeatureKitWarning",
     "LeakageError", "MissingExtra", "MissingName", "ParityError", "SpecError", "SpecErrors",
-    "UsageError", "closest", "require",
+    "UsageError", "closest", "install_hint",
+    "require",
 ]  # fmt: skip
 
 
@@ -173,8 +174,32 @@ def require(module: str, extra: str, purpose: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise MissingExtra(
             f"{purpose} needs the package {module}, which is not installed",
-            hint=f"pip install 'featurekit[{extra}]'",
+            hint=install_hint(extra),
         )
+
+
+def install_hint(extra: str) -> str:
+    """Return a command that installs what an optional part needs.
+
+    It names the packages, not this one, which may be in no index: so it works wherever FeatureKit
+    was installed from, and in any folder.
+
+    Args:
+        extra: The name of the part, such as `tensorflow`.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        declared = requires("featurekit") or ()
+    except PackageNotFoundError:
+        declared = ()
+    wanted = [
+        text.partition(";")[0].strip() for text in declared
+        if text.partition(";")[2].replace("'", '"').strip() == f'extra == "{extra}"'
+    ]  # fmt: skip
+    if not wanted:
+        return f"pip install '.[{extra}]' in the checkout of FeatureKit"
+    return f"pip install {' '.join(map(repr, wanted))}"
 
 
 def _rebuild(kind: type[FeatureKitError], state: dict[str, object]) -> FeatureKitError:

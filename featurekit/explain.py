@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 from featurekit.delays import delayed_lookups
@@ -170,9 +171,11 @@ def _summary(plan: Plan, width: int) -> Iterator[str]:
     examples = resolved.spec.examples
     source = resolved.spec.sources[examples.source]
     where = source.path or source.table or "a table in memory"
-    saved = "with" if plan.saved_model else "without"
+    saved = "with a SavedModel" if plan.saved_model else "without a SavedModel"
+    if not plan.saved_model and find_spec("tensorflow") is None:
+        saved += " (TensorFlow is not installed)"
     features = _count(len(plan.features), "feature")
-    yield f"{escaped(resolved.spec.name)}: {features}, engine {plan.engine}, {saved} a SavedModel"
+    yield f"{escaped(resolved.spec.name)}: {features}, engine {plan.engine}, {saved}"
     listed = ", ".join(f"{name} {of}" for name, of in resolved.inputs().items())
     columns = _count(len(resolved.inputs()), "column")
     yield from _field("inputs", f"{columns} of {examples.source} ({where}): {listed}", width)

@@ -137,7 +137,7 @@ def _strictly(resolved: Resolved, strict: bool) -> Resolved:
 def plan(
     spec: Spec | str | Path,
     engine: str = "local",
-    saved_model: bool = True,
+    saved_model: bool | None = None,
     bigquery: Settings | None = None,
     *,
     strict: bool = False,
@@ -150,7 +150,8 @@ def plan(
         spec: The spec, or the path of its file.
         engine: `local`; `beam` for full passes on Apache Beam; `gcp` for those, and aggregations
             and lookups in BigQuery.
-        saved_model: Whether the row graph is exported to TensorFlow.
+        saved_model: Whether the row graph is exported to TensorFlow; by default, as by `run`,
+            where it is installed.
         bigquery: How to reach sources that are BigQuery tables; see `check`.
         strict: See `check`.
 
@@ -160,7 +161,12 @@ def plan(
     """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
-    return make_plan(_strictly(_resolved(as_spec(spec), bigquery), strict), engine, saved_model)
+    export = _has_tensorflow() if saved_model is None else saved_model
+    return make_plan(_strictly(_resolved(as_spec(spec), bigquery), strict), engine, export)
+
+
+def _has_tensorflow() -> bool:
+    return importlib.util.find_spec("tensorflow") is not None
 
 
 def run(
@@ -227,7 +233,7 @@ def run(
     target = Path(out).absolute()
     if not away:
         artifact.check_target(target, overwrite)
-    installed = importlib.util.find_spec("tensorflow") is not None
+    installed = _has_tensorflow()
     if tensorflow or tfrecord:
         require("tensorflow", "tensorflow", "the SavedModel" if tensorflow else "TFRecord")
     export = installed if tensorflow is None else tensorflow
@@ -408,7 +414,7 @@ def dry_run(
     if engine == "local":
         raise UsageError("the engine local has no jobs", hint="--engine beam")
     spec = as_spec(spec)
-    installed = importlib.util.find_spec("tensorflow") is not None
+    installed = _has_tensorflow()
     with ExitStack() as stack:
         scratch = stack.enter_context(scratch_folder())
         runner = stack.enter_context(running.worker(scratch))

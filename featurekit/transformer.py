@@ -15,7 +15,7 @@ import polars as pl
 
 from featurekit.artifact import read_plan, statistics_from_dict, statistics_to_dict
 from featurekit.engines import local
-from featurekit.errors import FeatureKitWarning, MissingExtra, SpecError, require
+from featurekit.errors import FeatureKitWarning, MissingExtra, SpecError, install_hint, require
 from featurekit.graph import cross_fitted
 from featurekit.planner import make_plan
 from featurekit.read_errors import polars_errors
@@ -44,7 +44,7 @@ try:
 except ImportError:
     raise MissingExtra(
         "FeatureTransformer needs the package scikit-learn, which is not installed",
-        hint="pip install 'featurekit[analysis]'",
+        hint=install_hint("analysis"),
     ) from None
 
 if TYPE_CHECKING:
