@@ -276,6 +276,7 @@ def make_timestamp(
     hour: ExpressionLike,
     minute: ExpressionLike,
     zone: str = "UTC",
+    ambiguous: str = "earliest",
 ) -> Expression:
     """Timestamp of a date and a time of day, as calendars and clocks of a zone show them."""
 

@@ -80,15 +80,23 @@ class Resolved(Described):
         found = (node for node in topological(roots or self.roots) if isinstance(node, ColumnNode))
         return {node.name: node.type for node in found}
 
-    def read(self) -> dict[str, dict[str, Type]]:
-        """Return the stored columns that a run reads, by source, with their types."""
-        roots = {self.spec.examples.source: [*self.roots]}
-        if self.where is not None:
-            roots[self.spec.examples.source].append(self.where)
+    def over(self, source: str) -> tuple[Node, ...]:
+        """Return the nodes that a run computes of the rows of a source."""
+        roots: list[Node] = []
+        if source == self.spec.examples.source:
+            roots += [*self.roots, *(() if self.where is None else (self.where,))]
+            roots += [asked for node in self.aggregates for asked in node.asked]
         for node in self.aggregates:
             history = node.aggregate.history
-            roots[self.spec.examples.source] += node.asked
-            roots.setdefault(history.source, []).extend((*history.keys, *node.aggregate.read))
+            if history.source == source:
+                roots += [*history.keys, *node.aggregate.read]
+        return tuple(roots)
+
+    def read(self) -> dict[str, dict[str, Type]]:
+        """Return the stored columns that a run reads, by source, with their types."""
+        past = (node.aggregate.history.source for node in self.aggregates)
+        names = dict.fromkeys([self.spec.examples.source, *past])
+        roots = {name: self.over(name) for name in names}
         return {name: self.inputs(*nodes) if nodes else {} for name, nodes in roots.items()}
 
     @cached_property

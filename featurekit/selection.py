@@ -14,12 +14,15 @@ import polars as pl
 
 from featurekit.checks import DROP, FAIL, Check
 from featurekit.engines.rows import node_expression, refuse_bad, refuse_offending
-from featurekit.graph import ColumnNode, Node, topological
+from featurekit.graph import AggregateNode, ColumnNode, Node, OperationNode, topological
 from featurekit.read_errors import polars_errors
 from featurekit.reading import typed_columns
 from featurekit.resolved import Resolved
+from featurekit.spec.expression import shortened
 from featurekit.spec.objects import Source
 from featurekit.table import Table
+from featurekit.time_columns import SAME
+from featurekit.transforms.row.make_timestamp import MakeTimestamp
 
 __all__ = ["Counted", "count_values", "look_at_values", "past_rows", "selected", "values_warnings"]
 
@@ -111,6 +114,8 @@ def count_values(table: Table, resolved: Resolved) -> dict[str, dict[str, int]]:
         refused = [check for check in checks if check.action == FAIL]
         asked |= {f"~where {place}": check.bad for place, check in enumerate(refused)}
         asked["~not"] = _computed(whole, source, where).fill_null(False).not_()
+    made = _shown_twice(whole, resolved)
+    asked |= {f"~twice {place}": rows for place, (_, rows) in enumerate(made)}
     if not asked:
         return {}
     with polars_errors(f"source {table.name!r}"):
@@ -129,6 +134,9 @@ def count_values(table: Table, resolved: Resolved) -> dict[str, dict[str, int]]:
             below = out.setdefault(check.column, {})
             text = f"{check.message.rstrip(',')}{said}"
             below[text] = below.get(text, 0) + number
+    for place, (text, _) in enumerate(made):
+        if number := numbers[f"~twice {place}"]:
+            out[text] = {"times that the clock shows twice": number}
     if number := numbers.get("~not"):
         out[WHERE] = {_NOT_TRUE: number}
     return out
@@ -141,7 +149,29 @@ def values_warnings(counted: Mapping[str, Counted]) -> Iterator[str]:
             for said, number in found.items():
                 rows = "1 row" if number == 1 else f"{number:,} rows"
                 what = "where of examples" if column == WHERE else f"column {column!r}"
+                if "(" in column:
+                    what = column
                 yield f"source {source!r}: {what}: {said}: {rows}"
+
+
+def _shown_twice(table: Table, resolved: Resolved) -> list[tuple[str, pl.Expr]]:
+    """Return the texts of `make_timestamp`, and for which rows of a source two moments fit."""
+    source = resolved.spec.sources[table.name]
+    there = {name for name in table.dtypes if table.stored(name) in table.schema}
+    out = []
+    for node in topological(resolved.over(table.name)):
+        if not isinstance(node, OperationNode) or not isinstance(node.operation, MakeTimestamp):
+            continue
+        columns = resolved.inputs(node)
+        if node.operation.zone in SAME or node.level or not there.issuperset(columns):
+            continue
+        if any(isinstance(entry, AggregateNode) for entry in topological([node])):
+            continue
+        which = (replace(node.operation, ambiguous=word) for word in ("earliest", "latest"))
+        first, last = (OperationNode.of(each, node.sources, node.type) for each in which)
+        rows = _computed(table, source, first) != _computed(table, source, last)
+        out.append((shortened(node.text), rows))
+    return out
 
 
 def _checks(table: Table, resolved: Resolved) -> list[Check]:

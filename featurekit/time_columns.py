@@ -18,12 +18,12 @@ from featurekit.time_formats import advised, has_offset, has_time, parsed
 from featurekit.transforms.calendar_parts import transitions
 from featurekit.types import TIMESTAMP
 
-__all__ = ["read_time"]
+__all__ = ["SAME", "read_time"]
 
 _OUTSIDE = f"times outside of the years 1 to {LATEST_YEAR}"
 _OUTSIDE_HINT = "were milliseconds taken for seconds? declare unit: s, ms or us"
 _TICKS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_SAME = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
+SAME = ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
 """Zones whose clock is never moved."""
 
 
@@ -186,7 +186,7 @@ def _placed(column: ColumnReader, naive: pl.Expr, dates: bool = False) -> pl.Exp
             f"column {column.name!r} holds times without a zone",
             hint=f"declare it: {column.name}: {{type: timestamp, zone: UTC}}",
         )
-    if zone in _SAME:
+    if zone in SAME:
         return naive.dt.replace_time_zone(zone)
     earliest = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     latest = naive.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null")

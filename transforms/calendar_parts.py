@@ -125,21 +125,27 @@ def tensorflow_local(micros: Any, zone: str) -> Any:
     return micros + tf.gather(tf.constant(offsets), place)
 
 
-def tensorflow_utc(local: Any, zone: str) -> tuple[Any, Any]:
+def tensorflow_utc(local: Any, zone: str, ambiguous: str = "earliest") -> tuple[Any, Any]:
     """Return UTC microseconds of local wall-clock ones, and whether that time exists.
 
-    A time that the clock shows twice is the earlier of the two.
+    A time that the clock shows twice is the earlier of the two, or with `latest` the later.
     """
     import numpy as np
 
     if zone == "UTC":
         return local, tf.ones_like(local, dtype=tf.bool)
     instants, offsets = transitions(zone)
-    # Between two changes the clock runs from `starts` to `ends`; the first run that ends after
-    # the asked time holds it, unless the time fell into the gap before.
-    starts = np.concatenate([[np.iinfo(np.int64).min], instants + offsets[1:]])
-    place = tf.searchsorted(tf.constant(instants + offsets[:-1]), local, side="right")
-    exists = local >= tf.gather(tf.constant(starts), place)
+    # Between two changes the clock runs from `starts` to `ends`. Of the runs that may hold the
+    # asked time the first is the one that ends after it, and the last the one that has begun.
+    starts, ends = instants + offsets[1:], instants + offsets[:-1]
+    if ambiguous == "latest":
+        place = tf.searchsorted(tf.constant(starts), local, side="right")
+        last = np.concatenate([ends, [np.iinfo(np.int64).max]])
+        exists = local < tf.gather(tf.constant(last), place)
+    else:
+        place = tf.searchsorted(tf.constant(ends), local, side="right")
+        first = np.concatenate([[np.iinfo(np.int64).min], starts])
+        exists = local >= tf.gather(tf.constant(first), place)
     return local - tf.gather(tf.constant(offsets), place), exists
 
 

@@ -29,8 +29,8 @@ from featurekit.types import FLOAT64, INT64, Kind, Type
 __all__ = [
     "CONSTANT", "INFINITY", "NAN", "all_of", "any_of", "arithmetic", "array_of", "bigquery_type",
     "bigquery_value", "case", "cast", "constant", "element", "exp", "extract", "float32",
-    "function", "infix", "is_null", "let", "literal", "moved", "negative", "null", "rounded",
-    "safe", "unless_null", "whether_not", "whole", "wrapped",
+    "function", "infix", "is_null", "later_of_two", "let", "literal", "moved", "negative", "null",
+    "rounded", "safe", "unless_null", "whether_not", "whole", "wrapped",
 ]  # fmt: skip
 
 
@@ -194,6 +194,29 @@ def cast(x: Any, to: Type | str, or_null: bool = False) -> Any:
     name = to if isinstance(to, str) else bigquery_type(to)
     made = exp.TryCast if or_null else exp.Cast
     return made(this=_tree(x), to=exp.DataType.build(name, dialect="bigquery"))
+
+
+_DAY = 24 * 3600 * 10**6
+"""A day in microseconds."""
+
+
+def later_of_two(local: Any, time: Any, zone: Any) -> Any:
+    """Return the later of the two moments at which a clock shows a time, or the only one.
+
+    Args:
+        local: What the clock shows, a DATETIME.
+        time: The first moment, a TIMESTAMP.
+        zone: The clock's time zone.
+    """
+    # By the end of the next day the clock has been put back, if it is.
+    after = safe("DATETIME", moved(time, "+", _DAY), zone)
+    elapsed = function("DATETIME_DIFF", after, local, exp.Var(this="MICROSECOND"))
+    return let(
+        [moved(time, "+", infix(_DAY, "-", elapsed))],
+        lambda later: case(
+            (infix(safe("DATETIME", later, zone), "=", local), later), otherwise=time
+        ),
+    )
 
 
 def let(values: Sequence[Any], body: Callable[..., Any]) -> Any:

@@ -11,6 +11,9 @@ import polars as pl
 import pytest
 
 import featurekit as fk
+from featurekit.engines.bigquery.columns import stored_column
+from featurekit.types import TIMESTAMP
+from tests.zetasql import SqlError, evaluate
 
 NEW_YORK = "America/New_York"
 LOG = ["00:50", "01:10", "01:50", "01:05", "01:55", "02:10"]
@@ -285,3 +288,61 @@ def test_a_format_makes_a_timestamp_and_goes_with_no_other_type() -> None:
         fk.Column("int64", format="%d/%m/%Y")
     with pytest.raises(fk.SpecError, match="either a format"):
         fk.Column(format="%d/%m/%Y", unit="s")
+
+
+def parts_of(times: list[str]) -> pl.DataFrame:
+    """Return the hours and minutes of clock times of 3 November 2024."""
+    return pl.DataFrame({
+        "h": [int(time[:2]) for time in times], "m": [int(time[3:]) for time in times],
+        "n": range(len(times)),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(("ambiguous", "expected"), [
+    ("", ["04:50", "05:10", "05:50", "05:05", "05:55", "07:10"]),
+    (", ambiguous='latest'", ["04:50", "06:10", "06:50", "06:05", "06:55", "07:10"]),
+])  # fmt: skip
+def test_make_timestamp_takes_the_time_that_is_meant_and_the_run_counts_the_rows(
+    tmp_path: Path, ambiguous: str, expected: list[str]
+) -> None:
+    made = f"make_timestamp(2024, 11, 3, h, m, zone='{NEW_YORK}'{ambiguous})"
+    spec = fk.Spec(
+        {"log": fk.Source(data=parts_of(LOG))}, fk.Examples("log", keys="n"),
+        {"at": f"cast({made}, 'int64')"},
+    )  # fmt: skip
+    run = ran(tmp_path, spec)
+    assert times_of(run) == [f"11-03 {time}" for time in expected]
+    ((text, found),) = run.manifest["values"]["log"].items()
+    assert text.startswith("make_timestamp(")
+    assert found == {"times that the clock shows twice": 4}
+    assert any("shows twice: 4 rows" in warning for warning in run.manifest["warnings"])
+    with pytest.raises(fk.SpecError, match="'earliest' or 'latest'"):
+        fk.make_timestamp(2024, 1, 1, 1, 1, ambiguous="both")
+
+
+def in_bigquery(values: list[Any], held: str, **column: Any) -> list[Any]:
+    """Read a column of BigQuery as a timestamp."""
+    source = fk.Source(columns={"t": fk.Column("timestamp", **column)})
+    tree = stored_column("t", TIMESTAMP, "log", source, {"t": held})
+    frame = pl.DataFrame({"t": pl.Series(values, dtype=pl.String)})
+    stored = f"(SELECT CAST(t AS {held}) AS t FROM stored)"
+    found = evaluate(f"SELECT {tree.sql('bigquery')} AS t FROM {stored}", {"stored": frame})
+    return [None if at is None else at.strftime("%m-%d %H:%M") for at in found["t"]]
+
+
+def test_bigquery_places_what_a_clock_showed_as_the_embedded_engine_does() -> None:
+    shown = [f"2024-11-03 {time}:00" for time in LOG] + [None]
+    earliest = ["04:50", "05:10", "05:50", "05:05", "05:55", "07:10"]
+    latest = ["04:50", "06:10", "06:50", "06:05", "06:55", "07:10"]
+    for ambiguous, expected in (("earliest", earliest), ("latest", latest)):
+        found = in_bigquery(shown, "DATETIME", zone=NEW_YORK, ambiguous=ambiguous)
+        assert found == [*(f"11-03 {time}" for time in expected), None]
+    with pytest.raises(SqlError, match="column 't' of source 'log': 2024-11-03 01:10:00 is shown"):
+        in_bigquery(shown, "DATETIME", zone=NEW_YORK)
+    skipped = ["2024-03-10 01:59:00", "2024-03-10 02:30:00"]
+    assert in_bigquery(skipped, "DATETIME", zone=NEW_YORK, nonexistent="missing") == [
+        "03-10 06:59", None,
+    ]  # fmt: skip
+    with pytest.raises(SqlError, match="2024-03-10 02:30:00 does not exist"):
+        in_bigquery(skipped, "DATETIME", zone=NEW_YORK)
+    assert in_bigquery(["1711852200.5", "NaN"], "FLOAT64", unit="s") == ["03-31 02:30", None]

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from featurekit.transforms.base import Example, Input, Masked, RowOperation, tf
+from featurekit.transforms.base import Example, Input, Masked, RowOperation, check, tf
 from featurekit.transforms.calendar_parts import (
     MICROS_PER_DAY,
     MICROS_PER_HOUR,
@@ -18,7 +18,7 @@ from featurekit.transforms.calendar_parts import (
     days_from_civil,
     tensorflow_utc,
 )
-from featurekit.transforms.sql import all_of, case, constant, infix, let, safe
+from featurekit.transforms.sql import all_of, case, constant, infix, later_of_two, let, safe
 from featurekit.types import INTEGER, STRING, TIMESTAMP, Type
 
 __all__ = ["MakeTimestamp"]
@@ -35,13 +35,15 @@ class MakeTimestamp(RowOperation):
         hour: An integer from 0 to 23.
         minute: An integer from 0 to 59.
         zone: The time zone of the parts, an IANA name such as "Europe/Berlin".
+        ambiguous: Which of the two is meant by a time that the clock shows twice, "earliest" or
+            "latest". A run on the embedded engine counts such rows.
 
     Returns:
-        timestamp, one per row. A time that the clock shows twice is the earlier of the two. Null
-        where any part is null or outside its range, and where the clock skips that time.
+        timestamp, one per row. Null where any part is null or outside its range, and where the
+        clock skips that time.
 
     Raises:
-        SpecError: `zone` is not a known name.
+        SpecError: `zone` is not a known name, or `ambiguous` neither of the two.
 
     Note:
         BigQuery goes by a time zone database of its own, and keeps changing to summer time after
@@ -49,6 +51,7 @@ class MakeTimestamp(RowOperation):
     """
 
     zone: str = "UTC"
+    ambiguous: str = "earliest"
 
     inputs = (
         Input("year", INTEGER),
@@ -80,10 +83,23 @@ class MakeTimestamp(RowOperation):
                 None,
             ],
         ),
+        Example(
+            "make_timestamp(2024, 11, 3, h, 30, zone='America/New_York', ambiguous='latest')",
+            {"h": [0, 1, 2]},
+            [
+                datetime(2024, 11, 3, 4, 30, tzinfo=UTC),
+                datetime(2024, 11, 3, 6, 30, tzinfo=UTC),
+                datetime(2024, 11, 3, 7, 30, tzinfo=UTC),
+            ],
+        ),
     )
 
     def __post_init__(self) -> None:
         check_zone(self.zone)
+        check(
+            self.ambiguous in ("earliest", "latest"),
+            f"ambiguous must be 'earliest' or 'latest', got {self.ambiguous!r}",
+        )
 
     def output_type(self, types: tuple[Type, ...]) -> Type:
         return TIMESTAMP
@@ -93,12 +109,13 @@ class MakeTimestamp(RowOperation):
         local = pl.when(valid).then(micros).cast(pl.Datetime("us"))
         if self.zone == "UTC":
             return local.dt.replace_time_zone("UTC")
-        placed = local.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null")
+        which: Any = self.ambiguous
+        placed = local.dt.replace_time_zone(self.zone, ambiguous=which, non_existent="null")
         return placed.dt.convert_time_zone("UTC")
 
     def tensorflow_masked(self, inputs: Sequence[Masked], types: Sequence[Type]) -> Masked:
         local, valid = _local_micros(*(part.values for part in inputs))
-        micros, exists = tensorflow_utc(local, self.zone)
+        micros, exists = tensorflow_utc(local, self.zone, self.ambiguous)
         for part in inputs:
             valid = tf.logical_and(valid, part.valid)
         return Masked(micros, tf.logical_and(valid, exists))
@@ -115,11 +132,16 @@ class MakeTimestamp(RowOperation):
             ]
             return safe("DATETIME", *within, 0)
 
+        def which(local: Any, time: Any) -> Any:
+            return time if self.ambiguous == "earliest" else later_of_two(local, time, zone)
+
         def placed(local: Any) -> Any:
             # A time that the clock skips comes back as another one.
             return let(
                 [safe("TIMESTAMP", local, zone)],
-                lambda time: case((infix(safe("DATETIME", time, zone), "=", local), time)),
+                lambda time: case(
+                    (infix(safe("DATETIME", time, zone), "=", local), which(local, time))
+                ),
             )
 
         return let([let(inputs, local)], placed)

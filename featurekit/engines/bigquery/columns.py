@@ -8,7 +8,8 @@ from typing import Any
 
 from featurekit.errors import SpecError, closest
 from featurekit.graph import AggregateNode
-from featurekit.spec.objects import UNDECLARED, Source
+from featurekit.spec.objects import UNDECLARED, Column, Source
+from featurekit.time_columns import SAME
 from featurekit.transforms.sql import (
     all_of,
     any_of,
@@ -18,6 +19,9 @@ from featurekit.transforms.sql import (
     float32,
     function,
     infix,
+    is_null,
+    later_of_two,
+    let,
     null,
 )
 from featurekit.types import (
@@ -155,7 +159,7 @@ def stored_column(
     if of in (FLOAT32, FLOAT64):
         read = _float(x, of, held)
     elif of == TIMESTAMP:
-        read = _timestamp(x, held, declared.zone, declared.unit)
+        read = _timestamp(x, held, declared, f"column {name!r} of source {owner!r}")
     else:
         read = _other(x, of, held, f"column {name!r} of source {owner!r}")
     if read is not None:
@@ -184,15 +188,52 @@ def _float(x: Any, of: Type, held: str | None) -> Any:
     return float32(read) if of == FLOAT32 else read
 
 
-def _timestamp(x: Any, held: str | None, zone: str | None, unit: str | None) -> Any:
+def _timestamp(x: Any, held: str | None, declared: Column, what: str) -> Any:
+    zone, unit = declared.zone, declared.unit
     if held in (None, "TIMESTAMP"):
         return x
-    if held == "DATE" or (held == "DATETIME" and zone is not None):
-        return function("TIMESTAMP", x, zone or "UTC")
-    if held == "INT64" and unit in _TICKS:
+    if held == "DATE":
+        x, held = cast(x, "DATETIME"), "DATETIME"
+        zone = zone or "UTC"
+    if held == "DATETIME" and zone is not None:
+        return _placed(x, zone, declared, what)
+    if held in _NUMBERS and unit in _TICKS:
         ticks = x if unit == "us" else infix(x, "*", _TICKS[str(unit)])
+        if held != "INT64":
+            ticks = cast(function("ROUND", ticks), INT64)
+        if held == "FLOAT64":
+            ticks = function("IF", function("IS_NAN", x), null(), ticks)
         return function("TIMESTAMP_MICROS", ticks)
     return None
+
+
+def _placed(x: Any, zone: str, declared: Column, what: str) -> Any:
+    """Return what a clock showed as a moment; what the spec does not allow ends the query."""
+    if zone in SAME:
+        return function("TIMESTAMP", x, zone)
+
+    def refused(said: str, hint: str) -> Any:
+        shown = function("CONCAT", f"{what}: ", cast(x, STRING), f" {said} in {zone}: {hint}")
+        return function("ERROR", shown)
+
+    def which(time: Any) -> Any:
+        if declared.ambiguous == "earliest":
+            return time
+        later = later_of_two(x, time, zone)
+        if declared.ambiguous == "latest":
+            return later
+        twice = refused("is shown twice by the clock", "declare ambiguous: earliest, or latest")
+        return case((infix(later, "=", time), time), otherwise=twice)
+
+    def moment(time: Any) -> Any:
+        skipped = (
+            null() if declared.nonexistent == "missing"
+            else refused("does not exist", "nonexistent: missing takes it for missing")
+        )  # fmt: skip
+        there = infix(function("DATETIME", time, zone), "=", x)
+        return case((is_null(x), null()), (there, which(time)), otherwise=skipped)
+
+    return let([function("TIMESTAMP", x, zone)], moment)
 
 
 def _whole(x: Any, held: str, what: str) -> Any:
