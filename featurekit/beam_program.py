@@ -53,10 +53,10 @@ def _check(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _begin(job: Mapping[str, Any]) -> dict[str, Any]:
-    from featurekit.engines.beam.publishing import check_target
+    from featurekit.engines.beam.publishing import check_target, remove_left
 
     check_target(job["out"], job["overwrite"])
-    return {}
+    return {"left": remove_left(job["out"])}
 
 
 def _publish(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -366,7 +366,8 @@ def run(
             tell.lap("write_tfrecord")
         tell.stage("publishing")
         manifest["seconds"] = {**tell.laps, "total": round(time.monotonic() - started, 3)}
-        manifest = artifact.write_manifest(folder, manifest)
+        elsewhere = None if result is None else result.elsewhere
+        manifest = artifact.write_manifest(folder, manifest, elsewhere)
     if not away:
         return open_run(target)
     done = Run(Path(str(out)), manifest, str(out))

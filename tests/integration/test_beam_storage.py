@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,7 @@ def here(source: Path, tmp_path_factory: pytest.TempPathFactory) -> fk.Run:
     return fk.run(spec(source / "*.parquet"), out, tensorflow=False)
 
 
-def test_a_run_goes_from_a_bucket_to_a_bucket(bucket: Bucket, here: fk.Run) -> None:
+def test_a_run_goes_from_a_bucket_to_a_bucket(bucket: Bucket, here: fk.Run, tmp_path: Path) -> None:
     address = "gs://test-bucket/runs/1"
     made = fk.run(
         spec("gs://test-bucket/data/rows-*.parquet"), address, engine="beam", tfrecord=True
@@ -78,6 +80,14 @@ def test_a_run_goes_from_a_bucket_to_a_bucket(bucket: Bucket, here: fk.Run) -> N
             pl.concat(read), here.examples(split).to_polars(), check_exact=False, rel_tol=1e-5
         )
     assert json.loads(bucket.read("runs/1/manifest.json")) == made.manifest
+    for name in files:
+        copy = tmp_path / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(bucket.read(name))
+    copied = fk.open_run(tmp_path / "runs/1").verify()
+    assert (copied.problems, copied.files) == ((), len(files) - 1), "a run may be copied here"
+    assert set(copied.unhashed) == {name[len("runs/1/") :] for name in files if "split=" in name}
+    assert fk.open_run(tmp_path / "runs/1").examples("test").to_polars().height > 0
     assert made.manifest["parity"]["rows"] > 0
     new = ROWS.head(5)
     assert_frame_equal(made.apply(new), here.apply(new), check_exact=False, rel_tol=1e-5)
@@ -138,3 +148,22 @@ def test_past_rows_in_a_bucket_are_brought_here(source: Path, tmp_path: Path) ->
     assert_frame_equal(
         made.examples().to_polars(), local.examples().to_polars(), check_exact=False, rel_tol=1e-5
     )
+
+
+def test_what_dead_writers_left_beside_an_address_goes_after_24_hours(tmp_path: Path) -> None:
+    from featurekit.engines.beam.publishing import remove_left
+
+    places = {name: tmp_path / f".{name}.tmp" for name in ("out.0123456789ab", "out.0123456789ac",
+              "other.0123456789ab", "out.mine", "out.x.0123456789ab")}  # fmt: skip
+    old = time.time() - 25 * 3600
+    for name, folder in places.items():
+        (folder / "examples").mkdir(parents=True)
+        (folder / "examples" / "part").write_text("unfinished")
+        if name != "out.0123456789ac":
+            os.utime(folder / "examples" / "part", (old, old))
+    (tmp_path / "out").mkdir()
+    assert remove_left(str(tmp_path / "out")) == [str(places.pop("out.0123456789ab"))]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "out",
+        *(folder.name for folder in places.values()),
+    }

@@ -37,7 +37,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from featurekit.engines.beam.reading import Form
 from featurekit.engines.beam.statistics import Described, Numbers
-from featurekit.engines.beam.storage import created, exists, is_address, join, opened
+from featurekit.engines.beam.storage import created, exists, is_address, join, opened, size
 from featurekit.errors import DataError
 from featurekit.planner import Plan
 from featurekit.scratch import claimed_folder
@@ -241,7 +241,7 @@ def _refuse_other(path: str, entry: _Kept) -> None:
     if not exists(path):
         raise DataError("a part of the cache is missing", where=path, hint=_AGAIN)
     if is_address(path):
-        same = FileSystems.match([path])[0].metadata_list[0].size_in_bytes == entry["bytes"]
+        same = size(path) == entry["bytes"]
     else:
         same = _hash_of(_content_of(path)) == entry["sha256"]
     if not same:

@@ -8,6 +8,9 @@ and `manifest.json` last: a folder without one is no run.
 from __future__ import annotations
 
 import json
+import logging
+import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +21,14 @@ from featurekit.engines.rows import SPLIT
 from featurekit.engines.workers import Worker
 from featurekit.errors import EngineError, UsageError
 
-__all__ = ["check_target", "new_folder", "numbered", "publish"]
+__all__ = ["check_target", "new_folder", "numbered", "publish", "remove_left"]
 
 _MANIFEST = "manifest.json"
 _WRITTEN = "written.json"
 _EXAMPLES = "examples"
+_LEFT = re.compile(r"\.[0-9a-f]{12}\.tmp(?=/)")
+_AGE = 24 * 3600.0
+_notes = logging.getLogger("featurekit")
 
 
 @contextmanager
@@ -45,7 +51,9 @@ def new_folder(
     parent, _, name = out.rpartition("/")
     work = f"{parent}/.{name}.{uuid.uuid4().hex[:12]}.tmp"
     process.start({"task": "begin", "out": out, "overwrite": overwrite})
-    process.answer()
+    if left := process.answer()["left"]:
+        said = "%s: removed %s temporary folders that writers have left more than 24 hours ago"
+        _notes.warning(said, out, len(left))
     folder = scratch / "run"
     folder.mkdir()
     try:
@@ -87,6 +95,29 @@ def check_target(out: str, overwrite: bool) -> None:
             "the output folder exists and holds something else than a run", where=out,
             hint="choose a new folder",
         )  # fmt: skip
+
+
+def remove_left(out: str) -> list[str]:
+    """Remove what dead writers of a run have left beside its address, and return what that was.
+
+    A bucket has no locks. So a folder counts as left when nothing in it has changed for 24 hours.
+
+    Raises:
+        EngineError: It cannot be removed.
+    """
+    from featurekit.engines.beam.storage import changed_at, join, remove
+
+    parent, _, name = out.rstrip("/").rpartition("/")
+    newest: dict[str, float] = {}
+    for path, at in changed_at(join(parent, f".{name}.*")).items():
+        folder = _LEFT.match(path[len(parent) + 1 :].removeprefix(f".{name}"))
+        if folder is not None:
+            place = f"{parent}/.{name}{folder[0]}"
+            newest[place] = max(newest.get(place, 0.0), at)
+    left = [place for place, at in newest.items() if at and time.time() - at > _AGE]
+    for place in left:
+        remove(place)
+    return left
 
 
 def publish(out: str, work: str, folder: Path, overwrite: bool) -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class Result:
         sample: Some rows as serving would be given them, and what was made of them.
         bad: How many rows were set aside, and how many for each reason.
         beam: How Beam ran: its runner, options and counters.
+        elsewhere: What the manifest says of files that never were on this machine.
     """
 
     fitted: dict[StatisticRequest, Any]
@@ -84,6 +85,7 @@ class Result:
     sample: tuple[pl.DataFrame, pl.DataFrame]
     bad: Mapping[str, Any]
     beam: Mapping[str, Any]
+    elsewhere: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_options(
@@ -172,7 +174,19 @@ def run_pipeline(
     with polars_errors(where):
         sample = (pl.read_parquet(work / "inputs"), pl.read_parquet(work / "outputs"))
     bad = {"rows": tally["bad"], "reasons": tally["reasons"]}
-    return Result(fitted, census, sample, bad, answer)
+    elsewhere = {} if request.work is None else _sizes(work)
+    return Result(fitted, census, sample, bad, answer, elsewhere)
+
+
+def _sizes(work: Path) -> dict[str, Any]:
+    """Return what a manifest says of examples in a bucket, by their names in the run."""
+    written = json.loads((work / "written.json").read_text())
+    sizes = {entry["path"]: entry["bytes"] for entry in written}
+    sizes |= {entry["records"]: entry["records_bytes"] for entry in written}
+    return {
+        "/".join(("examples", *target)): {"bytes": sizes[path], "sha256": None}
+        for path, target in numbered(written)
+    }
 
 
 def dry_run(

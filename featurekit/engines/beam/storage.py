@@ -15,6 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 from featurekit.errors import DataError, EngineError
 
 __all__ = [
+    "changed_at",
     "copy_text",
     "created",
     "download",
@@ -26,6 +27,7 @@ __all__ = [
     "move",
     "opened",
     "remove",
+    "size",
     "upload",
 ]
 
@@ -96,19 +98,40 @@ def opened(path: str) -> Iterator[Any]:
         yield file
 
 
+def size(path: str) -> int:
+    """Return how many bytes a file has.
+
+    Raises:
+        DataError: It is not there.
+    """
+    with _errors(path):
+        return int(FileSystems.match([path])[0].metadata_list[0].size_in_bytes)
+
+
+def changed_at(pattern: str) -> dict[str, float]:
+    """Return when each file below the folders that a glob means was changed, in seconds of Unix.
+
+    Raises:
+        DataError: Its place cannot be reached.
+    """
+    with _errors(pattern):
+        found = FileSystems.match([f"{pattern}/**"])[0].metadata_list
+    return {entry.path: float(entry.last_updated_in_seconds or 0.0) for entry in found}
+
+
 def created(path: str) -> Any:
     """Open a file to be written, as it is."""
     return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def download(path: str, target: Path, size: int | None = None) -> None:
+def download(path: str, target: Path, limit: int | None = None) -> None:
     """Copy a file to this machine, or its first bytes.
 
     Raises:
         DataError: It cannot be read.
     """
     with opened(path) as file, target.open("wb") as copy:
-        left = size
+        left = limit
         while left is None or left > 0:
             block = file.read(_BLOCK if left is None else min(left, _BLOCK))
             if not block:

@@ -22,7 +22,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from featurekit.engines.beam.applying import Transformed
-from featurekit.engines.beam.storage import created, is_address, join, upload
+from featurekit.engines.beam.storage import created, is_address, join, size, upload
 from featurekit.engines.rows import SPLIT
 from featurekit.engines.tfrecord import records
 from featurekit.transforms.base import tf
@@ -44,6 +44,8 @@ class Written:
         path: Where it was written.
         rows: How many examples it has.
         records: Where the same examples were written as TFRecord.
+        bytes: The size of the file, if it is not on a machine's own disk.
+        records_bytes: That of the TFRecord file.
     """
 
     split: str
@@ -52,6 +54,8 @@ class Written:
     path: str
     rows: int
     records: str | None = None
+    bytes: int | None = None
+    records_bytes: int | None = None
 
 
 class Write(beam.DoFn):  # type: ignore[misc]
@@ -144,7 +148,9 @@ class _File:
         if self.records is not None:
             self.records.close()
         records = None if self.records is None else self.records.path
-        return Written(self.split, self.part, self.start, self.path, self.rows, records)
+        sizes = [None if path is None or self.stream is None else size(path)
+                 for path in (self.path, records)]  # fmt: skip
+        return Written(self.split, self.part, self.start, self.path, self.rows, records, *sizes)
 
 
 class _Records:
