@@ -6,7 +6,8 @@ manifest.json         spec and hash, versions, inputs, rows, plan, timings, pari
 statistics.json       every fitted statistic, by a readable name
 vocabularies/*.txt    words, one per line, the most frequent first
 examples/split=*/     Parquet, in the order of the input (and TFRecord on request)
-transform_fn/         the SavedModel; transformed_metadata/ its schema
+transform_fn/         the SavedModel; transformed_metadata/ and metadata/ the schemas of its outputs
+                      and inputs
 ```
 
 A folder is written beside its target, in the temporary folder of its writer (see `scratch`),

@@ -97,10 +97,13 @@ def from_sparse(columns: Sequence[Any], of: Type) -> Masked:
     if of.width is not None:
         return _vectors([_wide(column, rows, of) for column in columns], of)
     values = tf.concat([column.values for column in columns], 0)
-    within = [column.indices[:, 0] + rows * place for place, column in enumerate(columns)]
+    # Few operations for each column: a graph of hundreds is traced and saved.
+    sizes = tf.stack([tf.size(column.values, tf.int64) for column in columns])
+    before = tf.repeat(tf.range(len(columns), dtype=tf.int64) * rows, sizes)
+    within = tf.concat([column.indices for column in columns], 0)[:, 0] + before
     count = tf.size(values, tf.int64)
     # The first place of each cell among all values; of a cell without one, the largest integer.
-    first = tf.math.unsorted_segment_min(tf.range(count), tf.concat(within, 0), rows * len(columns))
+    first = tf.math.unsorted_segment_min(tf.range(count), within, rows * len(columns))
     return _gathered(values, tf.reshape(first, [len(columns), -1]), first_of=count, of=of)
 
 

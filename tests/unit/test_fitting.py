@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+import featurekit as fk
 from featurekit.engines import fitting
 from featurekit.engines.fitting import Census, fit
 from featurekit.engines.rows import BLOCK
@@ -109,3 +114,29 @@ def test_values_whose_squares_no_float64_holds_are_refused() -> None:
     plan = make_plan(resolve(spec, column_types(table, spec.sources["rows"])))
     with pytest.raises(DataError, match=r"feature 'z': .*: the squares of its values are beyond"):
         fit(plan, table)
+
+
+def test_nan_that_arithmetic_over_past_rows_has_made_is_missing_and_counted_by_column(
+    tmp_path: Path,
+) -> None:
+    day = [datetime(2024, 1, number, tzinfo=UTC) for number in (1, 2, 3)]
+    rows = pl.DataFrame({"k": [1, 1, 2], "t": [day[2]] * 3})
+    past = pl.DataFrame(
+        {"k": [1, 1, 2], "at": [day[0], day[1], day[1]], "x": [math.inf, -math.inf, 4.0]}
+    )
+    spec = fk.Spec(
+        sources={
+            "rows": fk.Source(data=rows),
+            "past": fk.Source(data=past, event_time="at", available_at="at"),
+        },
+        examples=fk.Examples("rows", predict_at="t"),
+        aggregations={
+            "past": fk.Aggregation(
+                "past", by="k", windows=["lifetime"], features={"mean": "mean(x)"}
+            )
+        },
+        features={"gone": "is_missing(past.mean_lifetime)"},
+    )
+    made = fk.run(spec, tmp_path / "run", tensorflow=False)
+    assert made.examples().to_polars()["gone"].to_list() == [1, 1, 0]
+    assert made.manifest["rows"]["nan_read_as_missing"] == {"past.mean_lifetime": 2}
