@@ -236,9 +236,10 @@ def _in_memory(data: Any, where: str) -> pl.LazyFrame:
 
 
 def column_names(table: Any) -> list[Any]:
-    """Return what a pandas, Polars or Arrow table calls its columns."""
+    """Return what a pandas, Polars or Arrow table calls its columns; nothing has none."""
     # Arrow's `columns` are the columns themselves.
-    return list(table.column_names if hasattr(table, "column_names") else table.columns)
+    names = table.column_names if hasattr(table, "column_names") else getattr(table, "columns", ())
+    return list(names)
 
 
 def refuse_doubled(names: Iterable[Any], where: str) -> None:
