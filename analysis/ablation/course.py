@@ -173,7 +173,7 @@ class Course:
             task=str(examples.label.task), margin=settings.margin, seed=settings.seed,
             residuals="retrain" in settings.tiers,
             # Residuals that the scan for interactions looks at must be those of the best model.
-            newton_steps=4 if "retrain" in settings.tiers else 2,
+            newton_steps=4 if "retrain" in settings.tiers else 2, tell=self.tell,
         )  # fmt: skip
         self.tiers.append(
             linear_data(self.linear_found, self.families, clock.monotonic() - started)
@@ -188,6 +188,7 @@ class Course:
         """Shuffle features in the trained model."""
         started = clock.monotonic()
         settings = self.settings
+        self.tell("training the models")
         self.permutation_found = permute(
             self.problem, self.learner, self.metric,
             families=self.families, repeats=settings.seeds, margin=settings.margin,
@@ -206,6 +207,7 @@ class Course:
         """Train the model again without each feature and group."""
         started = clock.monotonic()
         settings = self.settings
+        self.tell("reading the rows to train on")
         problem, linear = self.problem, self.linear_found
         self.retraining_found = retrain(
             problem, self.learner, self.metric,
@@ -238,6 +240,7 @@ class Course:
         linear = self.linear_found
         if linear is None or linear.residuals is None:
             return []
+        self.tell("pairs that may matter only together")
         found = interaction_candidates(
             self.examples.frame, linear.residuals, weights=self.examples.weights,
             categorical=self.examples.categorical, seed=self.settings.seed,

@@ -7,7 +7,7 @@ sure the effects are (`losses.py`, `inference.py`). Nothing is trained again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -178,6 +178,7 @@ def ablate_linear(
     pairs: bool = True,
     residuals: bool = False,
     seed: int = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> LinearAblation:
     """Leave out every feature, pair and group of a linear model, without training again.
 
@@ -210,6 +211,7 @@ def ablate_linear(
         residuals: Whether to keep what each row's held-out prediction is off by; takes a pass. For
             `interactions.py`, let a binary label have four Newton steps.
         seed: Of the hash that deals the folds.
+        tell: Told what is computed, before each pass over the rows.
 
     Returns:
         The ablation. A missing or infinite number counts as the mean of the training rows, beside
@@ -249,6 +251,8 @@ def ablate_linear(
     given, loss = read_label(column(frame, label, "label", count), task)
     heavy = None if weights is None else read_weights(frame, weights, count)
     together = None if clusters is None else column(frame, clusters, "clusters", count)
+    say = tell or (lambda _: None)
+    say("values of features")
     design = fit_design(frame, names, categorical, max_levels)
     rows = Rows(
         frame,
@@ -259,19 +263,24 @@ def ablate_linear(
         None if together is None else ranks(together) % MAX_CLUSTERS,
         len(given.classes) if given.task is Task.MULTICLASS else 0,
     )
+    say("models of all folds")
     surrogate = fit_surrogate(
         rows, design, loss, penalty, ordered=ordered, newton_steps=newton_steps
     )
     places = {name: place for place, name in enumerate(names)}
     grouped = {group: _members(group, members, places) for group, members in groups.items()}
+    if pairs:
+        say("all pairs")
     effects = pair_effects(surrogate) if pairs else None
     candidates: tuple[Candidate, ...] = ()
     if relations and effects is not None:
+        say("features that say the same, or belong together")
         # Many small decompositions; threads would wait for each other more than they compute.
         with one_thread():
             candidates = find_candidates(surrogate, effects, grouped, created, margin)
     sets: list[Sequence[int]] = [*([place] for place in range(len(names))), *grouped.values()]
     question = ask(sets, candidates)
+    say("what held-out rows lose")
     losses = measured(surrogate, question.sets, question.contrasts)
     limit = margin_of(losses.full, losses.baseline, margin)
     one, last = len(names), len(sets)

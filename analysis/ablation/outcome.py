@@ -137,6 +137,7 @@ def _proposal(
     linear = course.linear_found
     ranked = list(reasons)
     if linear is not None:
+        course.tell("what can go together")
         with one_thread():
             ranked = list(compatible(ranked, linear.effect_of, linear.margin))
     if len(ranked) == len(course.examples.features):

@@ -184,3 +184,22 @@ def test_an_ablation_that_is_interrupted_names_a_file_of_trainings_only_if_there
     trials = out.with_suffix(".trials")
     assert f"trainings that are done are in {trials}" in capsys.readouterr().err
     assert trials.exists()
+
+
+def test_progress_names_each_phase_of_each_stage() -> None:
+    told: list[str] = []
+    fk.ablate(
+        table(), label="y", model=Ridge(), jobs=1, tiers=["linear", "permutation", "retrain"],
+        progress=lambda event: told.append(event.text),
+    )  # fmt: skip
+    for phase in (
+        "linear surrogate of 4 features: values of features", ": models of all folds",
+        ": all pairs", ": features that say the same, or belong together",
+        ": what held-out rows lose",
+        "shuffling of 4 features: training the models", "shuffling of 4 features: 4 of 4",
+        "retraining without each of 4 features: reading the rows to train on",
+        "retraining without each of 4 features: pairs that may matter only together",
+        "trainings", "checking a smaller set of features: what can go together",
+        "checking a smaller set of features: on the rows that were kept apart",
+    ):  # fmt: skip
+        assert any(phase in text for text in told), phase
