@@ -73,6 +73,14 @@ class CostShare(TypedDict):
     seconds: float
 
 
+class ServingInput(TypedDict):
+    """An input of the SavedModel."""
+
+    type: str
+    name: str
+    mask: NotRequired[str]
+
+
 class Costs(TypedDict):
     """What features cost."""
 
@@ -165,10 +173,13 @@ class Manifest(TypedDict):
     inputs: NotRequired[dict[str, list[dict[str, Any]]]]
     rows: Rows
     features: dict[str, DescribedFeature]
+    warnings: NotRequired[list[str]]
+    noticed: NotRequired[list[str]]
     leakage: NotRequired[Leakage]
     plan: NotRequired[dict[str, Any]]
     costs: NotRequired[Costs]
     saved_model: SavedModel
+    serving_inputs: NotRequired[dict[str, ServingInput]]
     parity: NotRequired[Parity]
     beam: NotRequired[BeamUse]
     bigquery: NotRequired[dict[str, Any]]
