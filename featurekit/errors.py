@@ -21,14 +21,15 @@ A message says where, what was found, what was expected, and a hint:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 __all__ = [
     "BudgetError", "DataError", "EngineError", "FeatureKitError", "FeatureKitWarning",
     "LeakageError", "MissingExtra", "MissingName", "ParityError", "SpecError", "SpecErrors",
-    "UsageError", "closest", "install_hint",
-    "require",
+    "UsageError", "closest", "few_guesses", "install_hint", "may_guess", "require",
 ]  # fmt: skip
 
 
@@ -148,14 +149,45 @@ class SpecErrors(SpecError):
         return {"error": type(self).__name__, "problems": [p.to_dict() for p in self.problems]}
 
 
+_guesses: ContextVar[list[int] | None] = ContextVar("guesses", default=None)
+"""With how many more known names wrong ones are compared; with any number outside of a check."""
+
+
+@contextmanager
+def few_guesses(names: int = 50_000) -> Iterator[None]:
+    """Guess what wrong names mean for a limited time, so that thousands of them are told at once.
+
+    Args:
+        names: With so many known names wrong ones are compared; then they get no such hints.
+    """
+    token = _guesses.set([names])
+    try:
+        yield
+    finally:
+        _guesses.reset(token)
+
+
+def may_guess() -> bool:
+    """Whether it may still be guessed what a wrong name means."""
+    left = _guesses.get()
+    return left is None or left[0] > 0
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the closest known name, or lists a few when none is close.
+
+    Within `few_guesses` it is empty once enough names have been compared.
 
     Example:
         >>> closest("zscoer", ["zscore", "log"])
         "did you mean 'zscore'?"
     """
+    left = _guesses.get()
+    if left is not None and left[0] <= 0:
+        return ""
     names = sorted(known)
+    if left is not None:
+        left[0] -= len(names)
     matches = difflib.get_close_matches(name, names, n=1, cutoff=0.6) or [
         other for other in names if other.lower() == name.lower()
     ]

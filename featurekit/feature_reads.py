@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from featurekit.graph import AggregateNode, ColumnNode, Node, cross_fitted, topological
+from featurekit.graph import (
+    AggregateNode,
+    ColumnNode,
+    Node,
+    cross_fitted,
+    past_reads,
+    topological,
+)
 from featurekit.resolved import Resolved
 from featurekit.spec.expression import Expression, Name
 from featurekit.spec.objects import UNDECLARED, Source
@@ -49,7 +56,7 @@ def columns_read(resolved: Resolved, *roots: Node) -> tuple[StoredColumn, ...]:
     for node in outputs_used(*roots):
         history = node.aggregate.history
         found |= _stored(spec.examples.source, spec.sources, node.asked)
-        found |= _stored(history.source, spec.sources, [*history.keys, *node.aggregate.read])
+        found |= _stored(history.source, spec.sources, past_reads([node]))
     return tuple(found)
 
 

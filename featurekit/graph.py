@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from featurekit.spec.expression import Call, Expression, Literal, Name
@@ -22,7 +23,7 @@ from featurekit.types import Type
 __all__ = [
     "Aggregate", "AggregateNode", "ColumnNode", "History", "LiteralNode", "Node", "OperationNode",
     "StatisticRequest", "TargetNode",
-    "code_domain", "cross_fitted", "fitted_type", "read_by", "topological",
+    "code_domain", "cross_fitted", "fitted_type", "past_reads", "read_by", "topological",
 ]  # fmt: skip
 
 
@@ -129,10 +130,13 @@ class History:
         parts = [tuple(node.fingerprint for node in nodes) for nodes in (self.keys, self.effect)]
         event = self.event_time.fingerprint if self.event_time is not None else None
         plain = (self.source, *parts, event, self.unique)
-        if not self.row:
-            return plain
-        ties = [tuple(node.fingerprint for node in nodes) for nodes in (self.order_by, self.row)]
-        return (*plain, *ties)
+        return plain if not self.row else (*plain, self._ties)
+
+    @cached_property
+    def _ties(self) -> str:
+        """A digest of what decides between rows: each of many values of a row has all of them."""
+        ties = [[node.fingerprint for node in nodes] for nodes in (self.order_by, self.row)]
+        return hashlib.sha256(repr(ties).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -155,10 +159,10 @@ class Aggregate:
 
     @property
     def read(self) -> tuple[Node, ...]:
-        """What it reads of past rows, apart from the key."""
+        """What it reads of past rows itself, apart from the key; see `past_reads`."""
         optional = (self.history.event_time, self.where)
         present = (node for node in optional if node is not None)
-        return (*self.history.effect, *self.values, *present, *self.history.order)
+        return (*self.history.effect, *self.values, *present)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -319,6 +323,24 @@ class StatisticRequest:
         if semantics == 1 and isinstance(self.statistic, WordCounts):
             return replace(self, statistic=replace(self.statistic, every=False)).text
         return self.text
+
+
+def past_reads(nodes: Iterable[AggregateNode], keys: bool = True) -> list[Node]:
+    """Return what aggregates read of past rows, each once.
+
+    Args:
+        nodes: The aggregates.
+        keys: Whether the keys are among it.
+    """
+    found: dict[Node, None] = {}
+    seen: set[int] = set()
+    for node in nodes:
+        history = node.aggregate.history
+        if id(history) not in seen:  # Many values of a row share one.
+            seen.add(id(history))
+            found |= dict.fromkeys((*(history.keys if keys else ()), *history.order))
+        found |= dict.fromkeys(node.aggregate.read)
+    return list(found)
 
 
 def topological(roots: Iterable[Node], training: bool = False) -> Iterator[Node]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 
 from featurekit.availability import Moment, moment
 from featurekit.errors import LeakageError, SpecError
-from featurekit.leaks import Chain, Leaks, says, through
+from featurekit.leaks import LONGEST, Chain, Leaks, says, through
 from featurekit.semantics import SEMANTICS
 from featurekit.spec.expression import Attribute, Expression, Name
 from featurekit.spec.objects import UNDECLARED, Feature, Lookup, Source
@@ -40,8 +40,12 @@ class Judge:
         self.today = today or datetime.now(UTC).date()
         self.uses: dict[str, list[Use]] = {}
         self._made_of: dict[str, dict[str, str]] = {}
+        self._mentions: dict[int, tuple[Expression, tuple[Attribute | Name, ...]]] = {}
+        self._counts: dict[tuple[str, ...], tuple[bool, list[str]]] = {}
 
-    def in_features(self, place: Place, predict_at: Moment | None) -> None:
+    def in_features(
+        self, place: Place, predict_at: Moment | None, without: Collection[str] = ()
+    ) -> None:
         """Judge what all features use, and collect their leaks.
 
         What is judged is left in `uses`, by feature. A leak that a waiver covers is no problem.
@@ -49,8 +53,11 @@ class Judge:
         Args:
             place: Where the features stand.
             predict_at: When the prediction is made, if the spec says so.
+            without: Features that nobody looks at: they use too many others.
         """
         for name, feature in self.leaks.spec.features.items():
+            if name in without:
+                continue
             told: set[str] = set()
             found = self.uses[name] = []
             for column, chain in self.leaks.used(
@@ -100,23 +107,10 @@ class Judge:
             read = self._read(attribute.aggregation, attribute.name)
             source = self.leaks.spec.sources[owner.source]
             names = self._columns(read, source)
-            if (
-                isinstance(owner, Lookup) and source.event_time is not None and self.semantics > 1
-            ):  # fmt: skip
-                read = [*owner.reads]  # The row counts once all of it is known.
+            said, known = self._counted(attribute.aggregation, attribute.name, read)
             columns = {name: source.columns.get(name, UNDECLARED) for name in names}
-            keys = [Name(key) for key in owner.by.values()]
-            counted = {
-                name: source.columns.get(name, UNDECLARED)
-                for name in self._columns([*read, *keys], source)
-            }
-            said = source.available_at is not None or (
-                bool(counted)
-                and all(says(column) or column.expr is not None for column in counted.values())
-            )
             own = owner.source == self.leaks.spec.examples.source
             of_label = own and not self.leaks.label.isdisjoint(names)
-            known = [time.text for time in self.leaks.known_at(owner.source, *read, *keys)]
             use = partial(
                 Use, name, attribute.text, owner.source, chain, made_of_label=of_label,
                 known_at=", ".join(known) or None,
@@ -152,6 +146,31 @@ class Judge:
                     f"declare available_at of {owner.source!r}",
                 )  # fmt: skip
 
+    def _counted(
+        self, name: str, output: str, read: Sequence[Expression]
+    ) -> tuple[bool, list[str]]:
+        """Return whether a source says when rows count towards an output, and from when they do."""
+        owner = self.leaks.looked_up[name]
+        source = self.leaks.spec.sources[owner.source]
+        if isinstance(owner, Lookup):
+            whole = source.event_time is not None and self.semantics > 1
+            # A row that is taken whole counts once all of it is known.
+            read, kept = ([*owner.reads], (name,)) if whole else (read, (name, output))
+        else:
+            kept = (name, self._made_of[name].get(output, ""))
+        if kept not in self._counts:
+            keys = [Name(key) for key in owner.by.values()]
+            counted = [
+                source.columns.get(column, UNDECLARED)
+                for column in self._columns([*read, *keys], source)
+            ]
+            said = source.available_at is not None or (
+                bool(counted) and all(says(column) or column.expr is not None for column in counted)
+            )
+            known = [time.text for time in self.leaks.known_at(owner.source, *read, *keys)]
+            self._counts[kept] = said, known
+        return self._counts[kept]
+
     def _columns(self, read: Sequence[Expression], source: Source) -> set[str]:
         """Return the columns of a source that some expressions use."""
         return {name for part in read for name, _ in self.leaks.used(part, (), source.columns)}
@@ -175,15 +194,24 @@ class Judge:
         stack = [(expression, chain)]
         while stack:
             current, chain = stack.pop()
-            for part in current.walk():
-                text = part.text if isinstance(part, (Attribute, Name)) else None
-                if text is None or text in seen:
+            for part in self._parts(current):
+                text = part.text
+                if text in seen:
                     continue
                 seen.add(text)
-                if isinstance(part, Attribute) and part.aggregation in self.leaks.looked_up:
-                    yield part, (*chain, text)
-                elif isinstance(part, Name) and part.name in self.leaks.features:
-                    stack.append((self.leaks.features[part.name].expr, (*chain, part.name)))
+                if isinstance(part, Attribute):
+                    if part.aggregation in self.leaks.looked_up:
+                        yield part, (*chain, text)
+                elif part.name in self.leaks.features and len(chain) <= LONGEST:
+                    stack.append((self.leaks.behind(part.name, chain), (*chain, part.name)))
+
+    def _parts(self, expression: Expression) -> tuple[Attribute | Name, ...]:
+        """Return the names and outputs that an expression mentions."""
+        found = self._mentions.get(id(expression))
+        if found is None:
+            parts = tuple(p for p in expression.walk() if isinstance(p, (Attribute, Name)))
+            found = self._mentions[id(expression)] = expression, parts
+        return found[1]
 
     def _judged(
         self, feature: str, name: str, chain: Chain, predict_at: Moment | None

@@ -6,10 +6,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from featurekit.availability import moment
 from featurekit.errors import LeakageError, SpecError
-from featurekit.spec.expression import Attribute, Expression, Name
+from featurekit.spec.expression import MAX_DEPTH, Attribute, Expression, Name
 from featurekit.spec.objects import UNDECLARED, Column, Feature, Spec
 
-__all__ = ["Chain", "Leaks", "says", "through"]
+__all__ = ["LONGEST", "Chain", "Leaks", "says", "through"]
+
+LONGEST = 10 * MAX_DEPTH
+"""Longer chains of features and derived columns, names for names aside, are refused as they are
+typed."""
+_SHOWN = 50
+"""Longer chains leave names for names out."""
 
 Chain = tuple[str, ...]
 """The names that lead from a feature to a column that it uses."""
@@ -27,6 +33,8 @@ class Leaks:
     def __init__(self, spec: Spec, data: Collection[str], unsound: Collection[str] = ()) -> None:
         self.spec = spec
         self.unsound = unsound
+        self._mentions: dict[int, tuple[Expression, tuple[tuple[str, Chain], ...]]] = {}
+        self._roots: dict[int, dict[str, str]] = {}
         self.source = spec.sources[spec.examples.source]
         self.looked_up = spec.histories
         self.features = {
@@ -176,26 +184,65 @@ class Leaks:
         stack = [(expression, chain)]
         while stack:
             current, chain = stack.pop()
-            for name, longer in self._mentioned(current, chain):
+            for name, said in self._mentioned(current):
                 if name in seen:
                     continue
                 seen.add(name)
+                longer = (*chain, *said)
+                if len(longer) > LONGEST:
+                    continue
                 if features is not None and name in features:
-                    stack.append((features[name].expr, longer))
+                    long = len(longer) > _SHOWN
+                    behind = self._meant(name, {}, features) if long else name
+                    stack.append((features[behind].expr, longer))
                     continue
                 yield name, longer
-                column = columns.get(name, UNDECLARED)
+                behind = self._meant(name, columns, {}) if len(longer) > _SHOWN else name
+                column = columns.get(behind, UNDECLARED)
                 if column.expr is not None and not says(column):
                     stack.append((column.expr, longer))
 
-    def _mentioned(self, expression: Expression, chain: Chain) -> Iterator[tuple[str, Chain]]:
-        for part in expression.walk():
-            if isinstance(part, Name):
-                yield part.name, (*chain, part.name)
-            elif isinstance(part, Attribute) and part.aggregation in self.looked_up:
-                # The keys by which rows are looked up must be known by then, too.
-                for key in self.looked_up[part.aggregation].by:
-                    yield key, (*chain, part.text, key)
+    def behind(self, feature: str, chain: Chain) -> Expression:
+        """Return the expression of a feature; at the end of a long chain, what it stands for."""
+        name = self._meant(feature, {}, self.features) if len(chain) > _SHOWN else feature
+        return self.features[name].expr
+
+    def _meant(
+        self, name: str, columns: Mapping[str, Column], features: Mapping[str, Feature]
+    ) -> str:
+        """Return what stands behind names for names: the first that is more than another name."""
+        passed: dict[str, None] = {}
+        roots = self._roots.setdefault(id(columns) if columns else 0, {})
+        while name not in passed and name not in roots:
+            entry = columns.get(name) or features.get(name)
+            told = isinstance(entry, Column) and says(entry)
+            if entry is None or told or not isinstance(entry.expr, Name):
+                break
+            below = entry.expr.name
+            if below not in features and columns.get(below, UNDECLARED).expr is None:
+                break
+            passed[name] = None
+            name = below
+        name = roots.get(name, name)
+        roots.update(dict.fromkeys(passed, name))
+        return name
+
+    def _mentioned(self, expression: Expression) -> tuple[tuple[str, Chain], ...]:
+        """Return each name that an expression mentions once, and what leads to it."""
+        # By identity: to compare expressions takes as long as to walk them.
+        found = self._mentions.get(id(expression))
+        if found is None:
+            names: dict[str, Chain] = {}
+            for part in expression.walk():
+                if isinstance(part, Name):
+                    names.setdefault(part.name, (part.name,))
+                elif isinstance(part, Attribute) and part.aggregation in self.looked_up:
+                    # The keys by which rows are looked up must be known by then, too.
+                    for key in self.looked_up[part.aggregation].by:
+                        names.setdefault(key, (part.text, key))
+            found = expression, tuple(names.items())
+            self._mentions[id(expression)] = found
+        return found[1]
 
 
 def says(column: Column) -> bool:

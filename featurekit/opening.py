@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -184,6 +184,7 @@ class Opened:
             if table is not None and not (source.table is not None and of == DURATION):
                 refuse_unreadable(table, source, column, of)
 
+        @cache  # It is asked for each name that is no column.
         def left_out(name: str) -> Mapping[str, str]:
             source = spec.sources[name]
             if source.table is not None and self.left_out is not None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import keyword
+from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import date
 from difflib import get_close_matches
+from typing import Any
 
 from featurekit.availability import Moment, moment
-from featurekit.errors import SpecError, closest
+from featurekit.errors import SpecError, closest, few_guesses, may_guess
 from featurekit.graph import (
     AggregateNode,
     Node,
@@ -19,13 +21,20 @@ from featurekit.judging import Judge, Settle
 from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
 from featurekit.semantics import SEMANTICS
-from featurekit.spec.expression import Expression, Literal, Name, col, shortened
+from featurekit.spec.expression import MAX_DEPTH, Expression, Literal, Name, col, shortened
 from featurekit.spec.objects import Aggregation, Column, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
 from featurekit.stored import Absent, Stored
 from featurekit.targets import Targets
-from featurekit.typecheck import Typer, in_order, meant, names_in, reads_rows
+from featurekit.typecheck import (
+    Typer,
+    in_order,
+    levels,
+    meant,
+    names_in,
+    reads_rows,
+)
 from featurekit.types import (
     BOOL,
     DURATION,
@@ -75,7 +84,8 @@ def resolve(
     """
     resolver = _Resolver(spec, types, others or {}, stored or Stored(), semantics)
     settled = None if settle is None else resolver.settled(settle)
-    return resolver.resolve(Judge(resolver.leaks, settled, refuse_leaks, today, semantics))
+    with few_guesses():
+        return resolver.resolve(Judge(resolver.leaks, settled, refuse_leaks, today, semantics))
 
 
 class _Resolver:
@@ -104,10 +114,13 @@ class _Resolver:
         targets = Targets(spec, self.rows, self.leaks)
         self.typer = self.rows.within(self.attribute, self.feature, targets.node)
         self.owners = spec.histories
+        self._outputs: dict[str, tuple[str, dict[str, None]]] = {}
         self.aggregates: dict[str, dict[str, AggregateNode]] = {}
         self.wrong: set[tuple[str, str]] = set()
         self.nodes: dict[str, Node] = {}
         self.failed: set[str] = set()
+        self.deep: set[str] = set()
+        self._owner: dict[str, str] | None = None
 
     def settled(self, settle: Callable[[Node, Node], tuple[int, int] | None]) -> Settle:
         """Return what asks the data which of two times comes first."""
@@ -149,7 +162,7 @@ class _Resolver:
         self.readable(made)
         if self.semantics > 1:
             self.named_apart(made)
-        judge.in_features(self.root.below("features"), predict_at)
+        judge.in_features(self.root.below("features"), predict_at, self.deep)
         self.problems.check()
         return replace(
             made,
@@ -272,21 +285,25 @@ class _Resolver:
                 )
             raise SpecError(f"there is no aggregation or lookup {owner!r}", hint=hint)
         what, outputs = self.outputs(owner)
-        near = get_close_matches(name, outputs, n=1)
+        near = get_close_matches(name, outputs, n=1) if self.wrong and may_guess() else ()
         if name in outputs or (near and (owner, near[0]) in self.wrong):
             raise Reported
         what = what.partition(" ")[2]
         raise SpecError(f"the {what} {owner!r} has no output {name!r}", hint=closest(name, outputs))
 
-    def outputs(self, owner: str) -> tuple[str, list[str]]:
+    def outputs(self, owner: str) -> tuple[str, dict[str, None]]:
         """Return what an aggregation or a lookup is called, and the names of its outputs."""
-        found = self.owners[owner]
-        if isinstance(found, Aggregation):
-            return "an aggregation", [output for output, _, _ in found.outputs()]
-        return "a lookup", list(found.features)
+        if owner not in self._outputs:
+            found = self.owners[owner]
+            if isinstance(found, Aggregation):
+                names = {output: None for output, _, _ in found.outputs()}
+                self._outputs[owner] = "an aggregation", names
+            else:
+                self._outputs[owner] = "a lookup", dict.fromkeys(found.features)
+        return self._outputs[owner]
 
     def keys(self) -> dict[str, Node]:
-        found = {}
+        found, lower = {}, {other.lower(): other for other in reversed([*self.spec.features])}
         for name in self.spec.examples.keys:
             place = self.examples.below("keys", f"key {name!r}")
             node = self.row(place, Name(name))
@@ -304,10 +321,10 @@ class _Resolver:
                         f"{name!r} is a reserved name",
                         hint=f"read the column under another name: {name}_key: {{column: {name}}}",
                     )
-                same = [other for other in self.spec.features if other.lower() == name.lower()]
-                if same:
+                same = lower.get(name.lower())
+                if same is not None:
                     raise SpecError(
-                        f"the feature {same[0]!r} has the same name", hint="rename the feature"
+                        f"the feature {same!r} has the same name", hint="rename the feature"
                     )
         return found
 
@@ -370,6 +387,7 @@ class _Resolver:
         uses = {name: names_in(feature.expr) for name, feature in self.spec.features.items()}
         columns = {*self.types, *self.rows.columns}
         order, cycles = in_order({name: used - columns for name, used in uses.items()})
+        level = levels(order, {name: used - columns - {name} for name, used in uses.items()})
         for cycle in cycles:
             self.failed |= set(cycle)
             with place.below(cycle[0], f"feature {cycle[0]!r}").collect():
@@ -381,6 +399,8 @@ class _Resolver:
                 written[name] = self.output(self.nodes[name])
             if name not in self.nodes:
                 self.failed.add(name)
+                if level[name] > MAX_DEPTH:
+                    self.deep.add(name)
         return {name: written[name] for name in self.spec.features if name in written}
 
     def feature(self, name: str) -> Node:
@@ -389,13 +409,17 @@ class _Resolver:
             return self.nodes[name]
         if name in self.failed:
             raise Reported
-        known = {*self.types, *self.rows.columns, *self.nodes}
-        looked_up = [owner for owner, outputs in self.aggregates.items() if name in outputs]
-        hint = f"did you mean {looked_up[0]}.{name}?" if looked_up else meant(name, known)
+        known: ChainMap[str, Any] = ChainMap(self.types, self.rows.columns, self.nodes)  # type: ignore[arg-type]
+        if self._owner is None:
+            self._owner = {}
+            for owner, outputs in self.aggregates.items():
+                self._owner |= {output: owner for output in outputs if output not in self._owner}
+        looked_up = self._owner.get(name)
+        hint = f"did you mean {looked_up}.{name}?" if looked_up else meant(name, known)
         if name in self.owners:
-            what, outputs = self.outputs(name)
-            shown = ", ".join(f"{name}.{output}" for output in outputs[:4])
-            more = ", ..." if len(outputs) > 4 else ""
+            what, names = self.outputs(name)
+            shown = ", ".join(f"{name}.{output}" for output in list(names)[:4])
+            more = ", ..." if len(names) > 4 else ""
             hint = f"{name!r} is {what}; a feature uses its outputs: {shown}{more}"
         raise self.rows.unusable(name) or SpecError(
             f"there is no column or feature {name!r}", hint=hint

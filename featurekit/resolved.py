@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from featurekit.graph import AggregateNode, ColumnNode, Node, cross_fitted, topological
+from featurekit.graph import (
+    AggregateNode,
+    ColumnNode,
+    Node,
+    cross_fitted,
+    past_reads,
+    topological,
+)
 from featurekit.observed import Observed
 from featurekit.semantics import SEMANTICS
 from featurekit.spec.objects import Spec
@@ -82,21 +89,31 @@ class Resolved(Described):
 
     def over(self, source: str) -> tuple[Node, ...]:
         """Return the nodes that a run computes of the rows of a source."""
-        roots: list[Node] = []
-        if source == self.spec.examples.source:
-            roots += [*self.roots, *(() if self.where is None else (self.where,))]
-            roots += [asked for node in self.aggregates for asked in node.asked]
+        return self._over.get(source, ())
+
+    @cached_property
+    def _over(self) -> dict[str, tuple[Node, ...]]:
+        main = self.spec.examples.source
+        past: dict[str, list[AggregateNode]] = {}
         for node in self.aggregates:
-            history = node.aggregate.history
-            if history.source == source:
-                roots += [*history.keys, *node.aggregate.read]
-        return tuple(roots)
+            past.setdefault(node.aggregate.history.source, []).append(node)
+        roots: dict[str, list[Node]] = {
+            main: [
+                *self.roots, *(() if self.where is None else (self.where,)),
+                *(asked for node in self.aggregates for asked in node.asked),
+            ]
+        }  # fmt: skip
+        for source, nodes in past.items():
+            roots.setdefault(source, []).extend(past_reads(nodes))
+        return {name: tuple(nodes) for name, nodes in roots.items()}
 
     def read(self) -> dict[str, dict[str, Type]]:
         """Return the stored columns that a run reads, by source, with their types."""
-        past = (node.aggregate.history.source for node in self.aggregates)
-        names = dict.fromkeys([self.spec.examples.source, *past])
-        roots = {name: self.over(name) for name in names}
+        return self._read
+
+    @cached_property
+    def _read(self) -> dict[str, dict[str, Type]]:
+        roots = self._over
         return {name: self.inputs(*nodes) if nodes else {} for name, nodes in roots.items()}
 
     @cached_property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from featurekit.errors import SpecError, closest
+from featurekit.errors import SpecError, closest, may_guess
 from featurekit.graph import (
     AggregateNode,
     ColumnNode,
@@ -105,10 +106,11 @@ class Typer:
 
     def derive(self, place: Place) -> None:
         """Type every derived column, collecting their problems below the place of the columns."""
-        order, cycles = in_order({
+        uses = {
             name: names_in(column.expr)
             for name, column in self.columns.items() if column.expr is not None
-        })  # fmt: skip
+        }  # fmt: skip
+        order, cycles = in_order(uses)
         for cycle in cycles:
             self._failed |= set(cycle)
             with place.below(cycle[0], f"column {cycle[0]!r}").collect():
@@ -154,7 +156,8 @@ class Typer:
             return self.other(name)
         else:
             raise self.unusable(name) or SpecError(
-                f"there is no column {name!r}", hint=meant(name, {*self.types, *self.columns})
+                f"there is no column {name!r}",
+                hint=meant(name, ChainMap(self.types, self.columns)),  # type: ignore[arg-type]
             )
         self._made[name] = node
         return node
@@ -286,6 +289,8 @@ def meant(name: str, known: Collection[str]) -> str:
         name: The name.
         known: The names that there are.
     """
+    if not may_guess():
+        return ""
     parts = [part.strip() for part in name.split(",")]
     if len(parts) > 1 and all(part in known for part in parts):
         return f"several columns are a list: [{', '.join(parts)}]"
@@ -318,6 +323,19 @@ def in_order(uses: Mapping[str, Collection[str]]) -> tuple[list[str], list[list[
             cycle = list(reversed(error.args[1]))
             cycles.append(cycle)
             graph = {name: of - set(cycle) for name, of in graph.items() if name not in cycle}
+
+
+def levels(order: Iterable[str], uses: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """Return how many names stand one after another from each down to what uses none of them.
+
+    Args:
+        order: The names, each after those that it uses.
+        uses: What each uses.
+    """
+    found: dict[str, int] = {}
+    for name in order:
+        found[name] = 1 + max((found[used] for used in uses[name] if used in found), default=0)
+    return found
 
 
 def _accept(operation: Operation, position: int, of: Type, written: Expression) -> None:

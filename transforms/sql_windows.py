@@ -57,6 +57,7 @@ class SqlWindow:
         order_by: Columns of the first step that decide between rows of one effect and event time.
         row: The values of a row that is taken whole, as columns of the first step; none where each
             value is taken for itself.
+        once: Adds a column like `beside`, by a name, which is made the first time it is asked for.
     """
 
     value: Any
@@ -69,6 +70,7 @@ class SqlWindow:
     beside: Callable[[Any], Any]
     order_by: tuple[Any, ...] = ()
     row: tuple[Any, ...] = ()
+    once: Callable[[str, Callable[[], Any]], Any] | None = None
 
     def over(self, name: str, *args: Any) -> Any:
         """Return the result of a frame function over the window."""
@@ -92,9 +94,14 @@ class SqlWindow:
         if not self.row:
             last = self._among_tied(exp.LastValue(this=self.value), *times, self.value)
             return _field(self._reached(exp.LastValue, self.beside(struct({VALUE: last}))), VALUE)
-        values = struct({entry.name: entry for entry in self.row})
-        last = self._among_tied(exp.LastValue(this=values), *times, *self.order_by, *self.row)
-        return _field(self._reached(exp.LastValue, self.beside(last)), self.value.name)
+
+        def latest() -> Any:
+            values = struct({entry.name: entry for entry in self.row})
+            by = (*times, *self.order_by, *self.row)
+            return self._among_tied(exp.LastValue(this=values), *by)
+
+        assert self.once is not None
+        return _field(self._reached(exp.LastValue, self.once("row", latest)), self.value.name)
 
     def undecided(self) -> Any:
         """Return whether another row came as late as the one that is taken whole, and differs.

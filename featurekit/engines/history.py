@@ -24,7 +24,7 @@ import polars as pl
 from featurekit.engines.rows import check_rows, computed_rows
 from featurekit.engines.timeline import AT, ROW, Part, Result
 from featurekit.engines.timing import Stopwatch
-from featurekit.graph import AggregateNode, Node
+from featurekit.graph import AggregateNode, Node, past_reads
 from featurekit.scratch import process_folder
 from featurekit.sources import Table, polars_errors
 from featurekit.spec.objects import Source, Spec
@@ -97,9 +97,7 @@ def compute(
     for node in nodes:
         by_source.setdefault(node.aggregate.history.source, []).append(node)
     for name, over in by_source.items():
-        read = [
-            part for node in over for part in (*node.aggregate.history.keys, *node.aggregate.read)
-        ]
+        read = past_reads(over)
         with watch.of(over):
             if name != table.name:
                 sources[name].refuse_ragged()
@@ -225,7 +223,7 @@ class _Group:
         self.asked = dict(zip(self.keys, first.keys, strict=True))
         if first.at is not None:
             self.asked[AT] = first.at
-        read_apart = dict.fromkeys(part for node in nodes for part in node.aggregate.read)
+        read_apart = past_reads(nodes, keys=False)
         self.columns = {part: f"~value{place}" for place, part in enumerate(read_apart)}
         read = dict(zip(self.keys, first.aggregate.history.keys, strict=True))
         self.read = {**read, **{name: node for node, name in self.columns.items()}}

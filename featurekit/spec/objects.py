@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -458,8 +459,8 @@ class Aggregation(Settings):
             raise SpecError("an aggregation needs windows, such as [1d, 7d]")
         if not self.features:
             raise SpecError("an aggregation needs features, such as {delay_mean: mean(arr_delay)}")
-        names = [name for name, _, _ in self.outputs()]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        counts = Counter(name for name, _, _ in self.outputs())
+        twice = next((name for name, count in counts.items() if count > 1), None)
         if twice is not None:
             raise SpecError(f"two outputs are called {twice!r}", hint="rename a feature")
 
@@ -472,9 +473,9 @@ class Aggregation(Settings):
 
     def outputs(self) -> Iterator[tuple[str, str, Window]]:
         """Yield each output column as `(name, feature, window)`: `delay_mean_7d`."""
+        windows = [Window.parse(text) for text in self.windows]
         for feature in self.features:
-            for text in self.windows:
-                window = Window.parse(text)
+            for window in windows:
                 yield f"{feature}_{window.name}", feature, window
 
 

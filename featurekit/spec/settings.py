@@ -236,10 +236,12 @@ def texts(value: Any, _: Place) -> tuple[str, ...]:
 def names(value: Any, place: Place) -> tuple[str, ...]:
     """Read a list of different names, or one name alone."""
     values = texts(value, place)
-    for position, entry in enumerate(values):
+    seen: set[str] = set()
+    for entry in values:
         name(entry, place)
-        if entry in values[:position]:
+        if entry in seen:
             raise SpecError(f"{entry!r} stands twice")
+        seen.add(entry)
     return values
 
 

@@ -25,7 +25,7 @@ from featurekit.engines.bigquery.sql import (
 from featurekit.engines.bigquery.tables import content_hash, existing, fingerprint, is_described
 from featurekit.engines.rows import check_rows, computed_rows
 from featurekit.errors import UsageError
-from featurekit.graph import AggregateNode, ColumnNode, Node, topological
+from featurekit.graph import AggregateNode, ColumnNode, Node, past_reads, topological
 from featurekit.planner import Plan
 from featurekit.sources import Table, polars_errors, renamed_columns
 from featurekit.spec.objects import Spec
@@ -335,11 +335,7 @@ class _Computing:
     def _load_source(self, name: str) -> tuple[Result, dict[str, str]]:
         """Load the columns of a local source that aggregates read, typed as the spec says."""
         table = self.sources[name]
-        aggregates = [node.aggregate for node in self.nodes]
-        read = [
-            part for aggregate in aggregates if aggregate.history.source == name
-            for part in (*aggregate.history.keys, *aggregate.read)
-        ]  # fmt: skip
+        read = past_reads(n for n in self.nodes if n.aggregate.history.source == name)
         columns: dict[str, Node] = {
             table.stored(entry.name): entry
             for entry in topological(read) if isinstance(entry, ColumnNode)

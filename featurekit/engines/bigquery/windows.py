@@ -8,7 +8,7 @@ INT64 microseconds is `t - 7d <= effect < t`. No row is joined with another, so 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,6 +139,8 @@ class _History:
         self.keys = {self.names.new(node.text): node for node in self.history.keys}
         self.measures: dict[tuple[Any, ...], str] = {}
         self.made_of: dict[str, AggregateNode] = {}
+        self.deciding: dict[str, tuple[Any, ...]] = {}
+        self.shared: dict[str, str] = {}
         self.besides = _Columns(self.names)
         self.calls = _Columns(self.names)
         self.windows: dict[tuple[int | None, int], str] = {}
@@ -173,17 +175,29 @@ class _History:
             lifetime=aggregate.window.start is None,
             frame=frame,
             beside=lambda tree: column(self.besides.name(tree, value.name)),
-            order_by=self.decides(node, aggregate.history.order_by),
-            row=self.decides(node, aggregate.history.row),
+            order_by=self.decides(node, "order_by"),
+            row=self.decides(node, "row"),
+            once=self.once,
         )
         tree = aggregate.operation.bigquery(window, [entry.type for entry in aggregate.values])
         collects = any(_collects(self.calls.trees[name]) for name in used)
         return _Output(node, tree, tuple(used), collects)
 
-    def decides(self, node: AggregateNode, values: Sequence[Node]) -> tuple[Any, ...]:
-        """Return the columns of values by which a row is chosen that is taken whole."""
-        of = (replace(node, aggregate=replace(node.aggregate, values=(entry,))) for entry in values)
-        return tuple(column(self.measure(entry)) for entry in of)
+    def decides(self, node: AggregateNode, what: str) -> tuple[Any, ...]:
+        """Return the columns of a history's `order_by` or `row`, by which a row is chosen."""
+        if what not in self.deciding:
+            of = [
+                replace(node, aggregate=replace(node.aggregate, values=(entry,)))
+                for entry in getattr(self.history, what)
+            ]
+            self.deciding[what] = tuple(column(self.measure(entry)) for entry in of)
+        return self.deciding[what]
+
+    def once(self, what: str, make: Callable[[], Any]) -> Any:
+        """Add a column to the past rows that is made the first time it is asked for."""
+        if what not in self.shared:
+            self.shared[what] = self.besides.name(make(), what)
+        return column(self.shared[what])
 
     def measure(self, node: AggregateNode) -> str:
         """Name the column of what an aggregate summarises."""
