@@ -217,7 +217,7 @@ def test_the_transformer_has_the_same_words() -> None:
 def test_bigquery_reads_keys_that_are_stored_as_other_numbers_exactly(
     dtype: str, of: Any, values: list[Any], expected: list[Any]
 ) -> None:
-    tree = stored_column("id", of, "rows", fk.Source(), {"id": dtype})
+    tree = stored_column("id", of, "rows", fk.Source(), {"id": dtype}, whole=True)
     kind = pl.Float64 if dtype == "FLOAT64" else pl.String
     frame = pl.DataFrame({"id": pl.Series([v if v is None or dtype == "FLOAT64" else str(v)
                                            for v in values], dtype=kind)})  # fmt: skip
@@ -227,7 +227,7 @@ def test_bigquery_reads_keys_that_are_stored_as_other_numbers_exactly(
 
 
 def test_bigquery_refuses_a_key_that_is_no_integer() -> None:
-    tree = stored_column("id", INT64, "rows", fk.Source(), {"id": "FLOAT64"})
+    tree = stored_column("id", INT64, "rows", fk.Source(), {"id": "FLOAT64"}, whole=True)
     with pytest.raises(Exception, match=r"column 'id' of source 'rows' .*1\.5.*string"):
         evaluate(
             f"SELECT {tree.sql('bigquery')} AS made FROM stored",

@@ -10,6 +10,7 @@ from featurekit.errors import SpecError, closest
 from featurekit.graph import AggregateNode
 from featurekit.spec.objects import UNDECLARED, Column, Source
 from featurekit.time_columns import SAME
+from featurekit.transforms.calendar_parts import transitions
 from featurekit.transforms.sql import (
     all_of,
     any_of,
@@ -128,7 +129,12 @@ def standard_type(name: str) -> str:
 
 
 def stored_column(
-    name: str, of: Type, owner: str, source: Source, stored: Mapping[str, str] | None
+    name: str,
+    of: Type,
+    owner: str,
+    source: Source,
+    stored: Mapping[str, str] | None,
+    whole: bool = False,
 ) -> Any:
     """Return a tree that reads a column of a table as its type, NaN as null.
 
@@ -139,6 +145,8 @@ def stored_column(
         source: Its declaration.
         stored: The BigQuery type of each column of the table; a column is stored as its type where
             this is not known (a duration as INT64 microseconds).
+        whole: Whether integers may be stored as numbers of another kind; one that is none ends the
+            query.
 
     Raises:
         SpecError: The table has no such column, or it cannot be read as the type.
@@ -161,7 +169,9 @@ def stored_column(
     elif of == TIMESTAMP:
         read = _timestamp(x, held, declared, f"column {name!r} of source {owner!r}")
     else:
-        read = _other(x, of, held, f"column {name!r} of source {owner!r}")
+        read = _other(x, of, held)
+        if read is None and whole and of == INT64 and held in _NUMBERS:
+            read = _whole(x, str(held), f"column {name!r} of source {owner!r}")
     if read is not None:
         return read
     if held == "DATETIME":
@@ -193,8 +203,8 @@ def _timestamp(x: Any, held: str | None, declared: Column, what: str) -> Any:
     if held in (None, "TIMESTAMP"):
         return x
     if held == "DATE":
-        x, held = cast(x, "DATETIME"), "DATETIME"
         zone = zone or "UTC"
+        x, held = x if _steady(zone) else cast(x, "DATETIME"), "DATETIME"
     if held == "DATETIME" and zone is not None:
         return _placed(x, zone, declared, what)
     if held in _NUMBERS and unit in _TICKS:
@@ -207,9 +217,14 @@ def _timestamp(x: Any, held: str | None, declared: Column, what: str) -> Any:
     return None
 
 
+def _steady(zone: str) -> bool:
+    """Whether a zone's clock has not been moved since 1970."""
+    return zone in SAME or not (transitions(zone).instants > 0).any()
+
+
 def _placed(x: Any, zone: str, declared: Column, what: str) -> Any:
     """Return what a clock showed as a moment; what the spec does not allow ends the query."""
-    if zone in SAME:
+    if _steady(zone):
         return function("TIMESTAMP", x, zone)
 
     def refused(said: str, hint: str) -> Any:
@@ -253,14 +268,12 @@ def _whole(x: Any, held: str, what: str) -> Any:
     )
 
 
-def _other(x: Any, of: Type, held: str | None, what: str) -> Any:
+def _other(x: Any, of: Type, held: str | None) -> Any:
     own = {BOOL: "BOOL", STRING: "STRING"}.get(of, "INT64")
     if held in (None, own):
         return x
     if of == STRING and held in ("INT64", "BOOL", "NUMERIC", "BIGNUMERIC"):
         return cast(x, STRING)
-    if of == INT64 and held in _NUMBERS:
-        return _whole(x, held, what)
     if of == INT64 and held == "BOOL":
         return cast(x, INT64)
     if of == BOOL and held == "INT64":

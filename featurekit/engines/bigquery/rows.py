@@ -44,7 +44,7 @@ class Input:
 
     def column(self, node: ColumnNode) -> Any:
         """Return a tree that reads a column as its type."""
-        return stored_column(node.name, node.type, self.name, self.source, self.stored)
+        return stored_column(node.name, node.type, self.name, self.source, self.stored, whole=True)
 
     def read(self, columns: Iterable[Any]) -> Any:
         """Return the table, to be read; its name hides none of the columns that trees read."""
