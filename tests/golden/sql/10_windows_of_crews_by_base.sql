@@ -1,4 +1,4 @@
--- Step 10 of 11: makes flight_delay__windows_of_crews_by_base__e00da05980e5
+-- Step 10 of 11: makes flight_delay__windows_of_crews_by_base__377c6847ab9f
 -- with as many rows as airline.staging.flight_delay__examples__3b2a5ba8fb0e
 -- Different in every row: row_id
 -- For the features: crew
@@ -32,12 +32,12 @@ WITH `step_stored` AS (
       PARTITION BY `base`, `effect`
       ORDER BY `event_time`, `size`
       ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
-    ) AS `size_2`,
+    ) AS `row`,
     IF(
       COUNT(*) OVER (PARTITION BY `base`, `effect` ORDER BY `event_time`, `size`) = COUNT(*) OVER (PARTITION BY `base`, `effect`),
       RANK() OVER (PARTITION BY `base`, `effect` ORDER BY `event_time`) <> RANK() OVER (PARTITION BY `base`, `effect` ORDER BY `event_time`, `size`),
       NULL
-    ) AS `size_3`
+    ) AS `size_2`
   FROM `step_past`
   WHERE
     NOT `effect` IS NULL AND `effect` < 1388448000000000
@@ -45,16 +45,16 @@ WITH `step_stored` AS (
   SELECT
     `base`,
     `effect`,
+    `row`,
     `size_2`,
-    `size_3`,
     NULL AS `row_id`
   FROM `step_decided`
   UNION ALL
   SELECT
     `origin` AS `base`,
     `predict_at` AS `effect`,
+    NULL AS `row`,
     NULL AS `size_2`,
-    NULL AS `size_3`,
     `row_id`
   FROM `airline.staging.flight_delay__examples__3b2a5ba8fb0e`
   WHERE
@@ -63,8 +63,8 @@ WITH `step_stored` AS (
   SELECT
     `row_id`,
     `effect`,
-    LAST_VALUE(`size_2` IGNORE NULLS) OVER `past_lifetime` AS `crew__size`,
-    LAST_VALUE(`size_3` IGNORE NULLS) OVER `past_lifetime` AS `crew__undecided`
+    LAST_VALUE(`row` IGNORE NULLS) OVER `past_lifetime` AS `crew__size`,
+    LAST_VALUE(`size_2` IGNORE NULLS) OVER `past_lifetime` AS `crew__undecided`
   FROM `step_timeline`
   WINDOW `past_lifetime` AS (
     PARTITION BY `base`

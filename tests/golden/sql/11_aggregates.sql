@@ -1,4 +1,4 @@
--- Step 11 of 11: makes flight_delay__aggregates__b0a9b0719665
+-- Step 11 of 11: makes flight_delay__aggregates__29441bc10e71
 -- with as many rows as airline.staging.flight_delay__examples__3b2a5ba8fb0e
 -- Different in every row: row_id
 -- For the features: delay_week, delay_before, flights, flights_ever, last, ids, carriers,
@@ -47,5 +47,5 @@ LEFT JOIN `airline.staging.flight_delay__windows_of_all_flights__0ceddda2e3ff` A
   ON `examples`.`row_id` = `part_7`.`row_id`
 LEFT JOIN `airline.staging.flight_delay__rows_of_planes_by_tailnum__24893d460507` AS `part_8`
   ON `examples`.`tailnum` = `part_8`.`tailnum`
-LEFT JOIN `airline.staging.flight_delay__windows_of_crews_by_base__e00da05980e5` AS `part_9`
+LEFT JOIN `airline.staging.flight_delay__windows_of_crews_by_base__377c6847ab9f` AS `part_9`
   ON `examples`.`row_id` = `part_9`.`row_id`
