@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from dataclasses import replace
@@ -13,6 +14,7 @@ import polars as pl
 import polars.selectors as cs
 import yaml
 
+from featurekit.arguments import path_of
 from featurekit.engines.rows import refuse_offending
 from featurekit.errors import DataError, FeatureKitWarning, SpecError, UsageError
 from featurekit.reading import typed_columns
@@ -59,8 +61,8 @@ def open_given(table: Any) -> Table:
     if isinstance(table, Source):
         source = table
     else:
-        path = isinstance(table, (str, Path))
-        source = Source(path=table) if path else Source(data=table)
+        path = isinstance(table, (str, os.PathLike))
+        source = Source(path=str(path_of(table, "a table"))) if path else Source(data=table)
     if any(column.expr is not None for column in source.columns.values()):
         raise UsageError(
             "a table has no derived columns", where=str(source.path or "table"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from featurekit.analysis.given import in_options, open_given
+from featurekit.arguments import path_of
 from featurekit.artifact import MANIFEST
 from featurekit.availability import moment
 from featurekit.engines.rows import SPLIT
@@ -97,6 +99,7 @@ def open_subject(
         UsageError: A column has to be named, or cannot be.
     """
     roles = {"label": label, "split": split, "entity": entity, "time": time}
+    of = path_of(of, "a table") if isinstance(of, os.PathLike) else of
     named = of if isinstance(of, (str, Path)) else None
     if isinstance(of, Source) and of.path is not None:
         named = of.path

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from featurekit.analysis.findings import summarised
+from featurekit.arguments import expect, names_of, number_of, one_of, path_of
 from featurekit.artifact import versions
 from featurekit.errors import UsageError
 from featurekit.job import Progress
@@ -93,7 +94,7 @@ class AblationReport(Described):
         """
         from featurekit.report.ablation import ablation_page
 
-        write_report(self.data, ablation_page, Path(path), overwrite)
+        write_report(self.data, ablation_page, path_of(path, "a report"), overwrite)
 
     def write_spec(
         self, path: str | Path, file: str | Path | None = None, *, overwrite: bool = False
@@ -113,6 +114,7 @@ class AblationReport(Described):
         """
         if self.spec is None:
             raise UsageError("the features of a table have no spec", where=self.data["of"]["name"])
+        path = path_of(path, "the spec to write")
         subject = self.data["of"]
         if file is None and subject["kind"] == "spec" and Path(subject["name"]).is_file():
             file = subject["name"]
@@ -231,7 +233,14 @@ def ablate(
     """
     from featurekit.analysis.ablation.study import Settings, run_study
 
-    tiers, exclude, categorical = _listed(tiers), _listed(exclude), _listed(categorical)
+    tiers, beam = names_of(tiers, "tiers"), names_of(beam, "options for Beam")
+    exclude = names_of(exclude, "columns to exclude")
+    categorical = names_of(categorical, "categorical columns")
+    roles = {"label": label, "split": split, "entity": entity, "time": time}
+    for name, column in {**roles, "weights": weights}.items():
+        expect(column, (str, type(None)), name, "the name of a column")
+    number_of(margin, "the margin")
+    number_of(seed, "the seed", whole=True, least=0)
     unknown = [tier for tier in tiers if tier not in TIERS]
     if unknown or not tiers:
         raise UsageError(
@@ -240,27 +249,22 @@ def ablate(
         )
     if not 0.0 < margin < 1.0:
         raise UsageError(f"the margin is a share of the skill, above 0 and below 1, got {margin}")
-    if engine not in ENGINES:
-        raise UsageError(f"there is no engine {engine!r}", hint=f"engines are {', '.join(ENGINES)}")
+    one_of(engine, ENGINES, "engine")
     least_of = (("rows", 100, rows), ("folds", 2, folds), ("seeds", 1, seeds), ("jobs", 1, jobs))
     for name, least, given in least_of:
-        if given is not None and given < least:
+        if given is not None and number_of(given, name, whole=True) < least:
             raise UsageError(f"{name} must be at least {least}, got {given}")
     settings = Settings(
-        roles={"label": label, "split": split, "entity": entity, "time": time},
+        roles=roles,
         weights=weights, exclude=tuple(exclude), categorical=tuple(categorical), task=task,
         metric=metric, model=model, groups=groups, created=created,
         tiers=tuple(tier for tier in TIERS if tier in tiers), budget=_seconds(budget),
         rows=rows, folds=folds, seeds=seeds, margin=margin, seed=seed, jobs=jobs,
-        trials=None if trials is None else Path(trials), engine=engine, beam=tuple(beam),
+        trials=None if trials is None else path_of(trials, "trials"), engine=engine, beam=beam,
     )  # fmt: skip
     found, data, spec, columns = run_study(of, settings, progress)
     content = {"format": FORMAT, "kind": "ablation", **data, "versions": versions(more=_MODELS)}
     return AblationReport(content, found, spec, columns)
-
-
-def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _seconds(budget: str | float | None) -> float | None:
@@ -269,6 +273,8 @@ def _seconds(budget: str | float | None) -> float | None:
     Raises:
         UsageError: It is no duration.
     """
+    if budget is not None and not isinstance(budget, str):
+        number_of(budget, "a budget, a duration such as 10m or seconds,")
     if budget is None or isinstance(budget, (int, float)):
         if budget is not None and not budget >= 0:
             raise UsageError(f"a budget is not negative, got {budget}")

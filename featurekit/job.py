@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from featurekit import artifact
+from featurekit.arguments import expect, names_of, number_of, one_of, path_of
 from featurekit.costs import COSTS, CostRecorder
 from featurekit.engines import local
 from featurekit.engines.beam import running
@@ -159,8 +160,7 @@ def plan(
         SpecErrors: All problems of the spec together.
         DataError: The data whose types are needed cannot be read.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
+    one_of(engine, ENGINES, "engine")
     export = _has_tensorflow() if saved_model is None else saved_model
     return make_plan(_strictly(_resolved(as_spec(spec), bigquery), strict), engine, export)
 
@@ -220,8 +220,10 @@ def run(
         UsageError: `out` cannot be written.
     """
     started = time.monotonic()
-    on_beam = engine != "local"
+    path_of(out, "out")
+    expect(tensorflow, (bool, type(None)), "tensorflow", "True, False or None")
     _check_engine(engine, bigquery, beam, max_bad_rows, cache)
+    on_beam = engine != "local"
     away = "://" in str(out)
     if away and not on_beam:
         raise UsageError(
@@ -411,6 +413,7 @@ def dry_run(
         DataError: Types are needed, and a source cannot be read.
         UsageError: The options do not fit the run.
     """
+    path_of(out, "out")
     _check_engine(engine, bigquery, beam, max_bad_rows, cache)
     if engine == "local":
         raise UsageError("the engine local has no jobs", hint="--engine beam")
@@ -480,13 +483,14 @@ def _check_engine(
     engine: str, bigquery: Settings | None, beam: Sequence[str], max_bad_rows: int,
     cache: str | Path | None,
 ) -> None:  # fmt: skip
-    if engine not in ENGINES:
-        raise UsageError(f"there is no engine {engine!r}", hint=f"the engines are {_KNOWN}")
+    one_of(engine, ENGINES, "engine")
     if engine == "local" and (beam or max_bad_rows or cache is not None):
         given = "options for Beam" if beam else "max_bad_rows" if max_bad_rows else "cache"
         raise UsageError(f"the engine local takes no {given}", hint="--engine beam")
-    if max_bad_rows < 0:
-        raise UsageError(f"max_bad_rows is a number of rows, got {max_bad_rows}")
+    names_of(beam, "options for Beam")
+    if cache is not None:
+        path_of(cache, "cache")
+    number_of(max_bad_rows, "max_bad_rows", whole=True, least=0)
     if engine != "local":
         require("apache_beam", "beam", "running on Beam")
         require("tensorflow_transform", "beam", "running on Beam")

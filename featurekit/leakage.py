@@ -13,6 +13,7 @@ from featurekit.analysis.leakage.replay import replay as run_replay
 from featurekit.analysis.leakage.replay_result import Replay
 from featurekit.analysis.leakage.scan import Scan, scan
 from featurekit.analysis.subject import Subject, open_subject
+from featurekit.arguments import expect, names_of, number_of, path_of, shown
 from featurekit.artifact import versions
 from featurekit.errors import UsageError
 from featurekit.job import Progress
@@ -61,6 +62,8 @@ class LeakageReport(Described):
         Args:
             on: `critical`, `warning` (or worse), or `never`.
         """
+        if on not in FAIL_ON:
+            raise UsageError(f"one of {', '.join(FAIL_ON)} is needed, got {shown(on)}")
         if on == NEVER:
             return 0
         found = severities(self.to_dict())
@@ -100,7 +103,7 @@ class LeakageReport(Described):
             UsageError: A file cannot be written.
             EngineError: The disk is full or fails.
         """
-        write_report(self.to_dict(), leakage_page, Path(path), overwrite)
+        write_report(self.to_dict(), leakage_page, path_of(path, "a report"), overwrite)
 
 
 def scan_leakage(
@@ -151,8 +154,13 @@ def scan_leakage(
         '1 critical in 1 feature of 300 rows'
     """
     thresholds = thresholds or Thresholds()
-    if replay is not None and replay < 0:
-        raise UsageError(f"replay is a number of examples, or 0 for all of them, got {replay}")
+    if replay is not None:
+        number_of(replay, "replay, or 0 for all examples,", whole=True, least=0)
+    number_of(seed, "the seed", whole=True, least=0)
+    exclude = names_of(exclude, "columns to exclude")
+    for name, column in (("label", label), ("split", split), ("entity", entity), ("time", time)):
+        expect(column, (str, type(None)), name, "the name of a column")
+    expect(thresholds, Thresholds, "thresholds", "a Thresholds")
     last = [Progress(0, 0, "")]
 
     def tell(stage: Progress) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import polars as pl
 
+from featurekit.arguments import path_of
 from featurekit.csv_types import Remark
 from featurekit.engines.beam.fetching import fetched
 from featurekit.engines.rows import computed_rows
@@ -65,6 +66,7 @@ def as_spec(spec: Spec | str | Path, look_further: bool = False) -> Spec:
     """
     if isinstance(spec, Spec):
         return spec
+    path_of(spec, "a spec is an fk.Spec or its file, which")
     from featurekit.spec.yaml import load_spec
 
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featurekit import artifact
+from featurekit.arguments import path_of, shown
 from featurekit.engines.rows import SPLIT
 from featurekit.errors import FeatureKitWarning, UsageError
 from featurekit.graph import StatisticRequest
@@ -32,9 +33,9 @@ def open_run(folder: str | Path) -> Run:
         DataError: There is no run, or it cannot be read.
         UsageError: It is in a bucket.
     """
+    path = path_of(folder, "the folder of a run")
     if "://" in str(folder):
         raise _elsewhere(str(folder))
-    path = Path(folder)
     manifest = artifact.read_manifest(path)
     if "files" not in manifest:
         said = "an older version of FeatureKit wrote this run, and its manifest holds no hashes: "
@@ -129,8 +130,8 @@ class Run(Described):
         """
         if self.address is not None:
             raise _elsewhere(self.address)
-        if split not in self.splits:
-            raise UsageError(f"there is no split {split!r}", where=str(self.path),
+        if not isinstance(split, str) or split not in self.splits:
+            raise UsageError(f"there is no split {shown(split)}", where=str(self.path),
                              hint=f"the splits are {', '.join(self.splits)}")  # fmt: skip
         below = f"{artifact.EXAMPLES}/{SPLIT}={split}"
         refuse_other_sizes(self.path, below, self.manifest)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from featurekit import artifact
+from featurekit.arguments import names_of
 from featurekit.engines.history import compute, keys_before
 from featurekit.errors import SpecError, UsageError
 from featurekit.graph import AggregateNode, ColumnNode
@@ -87,6 +88,7 @@ def _chosen(
     resolved: Resolved, tables: Mapping[str, Table], moment: datetime, only: Sequence[str]
 ) -> dict[str, pl.DataFrame]:
     """Return the values of some aggregations and lookups, or of all, at a time."""
+    only = names_of(only, "aggregations and lookups")
     unknown = [name for name in only if name not in resolved.outputs]
     if unknown:
         raise SpecError(

@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from featurekit.arguments import safe_repr
 from featurekit.errors import SpecError, closest
 from featurekit.transforms.base import AggregateOperation, Operation
 from featurekit.transforms.catalogue import operations
@@ -219,7 +220,7 @@ class Call(Expression):
 def col(name: str) -> Name:
     """Return the column (or feature) of that name, whatever characters it is made of."""
     if not isinstance(name, str) or not name:
-        raise SpecError(f"col needs a column name, got {name!r}")
+        raise SpecError(f"col needs a column name, got {safe_repr(name)}")
     return Name(name)
 
 
@@ -240,7 +241,9 @@ def literal(value: bool | int | float | str) -> Literal:
         return Literal(plain, FLOAT32)
     if isinstance(plain, str):
         return Literal(plain, STRING)
-    raise SpecError(f"a constant is a number, a string or a boolean, got {shortened(repr(value))}")
+    raise SpecError(
+        f"a constant is a number, a string or a boolean, got {shortened(safe_repr(value))}"
+    )
 
 
 def expression(value: ExpressionLike) -> Expression:
@@ -386,6 +389,6 @@ def _constant(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_constant(entry) for entry in value)
     raise SpecError(
-        f"a constant is a number, a string or a boolean, got {shortened(repr(value))}",
+        f"a constant is a number, a string or a boolean, got {shortened(safe_repr(value))}",
         hint="only the inputs of an operation can be columns; a missing value is null, not NaN",
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 from zoneinfo import ZoneInfo
 
+from featurekit.arguments import safe_repr
 from featurekit.errors import SpecError, closest
 from featurekit.spec.expression import Call, Expression, parse, shortened
 from featurekit.spec.expression import expression as read_expression
@@ -204,7 +205,7 @@ def _default(of: Settings | type[Settings], entry: Field[Any]) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return shortened(repr(value))
+    return shortened(safe_repr(value))
 
 
 def _refuse(expected: str, value: Any, hint: str = "") -> SpecError:
@@ -249,9 +250,10 @@ def one_of(*values: str) -> Reader:
     """Return the reader of one of some words."""
 
     def read(value: Any, _: Place) -> str:
-        if value not in values or not isinstance(value, str):
+        if not isinstance(value, str) or value not in values:
             known = f"{', '.join(values[:-1])} or {values[-1]}"
-            raise SpecError(f"{known} is needed, got {value!r}", hint=closest(str(value), values))
+            near = closest(value, values) if isinstance(value, str) else ""
+            raise SpecError(f"{known} is needed, got {safe_repr(value)}", hint=near)
         return value
 
     return read

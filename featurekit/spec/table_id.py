@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from featurekit.arguments import shown
 from featurekit.errors import SpecError
 
 __all__ = ["TableId", "column_problem", "table_id"]
@@ -49,6 +50,8 @@ class TableId:
         )
         for part, pattern, rule in rules:
             text = getattr(self, part)
+            if not isinstance(text, str):
+                raise SpecError(f"the {part} of a table id is {rule}, got {shown(text)}")
             if not pattern.fullmatch(text) or len(text.encode()) > 1024:
                 raise SpecError(
                     f"{str(self)!r} is not a table id: the {part} {text!r} is not a name",

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from featurekit.arguments import path_of
 from featurekit.errors import SpecError, SpecErrors
 from featurekit.spec.expression import shortened
 from featurekit.spec.objects import Spec, read_spec
@@ -48,7 +49,7 @@ def load_spec(path: str | Path) -> Spec:
         SpecError: The file cannot be read.
         SpecErrors: All problems of the spec together, each with `file:line`.
     """
-    path = Path(path)
+    path = path_of(path, "a spec file")
     try:
         raw = path.read_bytes()
     except IsADirectoryError:

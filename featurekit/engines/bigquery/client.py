@@ -16,6 +16,7 @@ from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, TypeVar
 
+from featurekit.arguments import expect
 from featurekit.engines.bigquery.failures import (
     PASSING_REASONS,
     Unusable,
@@ -109,6 +110,7 @@ class Warehouse:
         from google.auth.exceptions import GoogleAuthError
         from google.cloud import bigquery
 
+        expect(settings, Settings, "bigquery", "an fk.BigQuery")
         self.settings = settings
         self.billed = 0
         self.run = secrets.token_hex(8)

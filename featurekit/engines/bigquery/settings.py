@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from featurekit.arguments import expect, shown
 from featurekit.errors import SpecError, UsageError, require
 from featurekit.spec.table_id import TableId
 
@@ -69,6 +70,8 @@ class Settings:
     credentials: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        expect(self.project, str, "project", "the name of a project")
+        expect(self.dataset, str, "dataset", "the name of a dataset")
         for name in (
             "max_bytes", "deadline", "request_timeout", "retry_seconds", "first_delay",
             "longest_delay", "job_attempts", "staging_hours", "page_rows",
@@ -78,8 +81,8 @@ class Settings:
             kind = int if whole else (int, float)
             if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
                 wanted = "a positive whole number" if whole else "a positive number"
-                raise UsageError(f"{name} is {wanted}, got {value!r}", where="BigQuery")
-        for key, value in self.labels.items():
+                raise UsageError(f"{name} is {wanted}, got {shown(value)}", where="BigQuery")
+        for key, value in expect(self.labels, Mapping, "labels", "a mapping of texts").items():
             if key in RESERVED_LABELS or not (
                 _LABEL_KEY.fullmatch(str(key))
                 and isinstance(value, str)
