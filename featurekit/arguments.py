@@ -110,8 +110,8 @@ def one_of(value: Any, known: Iterable[str], what: str) -> str:
     """
     words = tuple(known)
     if not isinstance(value, str) or value not in words:
-        raise UsageError(f"there is no {what} {shown(value)}",
-                         hint=f"the {what}s are {', '.join(words)}")  # fmt: skip
+        listed = f"{', '.join(words[:-1])} and {words[-1]}"
+        raise UsageError(f"there is no {what} {shown(value)}", hint=f"the {what}s are {listed}")
     return value
 
 

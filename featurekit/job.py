@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from featurekit.engines.bigquery.settings import Settings
 
 ENGINES = ("local", "beam", "gcp")
-_KNOWN = f"{', '.join(ENGINES[:-1])} and {ENGINES[-1]}"
 
 
 @dataclass(frozen=True)
