@@ -172,7 +172,8 @@ def _iso(column: ColumnReader, text: pl.Expr) -> pl.Expr:
     column.check(
         aware.is_not_null(),
         "times with an offset although a zone is declared",
-        "a column may not mix times with and without an offset",
+        "leave the zone out: they say themselves when they are; a column may not mix times with "
+        "and without an offset",
     )
     return _placed(column, naive).dt.convert_time_zone("UTC")
 

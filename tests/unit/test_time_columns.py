@@ -346,3 +346,20 @@ def test_bigquery_places_what_a_clock_showed_as_the_embedded_engine_does() -> No
     with pytest.raises(SqlError, match="2024-03-10 02:30:00 does not exist"):
         in_bigquery(skipped, "DATETIME", zone=NEW_YORK)
     assert in_bigquery(["1711852200.5", "NaN"], "FLOAT64", unit="s") == ["03-31 02:30", None]
+
+
+@pytest.mark.parametrize("text", ["2024-01-01 02:00:00+02", "2024-01-01 00:00:00 UTC"])
+def test_times_that_say_their_offset_lead_to_a_column_without_a_zone(
+    text: str, tmp_path: Path
+) -> None:
+    def spec(**column: str) -> fk.Spec:
+        rows = pl.DataFrame({"t": [text, text]})
+        source = fk.Source(data=rows, columns={"t": fk.Column("timestamp", **column)})
+        return fk.Spec({"rows": source}, fk.Examples("rows"), {"hour": "hour(t)"})
+
+    with pytest.raises(
+        fk.DataError, match=r"a zone is declared.*Hint: leave the zone out"
+    ):
+        fk.check(spec(zone="UTC"))
+    made = fk.run(spec(), tmp_path / "run", tensorflow=False)
+    assert made.examples().to_polars()["hour"].to_list() == [0, 0]
