@@ -214,7 +214,7 @@ class Course:
             groups=self.families, rounds=settings.seeds, margin=settings.margin,
             prior=self._prior(),
             candidates=() if linear is None else candidates_of(linear.relations, problem.features),
-            pairs=self._pairs(),
+            pairs=self._pairs() if self.left() else (),
             budget=None if math.isinf(self.ends) else self.left(1.0 - CHECKING),
             jobs=settings.jobs, store=self.store,
             progress=lambda event: self.tell(_told(event)),

@@ -357,9 +357,7 @@ def test_times_that_say_their_offset_lead_to_a_column_without_a_zone(
         source = fk.Source(data=rows, columns={"t": fk.Column("timestamp", **column)})
         return fk.Spec({"rows": source}, fk.Examples("rows"), {"hour": "hour(t)"})
 
-    with pytest.raises(
-        fk.DataError, match=r"a zone is declared.*Hint: leave the zone out"
-    ):
+    with pytest.raises(fk.DataError, match=r"a zone is declared.*Hint: leave the zone out"):
         fk.check(spec(zone="UTC"))
     made = fk.run(spec(), tmp_path / "run", tensorflow=False)
     assert made.examples().to_polars()["hour"].to_list() == [0, 0]
