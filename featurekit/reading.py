@@ -17,7 +17,7 @@ from featurekit.errors import DataError, SpecError, closest
 from featurekit.number_text import NumberText
 from featurekit.semantics import SEMANTICS
 from featurekit.sources import Table
-from featurekit.spec.objects import Column, Source
+from featurekit.spec.objects import UNDECLARED, Column, Source
 from featurekit.table import FILE
 from featurekit.time_columns import read_time
 from featurekit.transforms.base import polars_dtype
@@ -65,7 +65,7 @@ def typed_columns(
     columns: list[pl.Expr] = []
     checks: list[Check] = []
     for name, of in wanted.items():
-        declared = source.columns.get(name, Column())
+        declared = source.columns.get(name, UNDECLARED)
         try:
             reader = _reader(table, declared, name)
             value = reader.read(of)
@@ -117,7 +117,7 @@ def float32_losses(
     for name, of in wanted.items():
         dtype = table.schema.get(table.stored(name))
         if of == FLOAT32 and not (dtype is None or dtype.is_integer() or dtype == pl.Boolean):
-            reader = _reader(table, source.columns.get(name, Column()), name)
+            reader = _reader(table, source.columns.get(name, UNDECLARED), name)
             found[name] = lost_in_float32(reader.read(FLOAT64))
     return found
 
@@ -141,7 +141,7 @@ def refuse_unreadable(table: Table, source: Source, name: str, of: Type) -> None
         SpecError: No row of it could be read.
         DataError: The data has no such column.
     """
-    _reader(table, source.columns.get(name, Column()), name).read(of)
+    _reader(table, source.columns.get(name, UNDECLARED), name).read(of)
 
 
 def _reader(table: Table, declared: Column, name: str) -> _Reader:

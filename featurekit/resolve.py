@@ -22,7 +22,7 @@ from featurekit.leaks import Leaks
 from featurekit.resolved import Resolved
 from featurekit.semantics import SEMANTICS
 from featurekit.spec.expression import MAX_DEPTH, Expression, Literal, Name, col, shortened
-from featurekit.spec.objects import Aggregation, Column, Source, Spec
+from featurekit.spec.objects import UNDECLARED, Aggregation, Source, Spec
 from featurekit.spec.problems import Place, Problems, Reported
 from featurekit.spec.settings import RESERVED
 from featurekit.stored import Absent, Stored
@@ -188,7 +188,7 @@ class _Resolver:
         """
         main = self.spec.examples.source
         columns = self.spec.sources[main].columns
-        stored = {columns.get(name, Column()).column or name for name in made.read()[main]}
+        stored = {columns.get(name, UNDECLARED).column or name for name in made.read()[main]}
         for node in made.aggregates:
             owner, _, output = node.text.partition(".")
             kind = "aggregation" if isinstance(self.owners[owner], Aggregation) else "lookup"

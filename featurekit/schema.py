@@ -11,7 +11,7 @@ from featurekit.artifact import new_file
 from featurekit.opening import reader
 from featurekit.sources import column_types, left_out_columns, open_table
 from featurekit.spec.freeze import freeze, yaml_text
-from featurekit.spec.objects import Column, Source, Spec, plain
+from featurekit.spec.objects import UNDECLARED, Column, Source, Spec, plain
 from featurekit.types import Type
 from featurekit.word_types import typed_by_use
 
@@ -47,7 +47,7 @@ class SourceSchema:
             name: column for name, column in self.declared.items() if column.expr is not None
         }
         for name, of in self.types.items():
-            column = replace(self.declared.get(name, Column()), type=of)
+            column = replace(self.declared.get(name, UNDECLARED), type=of)
             settings = plain(column)
             yield f"{yaml_text(name)}: {_flow(settings) if len(settings) > 1 else of}"
         for name, column in derived.items():

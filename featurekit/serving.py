@@ -15,7 +15,7 @@ from featurekit.errors import DataError, SpecError, UsageError
 from featurekit.planner import Plan
 from featurekit.selection import past_rows
 from featurekit.sources import Table, open_table, polars_errors
-from featurekit.spec.objects import CSV_SETTINGS, Column, FrozenMapping, Source
+from featurekit.spec.objects import CSV_SETTINGS, UNDECLARED, Column, FrozenMapping, Source
 from featurekit.transforms.base import polars_dtype
 from featurekit.types import Type
 
@@ -78,7 +78,7 @@ def stored_columns(plan: Plan) -> dict[str, str]:
     resolved = plan.resolved
     declared = resolved.spec.sources[resolved.spec.examples.source].columns
     read = [*_asked(plan, ()), *_read(plan)]
-    return {name: declared.get(name, Column()).column or name for name in read}
+    return {name: declared.get(name, UNDECLARED).column or name for name in read}
 
 
 def _read(plan: Plan) -> dict[str, Type]:
@@ -132,9 +132,9 @@ def _typed(source: Source, types: Mapping[str, Type]) -> Source:
     if source.file_format != "csv":
         return source
     read = {
-        name: replace(source.columns.get(name, Column()), type=of)
+        name: replace(source.columns.get(name, UNDECLARED), type=of)
         for name, of in types.items()
-        if source.columns.get(name, Column()).expr is None
+        if source.columns.get(name, UNDECLARED).expr is None
     }
     return replace(source, columns=FrozenMapping({**source.columns, **read}))
 

@@ -22,7 +22,7 @@ from featurekit.number_text import NumberText
 from featurekit.parquet_files import ParquetRows, read_parquet
 from featurekit.partitions import partitions_of
 from featurekit.read_errors import first_line, polars_errors
-from featurekit.spec.objects import COMPRESSED, FORMATS, WHITESPACE, Column, Source, format_of
+from featurekit.spec.objects import COMPRESSED, FORMATS, UNDECLARED, WHITESPACE, Source, format_of
 from featurekit.table import FILE, Table
 from featurekit.types import (
     BOOL,
@@ -340,7 +340,7 @@ def column_types(table: Table, source: Source) -> dict[str, Type]:
     out: dict[str, Type] = {}
     for stored, dtype in table.schema.items():
         name = stored_as.get(stored, stored)
-        declared = source.columns.get(name, Column())
+        declared = source.columns.get(name, UNDECLARED)
         if declared.expr is not None or stored == FILE:
             continue
         found = declared.type or table.inferred.get(stored) or inferred_type(dtype)

@@ -8,7 +8,7 @@ from typing import Any
 from featurekit.engines.wire import wire_type
 from featurekit.graph import code_domain, fitted_type
 from featurekit.planner import Plan
-from featurekit.spec.objects import Column
+from featurekit.spec.objects import UNDECLARED
 from featurekit.types import FLOAT32, Kind, Type
 
 __all__ = ["input_schema", "is_dense", "output_schema", "read_beside"]
@@ -20,7 +20,7 @@ def is_dense(plan: Plan, column: str) -> bool:
         return False
     resolved = plan.resolved
     declared = resolved.spec.sources[resolved.spec.examples.source].columns
-    return column in resolved.inputs() and not declared.get(column, Column()).nullable
+    return column in resolved.inputs() and not declared.get(column, UNDECLARED).nullable
 
 
 def read_beside(plan: Plan) -> dict[str, Type]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import yaml
 
 from featurekit.errors import SpecError
-from featurekit.spec.objects import Column, FrozenMapping, Spec
+from featurekit.spec.objects import UNDECLARED, FrozenMapping, Spec
 from featurekit.spec.yaml import parse_spec
 from featurekit.types import Type
 
@@ -59,7 +59,7 @@ def with_types(spec: Spec, types: _Types) -> Spec:
     for name, found in types.items():
         columns = dict(sources[name].columns)
         for column, of in found.items():
-            columns[column] = replace(columns.get(column, Column()), type=of)
+            columns[column] = replace(columns.get(column, UNDECLARED), type=of)
         sources[name] = replace(sources[name], columns=FrozenMapping(columns))
     return replace(spec, sources=FrozenMapping(sources))
 

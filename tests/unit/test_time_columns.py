@@ -352,7 +352,7 @@ def test_bigquery_places_what_a_clock_showed_as_the_embedded_engine_does() -> No
 def test_times_that_say_their_offset_lead_to_a_column_without_a_zone(
     text: str, tmp_path: Path
 ) -> None:
-    def spec(**column: str) -> fk.Spec:
+    def spec(**column: Any) -> fk.Spec:
         rows = pl.DataFrame({"t": [text, text]})
         source = fk.Source(data=rows, columns={"t": fk.Column("timestamp", **column)})
         return fk.Spec({"rows": source}, fk.Examples("rows"), {"hour": "hour(t)"})
