@@ -106,7 +106,7 @@ def in_options(hint: str) -> str:
 
     Example:
         >>> in_options("null_values: [NA, '-']")
-        "--null-values NA --null-values '-' (in Python fk.Source(path, null_values=['NA', '-']))"
+        "--null-values NA --null-values - (in Python fk.Source(path, null_values=['NA', '-']))"
     """
 
     def option(found: re.Match[str]) -> str:

@@ -152,13 +152,16 @@ class Judge:
         """Return whether a source says when rows count towards an output, and from when they do."""
         owner = self.leaks.looked_up[name]
         source = self.leaks.spec.sources[owner.source]
-        if isinstance(owner, Lookup):
-            whole = source.event_time is not None and self.semantics > 1
-            # A row that is taken whole counts once all of it is known.
-            read, kept = ([*owner.reads], (name,)) if whole else (read, (name, output))
+        whole = None
+        if not isinstance(owner, Lookup):
+            kept: tuple[str, ...] = (name, self._made_of[name].get(output, ""))
+        elif source.event_time is not None and self.semantics > 1:
+            whole, kept = owner, (name,)
         else:
-            kept = (name, self._made_of[name].get(output, ""))
+            kept = (name, output)
         if kept not in self._counts:
+            # A row that is taken whole counts once all of it is known.
+            read = read if whole is None else whole.reads
             keys = [Name(key) for key in owner.by.values()]
             counted = [
                 source.columns.get(column, UNDECLARED)

@@ -67,7 +67,7 @@ class Run(Described):
             f"Run of {said['name']}",
             (("in", self.address or str(self.path)), ("features", listed(said["features"])),
              ("rows", counted(rows.items())), ("SavedModel", model), ("created", said["created"]),
-             *(("warning", text) for text in said.get("warnings", ()))),
+             ("warnings", f"{len(said.get('warnings', ())):,}")),
         )  # fmt: skip
 
     @cached_property

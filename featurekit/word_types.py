@@ -60,10 +60,7 @@ def typed_by_use(
         if _is_wide(dtype):
             out[column.source][column.name] = STRING
             wide.add(column)
-        elif (dtype.is_float() or dtype.is_decimal()) and not any(
-            one == column and types.get(other.source, {}).get(other.name) == STRING
-            for one, other in sides
-        ):  # No number is the key that a text is.
+        elif dtype.is_float() or dtype.is_decimal():
             out[column.source][column.name] = INT64
     # Both sides of a key have one type: where one holds 64-bit integers, the other does.
     waiting = True

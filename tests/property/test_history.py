@@ -323,7 +323,8 @@ def make_spec(
     declared = {f"g{place}": look.declared() for place, look in enumerate(looks)}
     columns: dict[str, Any] = {name: {"available_at": known} for name, known in KNOWN.items()}
     if zone != "UTC":
-        columns |= {name: {"type": "timestamp", "zone": zone} for name in LOCAL}
+        local = {"type": "timestamp", "zone": zone, "ambiguous": "earliest"}
+        columns |= dict.fromkeys(LOCAL, local)
     settings: dict[str, Any] = {
         "sources": {
             "past": Source(

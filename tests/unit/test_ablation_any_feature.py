@@ -170,7 +170,7 @@ def test_a_column_that_is_left_out_as_too_rarely_known_would_have_changed_nothin
     learner = Learner("", lambda: make(random_state=0), matrix=True)
     inputs = read_inputs(given, learner, ())
     trained = learner.fit(inputs, PLACES, truth, None, task, 0)
-    assert trained.kept.tolist() == [0, 2]
+    assert trained.kept.tolist() == [*inputs.columns["x"], *inputs.columns["z"]]
     whole = make(random_state=0).fit(inputs.values, truth)
     of = "predict" if task is Task.REGRESSION else "predict_proba"
     np.testing.assert_array_equal(
@@ -183,12 +183,13 @@ def test_integers_beyond_2_to_53_stay_apart_in_a_matrix() -> None:
     given = pl.DataFrame(
         {name: FEATURES[name]() for name in ("ids_beyond_2_to_53", "unsigned_ids", "negative_ids")}
     )
-    values = read_inputs(given, Learner("", lambda: None, matrix=True), ()).values
-    assert values[:, 0].tolist() == PLACES.tolist()
-    assert values[:, 1].tolist() == (PLACES * 7).tolist()
+    inputs = read_inputs(given, Learner("", lambda: None, matrix=True), ())
+    values = {name: inputs.values[:, place] for name, (place,) in inputs.columns.items()}
+    assert values["ids_beyond_2_to_53"].tolist() == PLACES.tolist()
+    assert values["unsigned_ids"].tolist() == (PLACES * 7).tolist()
     known = PLACES % 9 > 0
-    assert np.isnan(values[~known, 2]).all()
-    assert values[known, 2].tolist() == (PLACES[known] - 1).tolist()
+    assert np.isnan(values["negative_ids"][~known]).all()
+    assert values["negative_ids"][known].tolist() == (PLACES[known] - 1).tolist()
 
 
 def test_gradient_boosting_that_a_user_gives_takes_what_is_missing_early() -> None:

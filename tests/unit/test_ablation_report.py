@@ -307,7 +307,10 @@ def test_without_the_package_that_draws_one_error_says_what_to_install(
         "importlib.util.find_spec", lambda name: None if name == package else object()
     )
     charts.chart_scripts.cache_clear()
-    with pytest.raises(fk.errors.MissingExtra, match=rf"needs the package {package}.*analysis"):
+    with pytest.raises(
+        fk.errors.MissingExtra,
+        match=rf"needs the package {package}.*altair.*vl-convert",
+    ):
         ablation_page(whole)
 
 
