@@ -38,6 +38,8 @@ class Coincidence:
         event_time: Whether that is when its event happened, and nothing else.
         rows: How many of the examples that were looked at have such a row.
         examples: How many examples were looked at.
+        apart: How far apart rows of one key usually take effect, the median in microseconds; 0
+            where no key has two.
     """
 
     outputs: tuple[str, ...]
@@ -46,6 +48,7 @@ class Coincidence:
     event_time: bool
     rows: int
     examples: int
+    apart: int = 0
 
 
 @dataclass(frozen=True)

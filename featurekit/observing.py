@@ -146,13 +146,13 @@ def _coincidences(resolved: Resolved, tables: Mapping[str, Table]) -> Iterator[C
         key = (history.source, history.keys, history.effect, node.asked)
         groups.setdefault(key, []).append(node)
     for nodes in groups.values():
-        rows, examples = _coinciding(resolved, tables, nodes[0])
+        rows, examples, apart = _coinciding(resolved, tables, nodes[0])
         if rows:
             history = nodes[0].aggregate.history
             yield Coincidence(
                 tuple(node.text for node in nodes), history.source,
                 _as_declared(resolved, nodes[0]), history.effect == (history.event_time,), rows,
-                examples,
+                examples, apart,
             )  # fmt: skip
 
 
@@ -166,10 +166,10 @@ def _as_declared(resolved: Resolved, node: AggregateNode) -> tuple[str, ...]:
 
 def _coinciding(
     resolved: Resolved, tables: Mapping[str, Table], node: AggregateNode
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Return how many examples have a row that takes effect at their prediction, and of how many.
 
-    An example's own row is none of them.
+    An example's own row is none of them. Then how far apart rows of one key usually take effect.
     """
     history, spec = node.aggregate.history, resolved.spec
     main, source = spec.examples.source, history.source
@@ -197,9 +197,16 @@ def _coinciding(
             .group_by(*keys, "at").agg(pl.len().cast(pl.Int64).alias("rows"))
             .collect(engine="streaming")
         )  # fmt: skip
+        if keys:
+            rows = rows.join(wanted.lazy().select(keys).unique(), on=keys, how="semi")
+        apart = pl.col("at").diff()
+        gaps = (
+            rows.drop_nulls().unique().sort(*keys, "at")
+            .select(apart.over(keys) if keys else apart).median().collect().item()
+        )  # fmt: skip
     found = wanted.join(counts, on=[*keys, "at"], how="left")
     coinciding = (found["rows"].fill_null(0) - found["itself"] > 0).sum()
-    return int(coinciding), wanted.height
+    return int(coinciding), wanted.height, 0 if gaps is None else gaps // timedelta(microseconds=1)
 
 
 def _latest(times: Sequence[str]) -> pl.Expr:

@@ -17,7 +17,13 @@ from featurekit.types import duration_text, parse_duration
 __all__ = ["Threat", "effects_at_predictions", "late_labels"]
 
 NOTABLE = 0.25
-"""From this share of the examples on it is told that past rows take effect at predictions."""
+"""From this share of the examples on it is told that past rows take effect at predictions.
+
+Where rows of one key are minutes apart, one that is left out is one of many, and some fall on any
+minute by chance: then it is told if nearly all examples have such a row.
+"""
+NEARLY_ALL = 0.9
+_HOUR = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def _joined(times: Sequence[Moment]) -> str:
 def effects_at_predictions(resolved: Resolved) -> Iterator[Threat]:
     """Yield where past rows take effect exactly at predictions, and so do not count."""
     for found in resolved.observed.coincidences:
-        if found.rows < NOTABLE * found.examples:
+        if found.rows < (NOTABLE if found.apart >= _HOUR else NEARLY_ALL) * found.examples:
             continue
         outputs = {node.text for node in resolved.aggregates} & set(found.outputs)
         features = tuple(

@@ -321,3 +321,30 @@ features: {last: recent.y_1d}
         assert "Rows of 'values' take effect at day + 1d, which is exactly when" in said, command
         assert "write available_at: day + 1d - 1us in 'values'" in said, command
     assert "take effect at day + 1d" in fk.open_run(out).manifest["warnings"][0]
+
+
+@pytest.mark.parametrize(("apart", "share", "told"), [
+    (timedelta(minutes=1), 0.5, False), (timedelta(minutes=1), 1.0, True),
+    (timedelta(days=1), 0.5, True), (timedelta(days=1), 0.1, False),
+])  # fmt: skip
+def test_one_row_left_out_of_many_is_told_only_where_nearly_all_examples_have_one(
+    apart: timedelta, share: float, told: bool
+) -> None:
+    begin, count = datetime(2024, 1, 1, tzinfo=UTC), 200
+    times = [begin + apart * place for place in range(count)]
+    events = pl.DataFrame({"key": ["a"] * count, "t": times, "x": [1.0] * count})
+    off = [place >= share * count for place in range(count)]
+    at = [time + apart / 3 if late else time for time, late in zip(times, off, strict=True)]
+    examples = pl.DataFrame({"key": ["a"] * count, "at": at})
+    spec = fk.Spec(
+        sources={
+            "events": fk.Source(data=events, event_time="t", available_at="t"),
+            "asked": fk.Source(data=examples, event_time="at", available_at="at"),
+        },
+        examples=fk.Examples("asked", predict_at="at"),
+        aggregations={"past": {"source": "events", "by": "key", "windows": ["7d"],
+                               "features": {"last": "last(x)"}}},
+        features={"f": "past.last_7d"},
+    )  # fmt: skip
+    messages = [threat.message for threat in fk.verdicts(spec).threats]
+    assert any("exactly when the prediction is made" in text for text in messages) == told
